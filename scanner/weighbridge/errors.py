@@ -1,0 +1,60 @@
+"""The exceptions this package raises on purpose.
+
+* WeighbridgeError
+  * ArtifactError          the bytes are not what the format says (has a Location)
+    * TruncatedError       a read went past the end
+    * LimitError           a size, depth, count or time passed its limit
+    * MissingExtraError    an optional library is needed to read these bytes
+  * DocumentError          a rule, trust, policy or waiver file is wrong (`file:line:column`)
+  * UsageError             an option or a combination of options makes no sense
+  * SourceError            the model could not be fetched or opened
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from weighbridge.location import Location
+
+
+class WeighbridgeError(Exception):
+    """Base of every error a caller may want to catch."""
+
+
+class ArtifactError(WeighbridgeError):
+    """The bytes at `location` break the format they claim."""
+
+    def __init__(self, location: Location, reason: str) -> None:
+        super().__init__(f"{location}: {reason}")
+        self.location = location
+        self.reason = reason
+
+
+class TruncatedError(ArtifactError):
+    """A read went past the end of the bytes."""
+
+
+class LimitError(ArtifactError):
+    """A size, depth, count or time passed the limit set for untrusted input."""
+
+
+class MissingExtraError(ArtifactError):
+    """Reading these bytes needs an optional library that is not installed."""
+
+
+class DocumentError(WeighbridgeError):
+    """A rule, trust, policy or waiver file is wrong at a known place."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}: {reason}")
+        self.where = where
+        self.reason = reason
+
+
+class UsageError(WeighbridgeError):
+    """An option, or a combination of options, makes no sense (exit code 2)."""
+
+
+class SourceError(WeighbridgeError):
+    """The model could not be fetched or opened (exit code 4)."""

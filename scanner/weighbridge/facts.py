@@ -1,0 +1,178 @@
+"""What a parser can say about an artifact: observations, never judgements.
+
+Every fact has a `kind` and a `subject`; rules match on these two. `REVIEWED` kinds are the ones
+that a trust entry, a rule or a waiver must speak for: left alone, they keep a verdict from pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Final
+
+from weighbridge.location import Location
+from weighbridge.symbols import Event, Value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """Something true of the bytes at `location`."""
+
+    kind: ClassVar[str] = "fact"
+    location: Location
+
+    @property
+    def subject(self) -> str:
+        """What rules match and waivers name."""
+        return self.kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recognised(Fact):
+    """Bytes were recognised as a format and are parsed as it; `size` is all of them."""
+
+    kind = "format"
+    format: str
+    size: int
+
+    @property
+    def subject(self) -> str:
+        """The format's name."""
+        return self.format
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member(Fact):
+    """A member of a container; `location` is where the container holds it.
+
+    `type` is file, directory, symlink, hardlink, device, literal (a program inside a pickle's string) or
+    trailing (bytes behind the end); `stored` is its size inside the container, None when it is computed.
+    """
+
+    kind = "member"
+    name: str
+    size: int
+    stored: int | None = None
+    type: str = "file"
+    target: str = ""
+
+    @property
+    def subject(self) -> str:
+        """The member's type."""
+        return self.type
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inert(Fact):
+    """Bytes known to be plain data that no loader interprets, such as tensor data, and why."""
+
+    kind = "inert"
+    size: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap(Fact):
+    """Bytes the parser could not read or does not understand; a scan with gaps cannot pass.
+
+    `size` is how many bytes are unexamined, None for all the rest of the member or file;
+    `limit` names the option to raise when a limit was hit.
+    """
+
+    kind = "gap"
+    reason: str
+    size: int | None = None
+    limit: str = ""
+
+    @property
+    def subject(self) -> str:
+        """The limit that was hit, or `gap`."""
+        return self.limit or self.kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anomaly(Fact):
+    """Something no ordinary writer produces: a stable `code` and the particulars."""
+
+    kind = "anomaly"
+    code: str
+    detail: str
+
+    @property
+    def subject(self) -> str:
+        """The code."""
+        return self.code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Native(Fact):
+    """Machine code, byte code or a script inside a model artifact (elf, pe, macho, script, python …)."""
+
+    kind = "native"
+    type: str
+    detail: str = ""
+
+    @property
+    def subject(self) -> str:
+        """The type."""
+        return self.type
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensor(Fact):
+    """A tensor: its data are `size` bytes at `location`."""
+
+    kind = "tensor"
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata(Fact):
+    """A key and value that the file carries for people or programs to read."""
+
+    kind = "metadata"
+    key: str
+    value: str
+
+    @property
+    def subject(self) -> str:
+        """The key."""
+        return self.key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program(Fact):
+    """One pickle stream, run by the abstract machine.
+
+    `events` are in the order the loader would cause them; `size` counts the bytes from `location` to
+    STOP or to where it broke; `reading` says how the bytes were read when readers differ. `nested` holds
+    the (offset, size) of literals that were parsed as programs of their own, by identity of the value.
+    """
+
+    kind = "program"
+    events: Sequence[Event] = field(repr=False, compare=False)
+    result: Value = field(repr=False, compare=False)
+    size: int
+    complete: bool
+    reading: str = ""
+    nested: frozenset[int] = frozenset()
+    protocol: int = 0
+
+
+REVIEWED: Final = frozenset(
+    {
+        "import",
+        "call",
+        "state",
+        "items",
+        "key",
+        "persistent-id",
+        "computed-name",
+        "extension",
+        "anomaly",
+        "native",
+    }
+)

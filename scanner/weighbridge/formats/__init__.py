@@ -1,0 +1,18 @@
+"""Formats: bytes to facts. One module or package per format, found by content.
+
+More than one format may recognise the same bytes; then every one of them parses (a polyglot).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from weighbridge.formats.base import Format
+from weighbridge.reader import Sample
+
+FORMATS: Final[tuple[Format, ...]] = ()
+
+
+def sniff(sample: Sample) -> tuple[Format, ...]:
+    """Return every format that recognises the bytes, in the order of the table."""
+    return tuple(format_ for format_ in FORMATS if format_.sniff(sample))

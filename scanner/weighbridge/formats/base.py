@@ -1,0 +1,64 @@
+"""What a format is, and what it may ask of the scan it is part of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from weighbridge.errors import LimitError
+from weighbridge.facts import Fact
+from weighbridge.limits import Budget
+from weighbridge.location import Location
+from weighbridge.reader import Reader, Sample, spool
+from weighbridge.symbols import Event
+
+Observation = Fact | Event
+
+# Below this a high ratio is an ordinary header or a run of zeros, not a bomb.
+RATIO_FLOOR = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a parser may use besides the bytes.
+
+    `examine` parses a member with every format that recognises it and yields its facts; it counts depth
+    and accounts for the member's bytes. A member of `stored` bytes inside the container is passed as
+    `examine(reader, stored)`; a computed one (a decoded literal) as `examine(reader, 0)`.
+    """
+
+    budget: Budget
+    examine: Callable[[Reader, int], Iterator[Fact]]
+
+    def spool(self, chunks: Iterable[bytes], origin: Location, packed: int) -> Reader:
+        """Return a reader over decompressed `chunks` that came out of `packed` bytes.
+
+        Raises LimitError on the size or ratio limit; the error is the caller's to turn into a Gap.
+        """
+        return spool(self._bounded(chunks, origin, packed), origin)
+
+    def _bounded(self, chunks: Iterable[bytes], origin: Location, packed: int) -> Iterator[bytes]:
+        limit = max(RATIO_FLOOR, packed * self.budget.limits.max_ratio)
+        size = 0
+        for chunk in chunks:
+            size += len(chunk)
+            self.budget.spend_unpacked(origin, len(chunk))
+            if size > limit:
+                raise LimitError(origin, f"max_ratio: over {self.budget.limits.max_ratio} bytes per packed byte")
+            self.budget.check_time(origin)
+            yield chunk
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A file format: how to recognise it and how to read it.
+
+    `sniff` sees both ends of the bytes and must not raise. `parse` yields facts and raises
+    only `ArtifactError`, which the scan turns into a `Gap`. Bytes it neither covers with `Inert`, a
+    `Gap` nor hands to `Context.examine` count as parsed: it must have understood them.
+    """
+
+    name: str
+    title: str
+    sniff: Callable[[Sample], bool]
+    parse: Callable[[Reader, Context], Iterator[Fact]]

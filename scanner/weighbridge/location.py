@@ -1,0 +1,48 @@
+"""Where in an artifact something was seen, and how text from a file is shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A byte offset inside a file, or inside a member of nested containers.
+
+    >>> str(Location(("model.pt", "archive/data.pkl"), 0x2F))
+    'model.pt!archive/data.pkl@0x2f'
+    """
+
+    path: tuple[str, ...]
+    offset: int = 0
+
+    def at(self, offset: int) -> Location:
+        """Return the same file or member at another offset."""
+        return replace(self, offset=offset)
+
+    def inside(self, member: str) -> Location:
+        """Return the start of `member` of this container."""
+        return Location((*self.path, member))
+
+    @property
+    def name(self) -> str:
+        """The file and its members without the offset, fit for display."""
+        return "!".join(printable(part) for part in self.path)
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.offset:#x}"
+
+
+def printable(text: str) -> str:
+    r"""Escape what could drive a terminal or reorder a line.
+
+    >>> print(printable("a\x1b[2J\u202eb"))
+    a\x1b[2J\u202eb
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")

@@ -1,0 +1,352 @@
+"""The values of the abstract pickle machine: what a stream builds, without building it.
+
+Strings, numbers, `None`, tuples and lists stand for themselves. Everything else is one of the
+classes below. Containers are shared by identity, exactly as the real machine shares them.
+
+No value here is ever hashed by content, compared or printed with `repr`: a hostile stream
+makes such walks exponential (a tuple that holds another one twice, forty levels deep).
+`express` is the bounded way to show a value.
+
+`Global`, `Call` and the other `Event` classes are facts and values at once, and slotted classes
+instead of dataclasses: a stream may make millions of them, and a frozen dataclass takes three times as
+long to create (0.5 µs against 0.15 µs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import ClassVar, Final
+
+from weighbridge.location import Location, printable
+
+Value = object
+
+
+class Form(StrEnum):
+    """The opcode that makes a call; trust is granted per form."""
+
+    REDUCE = "REDUCE"
+    NEWOBJ = "NEWOBJ"
+    NEWOBJ_EX = "NEWOBJ_EX"
+    OBJ = "OBJ"
+    INST = "INST"
+
+
+class Event:
+    """Something a stream does when it is loaded; `origin` locates byte 0 of its window."""
+
+    __slots__ = ("offset", "origin")
+    kind: ClassVar[str] = "event"
+
+    origin: Location
+    offset: int
+
+    def __init__(self, origin: Location, offset: int) -> None:
+        self.origin = origin
+        self.offset = offset
+
+    @property
+    def location(self) -> Location:
+        """Where the opcode stands."""
+        return self.origin.at(self.origin.offset + self.offset)
+
+    @property
+    def subject(self) -> str:
+        """What rules match and waivers name."""
+        return self.kind
+
+
+class Global(Event):
+    """An imported name; one object per name and stream. `module` and `name` are normalised."""
+
+    __slots__ = ("module", "name", "spelled")
+    kind = "import"
+
+    def __init__(self, origin: Location, offset: int, spelled: tuple[str, str], module: str, name: str) -> None:
+        self.origin = origin
+        self.offset = offset
+        self.spelled = spelled
+        self.module = module
+        self.name = name
+
+    @property
+    def dotted(self) -> str:
+        """The normalised name as it is written in rules and trust entries."""
+        return f"{self.module}.{self.name}"
+
+    @property
+    def subject(self) -> str:
+        """The normalised dotted name."""
+        return self.dotted
+
+
+class Call(Event):
+    """A call the stream makes, and the object it would return.
+
+    `arguments` is a tuple as a rule; a stream may put anything there. `state` is what BUILD gave it last.
+    """
+
+    __slots__ = ("arguments", "callable", "form", "keywords", "state")
+    kind = "call"
+
+    def __init__(
+        self, origin: Location, offset: int, function: Value, arguments: Value, keywords: Value, form: Form
+    ) -> None:
+        self.origin = origin
+        self.offset = offset
+        self.callable = function
+        self.arguments = arguments
+        self.keywords = keywords
+        self.form = form
+        self.state: Value = None
+
+    @property
+    def subject(self) -> str:
+        """The dotted name of what is called, or `<computed>`."""
+        return self.callable.dotted if isinstance(self.callable, Global) else "<computed>"
+
+
+class State(Event):
+    """BUILD: `target.__setstate__(state)`, or its `__dict__` updated with it."""
+
+    __slots__ = ("state", "target")
+    kind = "state"
+
+    def __init__(self, origin: Location, offset: int, target: Value, state: Value) -> None:
+        self.origin = origin
+        self.offset = offset
+        self.target = target
+        self.state = state
+
+    @property
+    def subject(self) -> str:
+        """The dotted name of the class or callable whose result gets the state."""
+        return owner(self.target)
+
+
+class Items(Event):
+    """Items or attributes set on something that is not a fresh container.
+
+    `opcode` is SETITEM(S), APPEND(S) or ADDITEMS; `values` is flat (key, value, key, value …) for the first.
+    """
+
+    __slots__ = ("opcode", "target", "values")
+    kind = "items"
+
+    def __init__(self, origin: Location, offset: int, target: Value, values: list[Value], opcode: str) -> None:
+        self.origin = origin
+        self.offset = offset
+        self.target = target
+        self.values = values
+        self.opcode = opcode
+
+    @property
+    def subject(self) -> str:
+        """The dotted name of the class, callable or global that is changed."""
+        return owner(self.target)
+
+
+class Key(Event):
+    """An object used as a dict key or set member: loading calls its `__hash__` and `__eq__`."""
+
+    __slots__ = ("key",)
+    kind = "key"
+
+    def __init__(self, origin: Location, offset: int, key: Value) -> None:
+        self.origin = origin
+        self.offset = offset
+        self.key = key
+
+    @property
+    def subject(self) -> str:
+        """The dotted name of what made the key."""
+        return owner(self.key)
+
+
+class PersistentId(Event):
+    """A persistent id: the loading program decides what it means."""
+
+    __slots__ = ("value",)
+    kind = "persistent-id"
+
+    def __init__(self, origin: Location, offset: int, value: Value) -> None:
+        self.origin = origin
+        self.offset = offset
+        self.value = value
+
+
+class ComputedName(Event):
+    """STACK_GLOBAL on operands that are not literal strings: the name is known only when it runs."""
+
+    __slots__ = ("module", "name")
+    kind = "computed-name"
+
+    def __init__(self, origin: Location, offset: int, module: Value, name: Value) -> None:
+        self.origin = origin
+        self.offset = offset
+        self.module = module
+        self.name = name
+
+
+class Extension(Event):
+    """EXT1/2/4: an entry of the process-wide copyreg extension registry."""
+
+    __slots__ = ("code",)
+    kind = "extension"
+
+    def __init__(self, origin: Location, offset: int, code: int) -> None:
+        self.origin = origin
+        self.offset = offset
+        self.code = code
+
+
+class Dict(list[Value]):
+    """A dict as the flat list of its keys and values in the order they were set; nothing is ever hashed."""
+
+    __slots__ = ()
+
+
+class Set(list[Value]):
+    """A set or frozenset as the list of its members."""
+
+    __slots__ = ()
+
+
+class Span:
+    """A large literal: only where it lies and what it is (`bytes`, `bytearray`, `str` or `int`)."""
+
+    __slots__ = ("kind", "offset", "size")
+
+    def __init__(self, offset: int, size: int, kind: str) -> None:
+        self.offset = offset
+        self.size = size
+        self.kind = kind
+
+
+class Opaque:
+    """A value of which nothing is known, and why."""
+
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+class Elided(float):
+    """A float in a long run of floats, whose value nothing depends on."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "…"
+
+
+ELIDED: Final = Elided()
+
+
+def owner(value: Value) -> str:
+    """Return the dotted name of the callable that made `value`, of `value` itself, or its type in <>.
+
+    >>> owner([])
+    '<list>'
+    """
+    if isinstance(value, Global):
+        return value.dotted
+    if isinstance(value, Call):
+        return value.subject
+    return f"<{type(value).__name__.lower()}>"
+
+
+def express(value: Value, limit: int = 120) -> str:
+    """Return `value` as readable Python, escaped and cut to about `limit` characters."""
+    text, left = [], limit
+    for piece in _pieces(value, 6):
+        text.append(piece)
+        left -= len(piece)
+        if left < 0:
+            text.append("…")
+            break
+    return "".join(text)
+
+
+def express_call(call: Call, limit: int = 160) -> str:
+    """Return a call as Python would write it: `os.system('id')`."""
+    return express(call, limit)
+
+
+def _pieces(value: Value, depth: int) -> Iterator[str]:
+    """Yield the text of `value` piece by piece, so that the caller can stop; recursion ends at `depth`."""
+    if isinstance(value, str):
+        yield f"'{printable(value[:200])}{'…' if len(value) > 200 else ''}'"
+    elif isinstance(value, bytes):
+        yield f"{value[:100]!r}{'…' if len(value) > 100 else ''}"
+    elif isinstance(value, int) and not isinstance(value, bool):
+        yield str(value) if value.bit_length() < 256 else f"<int of {value.bit_length()} bits>"
+    elif value is None or isinstance(value, bool | float | complex):
+        yield repr(value)
+    elif isinstance(value, Global):
+        yield printable(value.dotted)
+    elif isinstance(value, Span):
+        yield f"<{value.kind}, {value.size} bytes at {value.offset:#x}>"
+    elif isinstance(value, Opaque):
+        yield f"<{value.reason}>"
+    elif depth == 0:
+        yield "…"
+    elif isinstance(value, Call):
+        yield from _call_pieces(value, depth)
+    elif isinstance(value, PersistentId):
+        yield "persistent_load("
+        yield from _pieces(value.value, depth - 1)
+        yield ")"
+    elif isinstance(value, tuple | list):
+        yield from _container_pieces(value, depth)
+    else:
+        yield f"<{type(value).__name__}>"
+
+
+def _call_pieces(call: Call, depth: int) -> Iterator[str]:
+    yield from _pieces(call.callable, depth - 1)
+    if call.form in (Form.NEWOBJ, Form.NEWOBJ_EX):
+        yield ".__new__"
+    if isinstance(call.arguments, tuple):
+        yield "("
+        yield from _joined(call.arguments, depth)
+        if call.keywords:
+            yield ", **" if call.arguments else "**"
+            yield from _pieces(call.keywords, depth - 1)
+        yield ")"
+    else:
+        yield "(*"
+        yield from _pieces(call.arguments, depth - 1)
+        yield ")"
+
+
+def _container_pieces(value: tuple[Value, ...] | list[Value], depth: int) -> Iterator[str]:
+    if isinstance(value, Dict):
+        yield "{"
+        for index in range(0, len(value) - 1, 2):
+            yield ", " if index else ""
+            yield from _pieces(value[index], depth - 1)
+            yield ": "
+            yield from _pieces(value[index + 1], depth - 1)
+        yield "}"
+    elif isinstance(value, Set):
+        yield "{*("
+        yield from _joined(value, depth)
+        yield ")}"
+    elif isinstance(value, tuple):
+        yield "("
+        yield from _joined(value, depth)
+        yield ",)" if len(value) == 1 else ")"
+    else:
+        yield "["
+        yield from _joined(value, depth)
+        yield "]"
+
+
+def _joined(values: tuple[Value, ...] | list[Value], depth: int) -> Iterator[str]:
+    for index, item in enumerate(values):
+        if index:
+            yield ", "
+        yield from _pieces(item, depth - 1)

@@ -1,0 +1,280 @@
+"""Read YAML, TOML and JSON documents into dataclasses, with `file:line:column` in every error.
+
+Only the part of YAML that means one thing is accepted: no aliases, no tags, no duplicate keys; every
+scalar is a string until the type of a field says otherwise. TOML and JSON go through the same decoder;
+their errors name the path of keys (`policy.toml:waivers[0].digest`), because their readers keep no lines.
+
+A field that no document may set carries `metadata={"derived": True}`; a `ValueError` from a dataclass's
+`__post_init__` is an error of the document at the place of the mapping.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import tomllib
+import types
+from collections.abc import Iterator
+from dataclasses import MISSING, fields, is_dataclass
+from datetime import date
+from enum import Enum
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, NewType, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from weighbridge.errors import DocumentError
+
+if TYPE_CHECKING:
+    from yaml import Node
+
+T = TypeVar("T")
+
+# Names separated by spaces in one scalar. Rule and trust files hold thousands of names, and a YAML
+# node for each costs twenty times as much as one `str.split`.
+Words = NewType("Words", tuple[str, ...])
+
+_INTEGER: Final = re.compile(r"-?[0-9]{1,18}")  # 64 bits are enough for any setting
+_NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_BOOLS: Final = {"true": True, "false": False}
+_EXPECTED: Final = {bool: "true or false", int: "a whole number", float: "a number", date: "a date such as 2026-01-31"}
+
+
+class _Path:
+    """Stands where a YAML node has its mark: the keys that lead to a value of a TOML or JSON document."""
+
+    __slots__ = ("keys",)
+
+    def __init__(self, keys: str) -> None:
+        self.keys = keys
+
+
+def read(text: str, into: type[T], *, name: str) -> T:
+    """Return the document in `text` as an `into`; the ending of `name` (.toml, .json, else YAML) says how to read it.
+
+    Raises DocumentError when the text is malformed, has a key that `into` does not know or lacks one it
+    needs, or holds a value that does not fit its type.
+    """
+    value: T = _decode(compose(text, name), into, name)
+    return value
+
+
+def compose(text: str, name: str) -> Node:
+    """Return the nodes of a document (`yaml.MappingNode` and its kin), free of aliases, tags and duplicate keys.
+
+    `pairs` and `where` read them. Raises DocumentError when the text is malformed or empty.
+    """
+    if name.endswith(".json"):
+        return _node(_parse_json(text, name), "")
+    if name.endswith(".toml"):
+        return _node(_parse_toml(text, name), "")
+    return _compose_yaml(text, name)
+
+
+def where(node: Any, name: str) -> str:
+    """Return the place of a node as `file:line:column` (or `file:keys` for TOML and JSON)."""
+    mark = node.start_mark
+    if isinstance(mark, _Path):
+        return f"{name}:{mark.keys}" if mark.keys else name
+    return f"{name}:{mark.line + 1}:{mark.column + 1}"
+
+
+def kind(node: Any) -> str:
+    """Return what a node is: `scalar`, `sequence` or `mapping`."""
+    return str(node.id)
+
+
+def pairs(node: Node, name: str) -> Iterator[tuple[str, Node]]:
+    """Yield the keys and value nodes of a mapping; raise DocumentError on a duplicate or when it is no mapping."""
+    if kind(node) != "mapping":
+        raise DocumentError(where(node, name), "expected a mapping")
+    seen = set()
+    for key, value in node.value:
+        if kind(key) != "scalar":
+            raise DocumentError(where(key, name), "a key must be a word")
+        if key.value in seen:
+            raise DocumentError(where(key, name), f"duplicate key {key.value!r}")
+        seen.add(key.value)
+        yield key.value, value
+
+
+def items(node: Node, name: str) -> list[Node]:
+    """Return the nodes of a list; raise DocumentError when it is none."""
+    if kind(node) != "sequence":
+        raise DocumentError(where(node, name), "expected a list")
+    nodes: list[Node] = node.value
+    return nodes
+
+
+def scalar(node: Node, name: str) -> str:
+    """Return the text of a scalar; raise DocumentError when it is none."""
+    if kind(node) != "scalar":
+        raise DocumentError(where(node, name), "expected text")
+    text: str = node.value
+    return text
+
+
+def suggest(word: str, known: list[str]) -> str:
+    """Return the text `, did you mean 'title'?` for the nearest of the known words, or nothing."""
+    near = difflib.get_close_matches(word, known, n=1)
+    return f", did you mean {near[0]!r}?" if near else ""
+
+
+def _compose_yaml(text: str, name: str) -> Node:
+    import yaml
+
+    try:
+        # An alias needs an anchor and a tag needs its mark, so the second walk is rarely made.
+        if "&" in text or "!" in text:
+            for event in yaml.parse(text, Loader=yaml.CBaseLoader):
+                _refuse_event(event, name)
+        node = yaml.compose(text, Loader=yaml.CBaseLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
+        raise DocumentError(place, str(error.problem)) from error
+    except yaml.YAMLError as error:
+        raise DocumentError(name, str(error).replace("\n", " ")) from error
+    if node is None:
+        raise DocumentError(name, "empty document")
+    return node
+
+
+def _refuse_event(event: Any, name: str) -> None:
+    if getattr(event, "anchor", None) is not None:
+        raise DocumentError(where(event, name), "anchors and aliases are not accepted")
+    if getattr(event, "tag", None) is not None:
+        raise DocumentError(where(event, name), "tags are not accepted")
+
+
+def _parse_json(text: str, name: str) -> object:
+    def unique(found: list[tuple[str, object]]) -> dict[str, object]:
+        result = dict(found)
+        if len(result) != len(found):
+            keys = [key for key, _ in found]
+            raise DocumentError(name, f"duplicate key {next(k for k in keys if keys.count(k) > 1)!r}")
+        return result
+
+    def refuse(constant: str) -> object:
+        raise DocumentError(name, f"{constant} is not JSON")
+
+    try:
+        return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+    except json.JSONDecodeError as error:
+        raise DocumentError(f"{name}:{error.lineno}:{error.colno}", error.msg) from error
+    except ValueError as error:  # a number of more digits than Python converts
+        raise DocumentError(name, str(error)) from error
+    except RecursionError as error:
+        raise DocumentError(name, "nested too deeply") from error
+
+
+def _parse_toml(text: str, name: str) -> object:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        place = re.search(r"\(at line (\d+), column (\d+)\)$", str(error))
+        at = f"{name}:{place[1]}:{place[2]}" if place else name
+        raise DocumentError(at, str(error).split(" (at ")[0]) from error
+    except RecursionError as error:
+        raise DocumentError(name, "nested too deeply") from error
+
+
+def _node(value: object, keys: str) -> Node:
+    """Return a value of a TOML or JSON document as the node that YAML would have made of it."""
+    import yaml
+
+    mark: Any = _Path(keys)
+    if isinstance(value, dict):
+        found = [(_node(k, f"{keys}.{k}".lstrip(".")), _node(v, f"{keys}.{k}".lstrip("."))) for k, v in value.items()]
+        return yaml.MappingNode("tag:yaml.org,2002:map", found, mark, mark)
+    if isinstance(value, list):
+        nodes = [_node(item, f"{keys}[{index}]") for index, item in enumerate(value)]
+        return yaml.SequenceNode("tag:yaml.org,2002:seq", nodes, mark, mark)
+    if isinstance(value, str):
+        return yaml.ScalarNode("tag:yaml.org,2002:str", value, mark, mark, style='"')
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return yaml.ScalarNode("tag:yaml.org,2002:str", text, mark, mark)
+
+
+def _decode(node: Node, into: Any, name: str) -> Any:
+    """Return the value of a node as the type `into`."""
+    if into is str:
+        return scalar(node, name)
+    if into is Words:
+        return Words(tuple(scalar(node, name).split()))
+    origin = get_origin(into)
+    if origin is types.UnionType or origin is Union:
+        return _decode_optional(node, into, name)
+    if origin is tuple:
+        item = get_args(into)[0]
+        return tuple(_decode(n, item, name) for n in items(node, name))
+    if origin is dict:
+        value_type = get_args(into)[1]
+        return {key: _decode(value, value_type, name) for key, value in pairs(node, name)}
+    if is_dataclass(into):
+        return _decode_fields(node, into, name)
+    return _decode_scalar(node, into, name)
+
+
+def _decode_optional(node: Node, into: Any, name: str) -> Any:
+    """Decode `T | None`: an unquoted `null` is None."""
+    kinds = [one for one in get_args(into) if one is not type(None)]
+    if kind(node) == "scalar" and node.value == "null" and _is_plain(node):
+        return None
+    return _decode(node, kinds[0], name)
+
+
+def _decode_scalar(node: Node, into: Any, name: str) -> Any:
+    text = scalar(node, name)
+    if issubclass(into, Enum):
+        try:
+            return into(text)
+        except ValueError as error:
+            known = ", ".join(str(member.value) for member in into)
+            raise DocumentError(where(node, name), f"{text!r} is not one of {known}") from error
+    value = _convert(text, into) if _is_plain(node) or into is date else None
+    if value is None:
+        raise DocumentError(where(node, name), f"{text!r} is not {_EXPECTED[into]}")
+    return value
+
+
+def _convert(text: str, into: Any) -> bool | int | float | date | None:
+    if into is bool:
+        return _BOOLS.get(text)
+    if into is int:
+        return int(text) if _INTEGER.fullmatch(text) else None
+    if into is float:
+        return float(text) if _NUMBER.fullmatch(text) else None
+    try:
+        return date.fromisoformat(text) if len(text) == len("2026-01-31") else None
+    except ValueError:
+        return None
+
+
+def _is_plain(node: Any) -> bool:
+    return not node.style
+
+
+def _decode_fields(node: Node, into: Any, name: str) -> Any:
+    hints, required = _shape(into)
+    values = {}
+    for key, value in pairs(node, name):
+        if key not in hints:
+            place = next(k for k, v in node.value if v is value)
+            raise DocumentError(where(place, name), f"unknown key {key!r}{suggest(key, list(hints))}")
+        values[key] = _decode(value, hints[key], name)
+    for key in required:
+        if key not in values:
+            raise DocumentError(where(node, name), f"missing key {key!r}")
+    try:
+        return into(**values)
+    except ValueError as error:
+        raise DocumentError(where(node, name), str(error)) from error
+
+
+@cache
+def _shape(into: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the types of the fields that a document may set, and the names of those it must set."""
+    hints = get_type_hints(into)
+    settable = [f for f in fields(into) if not f.metadata.get("derived")]
+    required = tuple(f.name for f in settable if f.default is MISSING and f.default_factory is MISSING)
+    return {f.name: hints[f.name] for f in settable}, required

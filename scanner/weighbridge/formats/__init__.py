@@ -7,10 +7,17 @@ from __future__ import annotations
 
 from typing import Final
 
+from weighbridge.formats import (
+    numpy,
+    safetensors,
+)
 from weighbridge.formats.base import Format
 from weighbridge.reader import Sample
 
-FORMATS: Final[tuple[Format, ...]] = ()
+FORMATS: Final[tuple[Format, ...]] = (
+    safetensors.FORMAT,
+    numpy.FORMAT,
+)
 
 
 def sniff(sample: Sample) -> tuple[Format, ...]:

@@ -11,7 +11,20 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 from weighbridge.location import Location
-from weighbridge.symbols import Event, Value
+from weighbridge.symbols import (
+    Call,
+    ComputedName,
+    Event,
+    Extension,
+    Global,
+    Items,
+    Key,
+    PersistentId,
+    State,
+    Value,
+    express,
+    owner,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +173,83 @@ class Program(Fact):
     reading: str = ""
     nested: frozenset[int] = frozenset()
     protocol: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed(Fact):
+    """An event of a program in words, which may outlive the program and cross to another process.
+
+    `kind` and `name` are the event's kind and subject; `expression` is what it does as readable Python;
+    `form` is the opcode of a call; `spelled` is the name as the stream has it, when that differs.
+    """
+
+    kind: str = "event"  # type: ignore[misc]
+    name: str
+    expression: str
+    form: str = ""
+    spelled: str = ""
+
+    @property
+    def subject(self) -> str:
+        """The dotted name, or the kind of event when it has none."""
+        return self.name
+
+
+def named(event: Event) -> Global | None:
+    """Return the import that an event uses: itself, what it calls, or what made the object it changes."""
+    value: Value = event
+    if isinstance(event, State | Items):
+        value = event.target
+    elif isinstance(event, Key):
+        value = event.key
+    if isinstance(value, Call):
+        value = value.callable
+    return value if isinstance(value, Global) else None
+
+
+def observe(event: Event) -> Observed:
+    """Return `event` in words."""
+    source = named(event)
+    renamed = source is not None and source.spelled != (source.module, source.name)
+    return Observed(
+        location=event.location,
+        kind=event.kind,
+        name=event.subject,
+        expression=_expression(event),
+        form=event.form if isinstance(event, Call) else "",
+        spelled=" ".join(source.spelled) if source is not None and renamed else "",
+    )
+
+
+def _expression(event: Event) -> str:
+    match event:
+        case Call() | Global() | PersistentId():
+            return express(event, 160)
+        case State():
+            return f"{_place(event.target)}.__setstate__({express(event.state)})"
+        case Items():
+            return _changes(event)
+        case Key():
+            return f"hash({express(event.key)})"
+        case ComputedName():
+            return f"getattr(import_module({express(event.module)}), {express(event.name)})"
+        case Extension():
+            return f"copyreg extension {event.code}"
+    return event.subject
+
+
+def _place(target: Value) -> str:
+    """An imported name stands for itself; the result of a call is shown as `<dotted.name>`."""
+    return express(target) if isinstance(target, Global) else f"<{owner(target).strip('<>')}>"
+
+
+def _changes(event: Items) -> str:
+    target, values = _place(event.target), event.values
+    if event.opcode.startswith("SETITEM") and len(values) >= 2:  # noqa: PLR2004 - a key and its value
+        more = ", …" if len(values) > 2 else ""  # noqa: PLR2004
+        return f"{target}[{express(values[0])}] = {express(values[1])}{more}"
+    method = "update" if event.opcode == "ADDITEMS" else "extend"
+    return f"{target}.{method}({express(values)})"
 
 
 REVIEWED: Final = frozenset(

@@ -39,6 +39,9 @@ MODULE_ALIASES: Final = {
         ).split()
     },
 }
+# More steps than any real name has. The spellings grow with the square of the steps, and a stream may
+# write a name of a million dots; only its last steps are walked then.
+MAX_STEPS: Final = 32
 _RENAMED: Final = {"_pydatetime": "datetime", "_pydecimal": "decimal", "_pyio": "io"}
 
 
@@ -75,6 +78,7 @@ def reachable(module: str, name: str) -> tuple[str, ...]:
 
 def _reachable(module: str, name: str) -> Iterator[str]:
     yield f"{module}.{name}"
+    module, name = (".".join(text.split(".")[-MAX_STEPS:]) for text in (module, name))
     parts = name.split(".")
     for end in range(len(parts) - 1, 0, -1):
         yield f"{module}.{'.'.join(parts[:end])}"

@@ -1,0 +1,305 @@
+"""Policy: from findings, unknowns and gaps to one verdict.
+
+Everything here is a function of values: the day is an argument, and nothing reads a clock, a disk or a message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import date
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Final
+
+from weighbridge import documents
+from weighbridge.digest import Digest
+from weighbridge.errors import DocumentError
+from weighbridge.facts import Gap
+from weighbridge.location import Location
+from weighbridge.rules import Finding, Judgement, Severity, Unknown, rules_directory
+
+UNKNOWN: Final = "unknown"
+
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_RULE: Final = re.compile(r"[A-Z]{3}[0-9]{3}|unknown")
+
+
+class Outcome(StrEnum):
+    """What a gate does next, from the best to the worst."""
+
+    PASS = "pass"  # noqa: S105 - not a password
+    INCONCLUSIVE = "inconclusive"
+    FAIL = "fail"
+
+    @property
+    def rank(self) -> int:
+        """0 for pass to 2 for fail; the text itself does not sort."""
+        return tuple(Outcome).index(self)
+
+
+class Response(StrEnum):
+    """What a policy makes of something that was not understood."""
+
+    INCONCLUSIVE = "inconclusive"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiver:
+    """A dated decision to accept one rule's findings, or the unknowns, of one exact file.
+
+    `rule` is a rule id or `unknown`; `subject`, a glob, narrows it to some names. Gaps cannot be waived:
+    nobody knows what they hold.
+    """
+
+    rule: str
+    digest: str
+    reason: str
+    approver: str
+    expires: date
+    subject: str | None = None
+
+    def __post_init__(self) -> None:
+        if not _RULE.fullmatch(self.rule):
+            raise ValueError(f"{self.rule!r} is neither a rule id such as PKL001 nor 'unknown'")
+        if not _DIGEST.fullmatch(self.digest):
+            raise ValueError(f"{self.digest!r} is not a digest such as sha256:<64 hexadecimal digits>")
+        if not self.reason.strip():
+            raise ValueError("a waiver needs a reason")
+        if not self.approver.strip():
+            raise ValueError("a waiver needs an approver")
+
+    def covers(self, item: Finding | Unknown, digest: Digest | None, today: date) -> bool:
+        """Tell whether this waiver accepts `item` in the file with that digest on that day (the last one included)."""
+        rule = item.rule.id if isinstance(item, Finding) else UNKNOWN
+        return (
+            self.rule == rule
+            and digest is not None
+            and self.digest == str(digest)
+            and today <= self.expires
+            and (self.subject is None or fnmatchcase(item.fact.subject, self.subject))
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What a gate asks of a model. `digest` is that of the policy file."""
+
+    name: str
+    fail_at: Severity = Severity.HIGH
+    unknown: Response = Response.INCONCLUSIVE
+    gaps: Response = Response.INCONCLUSIVE
+    waivers: tuple[Waiver, ...] = ()
+    digest: str = field(default="", metadata={"derived": True})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """How many bytes were parsed, are known to be inert, or were not examined."""
+
+    parsed: int = 0
+    inert: int = 0
+    unexamined: int = 0
+
+    @property
+    def total(self) -> int:
+        """All bytes that are accounted for."""
+        return self.parsed + self.inert + self.unexamined
+
+    def __add__(self, other: Coverage) -> Coverage:
+        return Coverage(
+            parsed=self.parsed + other.parsed,
+            inert=self.inert + other.inert,
+            unexamined=self.unexamined + other.unexamined,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """A file after the scan; `digest` is None when nothing asked for it."""
+
+    path: str
+    size: int
+    digest: Digest | None = None
+    formats: tuple[str, ...] = ()
+    coverage: Coverage
+    judgement: Judgement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileVerdict:
+    """A file as the verdict reports it, with the outcome it would have alone."""
+
+    path: str
+    size: int
+    digest: Digest | None
+    formats: tuple[str, ...]
+    coverage: Coverage
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waived:
+    """A finding or an unknown, and the waiver that accepts it."""
+
+    item: Finding | Unknown
+    waiver: Waiver
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stale:
+    """A waiver that accepted nothing: `expired`, or `unused` because nothing it speaks of was found."""
+
+    waiver: Waiver
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The answer, and everything it rests on."""
+
+    outcome: Outcome
+    findings: tuple[Finding, ...]
+    waived: tuple[Waived, ...]
+    unknowns: tuple[Unknown, ...]
+    gaps: tuple[Gap, ...]
+    stale: tuple[Stale, ...]
+    files: tuple[FileVerdict, ...]
+    coverage: Coverage
+    policy: str
+    fail_at: Severity
+    policy_digest: str
+    rules_digest: str
+    version: str
+
+    @property
+    def blocking(self) -> tuple[Finding, ...]:
+        """The findings at or above the policy's severity."""
+        return tuple(finding for finding in self.findings if blocks(finding, self.fail_at))
+
+
+def blocks(finding: Finding, fail_at: Severity) -> bool:
+    """Tell whether a finding is bad enough to fail."""
+    return finding.rule.severity.rank >= fail_at.rank
+
+
+def read_policy(data: bytes, name: str) -> Policy:
+    """Return the policy in a YAML, TOML or JSON file; raise DocumentError when it is wrong."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DocumentError(name, "not UTF-8") from error
+    policy = documents.read(text, Policy, name=name)
+    return replace(policy, digest=f"sha256:{hashlib.sha256(data).hexdigest()}")
+
+
+def shipped_policy(name: str) -> Policy:
+    """Return a policy that ships with the rules, such as `default` or `strict`; raise DocumentError when there is none."""
+    folder = rules_directory() / "policies"
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    if name not in known:
+        raise DocumentError(name, f"not one of the shipped policies {', '.join(known)}{documents.suggest(name, known)}")
+    return load_policy(folder / f"{name}.yaml")
+
+
+def load_policy(path: Path) -> Policy:
+    """Return the policy in a file; raise DocumentError when it is wrong or cannot be read."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DocumentError(str(path), error.strerror or "cannot be read") from error
+    return read_policy(data, str(path))
+
+
+def judge(examined: Iterable[Examined], policy: Policy, *, today: date, rules_digest: str, version: str) -> Verdict:
+    """Return the verdict on all files together.
+
+    fail: a finding at or above `policy.fail_at` that no waiver accepts. Otherwise inconclusive (or fail, if the
+    policy says so): a gap, an unknown that no waiver accepts, or nothing to judge. Otherwise pass.
+    """
+    ledger = _Waivers(policy.waivers, today)
+    files, parts = [], []
+    for file in sorted(examined, key=lambda one: one.path):
+        part = ledger.sift(file)
+        parts.append(part)
+        files.append(
+            FileVerdict(
+                path=file.path,
+                size=file.size,
+                digest=file.digest,
+                formats=file.formats,
+                coverage=file.coverage,
+                outcome=_outcome(part, policy),
+            )
+        )
+    return Verdict(
+        outcome=max((file.outcome for file in files), key=lambda o: o.rank, default=Outcome.INCONCLUSIVE),
+        findings=tuple(finding for part in parts for finding in part.findings),
+        waived=tuple(ledger.accepted),
+        unknowns=tuple(unknown for part in parts for unknown in part.unknowns),
+        gaps=tuple(gap for part in parts for gap in part.gaps),
+        stale=ledger.stale(),
+        files=tuple(files),
+        coverage=sum((file.coverage for file in files), Coverage()),
+        policy=policy.name,
+        fail_at=policy.fail_at,
+        policy_digest=policy.digest,
+        rules_digest=rules_digest,
+        version=version,
+    )
+
+
+def _outcome(part: Judgement, policy: Policy) -> Outcome:
+    if any(blocks(finding, policy.fail_at) for finding in part.findings):
+        return Outcome.FAIL
+    responses = {policy.unknown} if part.unknowns else set()
+    responses |= {policy.gaps} if part.gaps else set()
+    if Response.FAIL in responses:
+        return Outcome.FAIL
+    return Outcome.INCONCLUSIVE if responses else Outcome.PASS
+
+
+class _Waivers:
+    """The waivers of a policy on one day, and what they were used for."""
+
+    def __init__(self, waivers: tuple[Waiver, ...], today: date) -> None:
+        self._waivers = waivers
+        self._today = today
+        self._used: set[Waiver] = set()
+        self.accepted: list[Waived] = []
+
+    def sift(self, file: Examined) -> Judgement:
+        """Return what no waiver accepts; bytes that nothing accounts for become a gap."""
+        judgement = file.judgement
+        return Judgement(
+            findings=tuple(one for one in judgement.findings if not self._accepts(one, file)),
+            unknowns=tuple(one for one in judgement.unknowns if not self._accepts(one, file)),
+            gaps=judgement.gaps or _unaccounted(file),
+        )
+
+    def _accepts(self, item: Finding | Unknown, file: Examined) -> bool:
+        covering = [waiver for waiver in self._waivers if waiver.covers(item, file.digest, self._today)]
+        if covering:
+            self._used.update(covering)
+            self.accepted.append(Waived(item=item, waiver=covering[0]))
+        return bool(covering)
+
+    def stale(self) -> tuple[Stale, ...]:
+        """Return the waivers that accepted nothing."""
+        return tuple(
+            Stale(waiver=waiver, reason="expired" if waiver.expires < self._today else "unused")
+            for waiver in self._waivers
+            if waiver not in self._used
+        )
+
+
+def _unaccounted(file: Examined) -> tuple[Gap, ...]:
+    """Return a gap for bytes that the account of a file misses or leaves unexamined without a reason."""
+    missing = max(file.coverage.unexamined, file.size - file.coverage.total)
+    if missing <= 0:
+        return ()
+    return (Gap(location=Location((file.path,)), reason="bytes that nothing accounts for", size=missing),)

@@ -1,0 +1,348 @@
+"""Rules: what gives a fact a name, a severity and a remedy. Rules are data; see `rules/`.
+
+A rule matches by names (imports, and what is called, changed or hashed through them) and by facts (kind and
+subject). It never makes anything acceptable: what no trust entry covers and no rule names is `Unknown`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+from typing import Final, Protocol, TypeVar
+
+from weighbridge import documents
+from weighbridge.digest import Digest
+from weighbridge.documents import Words
+from weighbridge.errors import DocumentError
+from weighbridge.facts import REVIEWED, Fact, Gap, Program, named, observe
+from weighbridge.location import Location
+from weighbridge.nameindex import NameIndex, is_glob
+from weighbridge.symbols import Event, Global, Items, State
+
+# A stream can do the same thing a million times; a reader needs to see it a few times and its count.
+OCCURRENCES: Final = 20
+# The subject, besides its name, of a State or Items event that changes an imported object in place.
+IN_PLACE: Final = "<global>"
+
+_RULE_ID: Final = re.compile(r"[A-Z]{3}[0-9]{3}")
+
+
+class Severity(StrEnum):
+    """How bad the outcome is if the finding is right, from the least to the worst."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """0 for low to 3 for critical; the text itself does not sort."""
+        return _RANK[self.value]
+
+
+_RANK: Final = {severity.value: rank for rank, severity in enumerate(Severity)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """What a rule is about.
+
+    `names`: module -> names in it (globs allowed; `*` alone is the module with all that is in and
+    under it). Module `*` lists attributes that are meant wherever a dotted name passes through them.
+    `facts`: kind -> globs of subjects.
+    """
+
+    names: dict[str, Words] = field(default_factory=dict)
+    facts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.names and not self.facts:
+            raise ValueError("a rule needs names or facts to match")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examples:
+    """Fixtures that the rule must and must not report; they are its test."""
+
+    match: tuple[str, ...]
+    no_match: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class References:
+    """Where to read on: CWE numbers, MITRE ATLAS and OWASP ids, advisories, addresses."""
+
+    cwe: tuple[int, ...] = ()
+    atlas: tuple[str, ...] = ()
+    owasp: tuple[str, ...] = ()
+    advisories: tuple[str, ...] = ()
+    urls: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One rule file; `path` is its place under `rules/`."""
+
+    id: str
+    title: str
+    severity: Severity
+    description: str
+    remediation: str
+    match: Match = field(hash=False)
+    examples: Examples
+    references: References = field(default_factory=References)
+    retired: bool = False
+    path: str = field(default="", metadata={"derived": True})
+
+    def __post_init__(self) -> None:
+        if not _RULE_ID.fullmatch(self.id):
+            raise ValueError(f"{self.id!r} is not a rule id such as PKL001")
+        if not (self.title.strip() and self.description.strip() and self.remediation.strip()):
+            raise ValueError("title, description and remediation must say something")
+        if not self.retired and not (self.examples.match and self.examples.no_match):
+            raise ValueError("a rule needs an example that it reports and one that it does not")
+
+
+class Trust(Protocol):
+    """What the rules need of the trust entries."""
+
+    def untrusted(self, program: Program) -> Iterator[tuple[Event, str]]:
+        """Yield, in order, every event that no entry covers, and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A rule matched a fact; `repeated` counts the further occurrences that are not listed one by one."""
+
+    rule: Rule
+    fact: Fact
+    repeated: int = 0
+
+    @property
+    def location(self) -> Location:
+        """Where."""
+        return self.fact.location
+
+    @property
+    def order(self) -> tuple[object, ...]:
+        """Sorts findings by place; total, so that two scans give the same bytes."""
+        return (*_order(self.fact), self.rule.id, self.repeated)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """A fact that has to be spoken for and is not, and why; it keeps a verdict from pass."""
+
+    fact: Fact
+    reason: str
+    repeated: int = 0
+
+    @property
+    def location(self) -> Location:
+        """Where."""
+        return self.fact.location
+
+    @property
+    def order(self) -> tuple[object, ...]:
+        """Sorts unknowns by place, totally."""
+        return (*_order(self.fact), self.reason, self.repeated)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What the facts of a file amount to, each part sorted by place."""
+
+    findings: tuple[Finding, ...] = ()
+    unknowns: tuple[Unknown, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+
+
+def _order(fact: Fact) -> tuple[object, ...]:
+    return (fact.location.path, fact.location.offset, fact.kind, fact.subject, repr(fact))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleSet:
+    """Rules in force, in the order of their ids, and the digest of every rule and trust file."""
+
+    rules: tuple[Rule, ...]
+    digest: Digest
+
+    @classmethod
+    def load(cls, directory: Path) -> RuleSet:
+        """Read every rule under `directory`; policies are not rules, trust files count in the digest only.
+
+        Raises DocumentError on a file that is no rule, an id used twice, or a file not named after its id.
+        """
+        rules: dict[str, Rule] = {}
+        whole = hashlib.sha256()
+        for path in sorted(directory.rglob("*.yaml"), key=lambda p: p.relative_to(directory).as_posix()):
+            name = path.relative_to(directory).as_posix()
+            if name.startswith("policies/"):
+                continue
+            data = path.read_bytes()
+            whole.update(b"%d %d %s" % (len(name), len(data), name.encode()))
+            whole.update(data)
+            if not name.startswith("trust/"):
+                rule = replace(read_rule(data, f"{directory.name}/{name}"), path=name)
+                if rule.id in rules:
+                    raise DocumentError(name, f"{rule.id} is already the id of {rules[rule.id].path}")
+                rules[rule.id] = rule
+        return cls(rules=tuple(rules[key] for key in sorted(rules)), digest=Digest("sha256", whole.hexdigest()))
+
+    def named(self, module: str, name: str) -> Rule | None:
+        """Return the rule that names `module : name` (normalised) or a step on the way to it."""
+        return self._names.find(module, name)
+
+    def about(self, kind: str, subject: str) -> Rule | None:
+        """Return the rule that matches a fact by its kind and subject."""
+        for pattern, rule in self._facts.get(kind, ()):
+            if fnmatchcase(subject, pattern):
+                return rule
+        return None
+
+    def about_event(self, event: Event) -> Rule | None:
+        """Return the rule that matches an event of a program, by its names first."""
+        source = named(event)
+        rule = self.named(source.module, source.name) if source is not None else None
+        if rule is None and isinstance(event, State | Items) and isinstance(event.target, Global):
+            rule = self.about(event.kind, IN_PLACE)
+        return rule or self.about(event.kind, event.subject)
+
+    @cached_property
+    def _names(self) -> NameIndex[Rule]:
+        worst_first = sorted(self.rules, key=lambda rule: (-rule.severity.rank, rule.id))
+        return NameIndex((rule, rule.match.names) for rule in worst_first if not rule.retired)
+
+    @cached_property
+    def _facts(self) -> dict[str, list[tuple[str, Rule]]]:
+        """Per kind of fact its patterns: plain ones before globs, the worst severity first."""
+        table: dict[str, list[tuple[str, Rule]]] = {}
+        for rule in self.rules:
+            for kind, patterns in rule.match.facts.items() if not rule.retired else ():
+                table.setdefault(kind, []).extend((pattern, rule) for pattern in patterns)
+        for found in table.values():
+            found.sort(key=lambda one: (is_glob(one[0]), -one[1].severity.rank, one[1].id, one[0]))
+        return table
+
+
+def rules_directory() -> Path:
+    """Return the folder of the rules that ship with the package, or that of the checkout in an editable install."""
+    package = Path(__file__).resolve().parent
+    shipped = package / "_rules"
+    return shipped if shipped.is_dir() else package.parent.parent / "rules"
+
+
+def read_rule(data: bytes, name: str) -> Rule:
+    """Return the rule in a file; raise DocumentError when it is wrong."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DocumentError(name, "not UTF-8") from error
+    rule = documents.read(text, Rule, name=name)
+    if not name.rpartition("/")[2].startswith(f"{rule.id}-"):
+        raise DocumentError(name, f"the file of {rule.id} must be named {rule.id}-<slug>.yaml")
+    return rule
+
+
+_Item = TypeVar("_Item", Finding, Unknown)
+
+
+class _Ledger:
+    """Findings and unknowns as they come in; what repeats is listed a few times and then counted."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[object, ...], list[Finding | Unknown]] = {}
+        self._count: dict[tuple[object, ...], int] = {}
+
+    def add(self, group: tuple[object, ...], make: Callable[[], Finding | Unknown]) -> None:
+        """Count an occurrence of `group`, and keep what `make` returns if it is one of the first."""
+        self._count[group] = self._count.get(group, 0) + 1
+        if self._count[group] <= OCCURRENCES:
+            self._kept.setdefault(group, []).append(make())
+
+    def sorted(self, kind: type[_Item]) -> tuple[_Item, ...]:
+        """Return what was kept, once each, the first of a group with the count of those that were not."""
+        result: set[_Item] = set()
+        for group, kept in self._kept.items():
+            wanted = [one for one in kept if isinstance(one, kind)]
+            rest = self._count[group] - len(kept)
+            if wanted and rest:
+                wanted[0] = replace(wanted[0], repeated=rest)
+            result.update(wanted)
+        return tuple(sorted(result, key=lambda one: one.order))
+
+
+def check(facts: Iterable[Fact], rules: RuleSet, trust: Trust) -> Judgement:
+    """Return what the rules say of `facts`, and which facts neither trust nor a rule speaks for."""
+    ledger, gaps = _Ledger(), []
+    for fact in facts:
+        if isinstance(fact, Gap):
+            gaps.append(fact)
+        elif isinstance(fact, Program):
+            _check_program(fact, rules, trust, ledger)
+        else:
+            rule = rules.about(fact.kind, fact.subject)
+            if rule is not None:
+                _add_finding(ledger, rule, fact)
+            elif fact.kind in REVIEWED:
+                _add_unknown(ledger, fact)
+    return Judgement(
+        findings=ledger.sorted(Finding),
+        unknowns=ledger.sorted(Unknown),
+        gaps=tuple(sorted(set(gaps), key=_order)),
+    )
+
+
+def _add_finding(ledger: _Ledger, rule: Rule, fact: Fact) -> None:
+    group = (rule.id, fact.kind, fact.subject, fact.location.path)
+    ledger.add(group, lambda: Finding(rule=rule, fact=fact))
+
+
+def _add_unknown(ledger: _Ledger, fact: Fact) -> None:
+    group = ("unknown", fact.kind, fact.subject, fact.location.path)
+    ledger.add(group, lambda: Unknown(fact=fact, reason=f"no rule speaks for this {fact.kind}"))
+
+
+def _check_program(program: Program, rules: RuleSet, trust: Trust, ledger: _Ledger) -> None:
+    """Match every event that trust leaves over; an import is told only if nothing else is told of its name."""
+    imports: list[tuple[Global, str]] = []
+    used: set[int] = set()
+    for event, reason in trust.untrusted(program):
+        if isinstance(event, Global):
+            imports.append((event, reason))
+            continue
+        source = named(event)
+        if source is not None:
+            used.add(id(source))
+        _check_event(event, reason, rules, ledger)
+    for event, reason in imports:
+        if id(event) not in used:
+            _check_event(event, reason, rules, ledger)
+
+
+def _check_event(event: Event, reason: str, rules: RuleSet, ledger: _Ledger) -> None:
+    rule = rules.about_event(event)
+    if rule is not None:
+        group: tuple[object, ...] = (rule.id, event.kind, event.subject, event.origin.path)
+        ledger.add(group, lambda: Finding(rule=rule, fact=observe(event)))
+    elif event.kind in REVIEWED:
+        group = ("unknown", event.kind, event.subject, event.origin.path)
+        ledger.add(group, lambda: Unknown(fact=observe(event), reason=reason))
+
+
+def prove(rule: Rule, examine: Callable[[str], Judgement]) -> Iterator[str]:
+    """Yield a sentence for every example of `rule` that does not hold; `examine` judges a fixture by its path."""
+    for fixture in rule.examples.match:
+        if all(finding.rule.id != rule.id for finding in examine(fixture).findings):
+            yield f"{rule.id} does not report {fixture}"
+    for fixture in rule.examples.no_match:
+        if any(finding.rule.id == rule.id for finding in examine(fixture).findings):
+            yield f"{rule.id} reports {fixture}"

@@ -8,15 +8,19 @@ from __future__ import annotations
 from typing import Final
 
 from weighbridge.formats import (
+    compressed,
     numpy,
+    pickle,
     safetensors,
 )
 from weighbridge.formats.base import Format
 from weighbridge.reader import Sample
 
 FORMATS: Final[tuple[Format, ...]] = (
+    pickle.FORMAT,
     safetensors.FORMAT,
     numpy.FORMAT,
+    *compressed.FORMATS,
 )
 
 

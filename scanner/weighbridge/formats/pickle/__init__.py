@@ -1,0 +1,176 @@
+"""Pickle: a program for a stack machine, run here without its effects.
+
+Source: CPython Lib/pickletools.py and Modules/_pickle.c, protocols 0 to 5 (PEP 307, 3154, 574).
+
+A file may hold several streams one after the other; each has a memo of its own. Where readers differ, every
+reading is run: frames as the C unpickler takes them from a file, and the bytes of joblib's arrays as the opcodes that plain
+`pickle.load` would see.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from weighbridge.errors import ArtifactError
+from weighbridge.facts import Anomaly, Fact, Gap, Inert, Member, Program, Recognised
+from weighbridge.formats.base import Context, Format
+from weighbridge.formats.pickle import nested, torch_legacy
+from weighbridge.formats.pickle.machine import Machine
+from weighbridge.limits import Budget, Limits
+from weighbridge.location import Location
+from weighbridge.reader import Reader, Sample
+from weighbridge.symbols import Event, Global
+
+STREAMS_LIMIT: Final = 100_000  # streams of one file; each is short, or there are not many
+
+# What a stream without PROTO can begin with: protocols 0 and 1 start with a value, a mark or an import.
+_TEXT_STARTS: Final = frozenset(b"(][})cIJKLMNSTUVXFG\x88\x89P2B\x8a\x8c\x95")
+_SNIFF_LIMITS: Final = Limits()
+_NAME: Final = re.compile(r"[^\W\d][\w.]*")
+
+
+def sniff(sample: Sample) -> bool:
+    """Tell whether the bytes open with PROTO, or run as a pickle without it."""
+    head = sample.head
+    if len(head) >= 2 and head[0] == 0x80:
+        return head[1] <= 5
+    return bool(head) and head[0] in _TEXT_STARTS and _runs(head, sample.size)
+
+
+def _runs(head: bytes, size: int) -> bool:
+    """Tell whether a stream without PROTO imports something or ends well.
+
+    Any text can begin with an opcode's letter. One that reaches STOP with nothing behind it, or that names an import
+    before it breaks, is a pickle; so is one that is still running where the sample ends.
+    """
+    machine = Machine(memoryview(head), 0, Location(()), Budget(_SNIFF_LIMITS))
+    machine.run()
+    if any(isinstance(event, Global) and _plausible(event) for event in machine.events):
+        return True
+    if machine.complete:
+        return machine.position == size or head[machine.position] in _TEXT_STARTS | {0x80}
+    return size > len(head) and machine.position > len(head) // 2
+
+
+def _plausible(event: Global) -> bool:
+    return all(_NAME.fullmatch(part) is not None for part in event.spelled)
+
+
+def parse(reader: Reader, context: Context) -> Iterator[Fact]:
+    """Yield a `Program` for every stream, the programs in its literals, and an account of what follows."""
+    programs: list[Program] = []
+    position = 0
+    while position < reader.size and len(programs) < STREAMS_LIMIT:
+        if programs and not _goes_on(reader, position, programs):
+            break
+        machine = Machine(reader.view, position, reader.origin, context.budget)
+        machine.run()
+        program = None
+        for fact in _stream(machine, reader, context):
+            if isinstance(fact, Program) and program is None and fact.location.path == reader.origin.path:
+                program = fact
+            yield fact
+        if machine.limit is not None:
+            raise machine.limit
+        if program is None or not machine.complete:
+            left = reader.size - machine.position
+            reason = f"pickle: {machine.broken}; the program before it would have run"
+            yield Gap(location=reader.at(min(machine.position, reader.size)), reason=reason, size=left)
+            return
+        programs.append(program)
+        position = machine.position
+        if len(programs) == 1 and machine.result == torch_legacy.MAGIC:
+            yield Recognised(location=reader.origin, format="torch-legacy", size=reader.size)
+        elif len(programs) == 2 and not _legacy(programs):
+            detail = "another pickle follows the first; a loop of pickle.load runs both"
+            yield Anomaly(location=reader.at(program.location.offset - reader.origin.offset), code="pickle-stacked", detail=detail)
+    if position < reader.size:
+        yield from _trailing(reader, position, programs, context)
+
+
+def _legacy(programs: list[Program]) -> bool:
+    return type(programs[0].result) is int and programs[0].result == torch_legacy.MAGIC
+
+
+def _goes_on(reader: Reader, position: int, programs: list[Program]) -> bool:
+    """Tell whether another pickle begins at `position`."""
+    if _legacy(programs):
+        return len(programs) < torch_legacy.PICKLES
+    return sniff(Reader(reader.view[position:], reader.origin).sample)
+
+
+def _trailing(reader: Reader, position: int, programs: list[Program], context: Context) -> Iterator[Fact]:
+    """Account for the bytes behind the last stream."""
+    reader.seek(position)
+    if _legacy(programs) and len(programs) == torch_legacy.PICKLES:
+        yield from torch_legacy.parse_storages(reader, programs)
+    left = reader.remaining
+    if not left:
+        return
+    start = reader.location
+    if left <= 4096 and not reader.peek(left).strip(b"\0"):
+        yield Inert(location=start, size=left, reason="zero padding")
+        return
+    yield Anomaly(location=start, code="pickle-trailing-data", detail=f"{left} bytes behind the last pickle")
+    yield Member(location=start, name=f"trailing@{reader.position:#x}", size=left, stored=left, type="trailing")
+    context.budget.spend_members(start)
+    yield from context.examine(reader.window(reader.position, left, f"trailing@{reader.position:#x}"), left)
+
+
+def _stream(machine: Machine, reader: Reader, context: Context) -> Iterator[Fact]:
+    """Yield the facts of one stream that has run: its program, its literals' programs, and its other readings."""
+    examined: frozenset[int] = frozenset()
+    for part in nested.programs(machine, reader, context):
+        if isinstance(part, frozenset):
+            examined = part
+        else:
+            yield part
+    yield from machine.anomalies
+    yield from _arrays(machine)
+    yield _program(machine, reader, machine.events, "", examined)
+    if machine.straddles:
+        yield from _other_reading(machine, reader, context, "frames as read from a file", framed=True)
+    if machine.arrays:
+        yield from _other_reading(machine, reader, context, "arrays as opcodes", interleaved=False)
+
+
+def _arrays(machine: Machine) -> Iterator[Fact]:
+    for offset, size in machine.arrays:
+        yield Inert(location=machine.origin.at(machine.origin.offset + offset), size=size, reason="array data")
+
+
+def _program(machine: Machine, reader: Reader, events: list[Event], reading: str, examined: frozenset[int]) -> Program:
+    return Program(
+        location=reader.at(machine.start),
+        events=events,
+        result=machine.result,
+        size=machine.position - machine.start,
+        complete=machine.complete,
+        reading=reading,
+        nested=examined,
+        protocol=machine.protocol,
+    )
+
+
+def _other_reading(
+    machine: Machine, reader: Reader, context: Context, reading: str, *, interleaved: bool = True, framed: bool = False
+) -> Iterator[Fact]:
+    """Run the stream as another reader takes it; what it does beyond the first reading is a program of its own.
+
+    How such a reading breaks is no gap: the bytes were accounted for by the first one.
+    """
+    other = Machine(
+        reader.view, machine.start, reader.origin, context.budget, interleaved=interleaved, framed=framed
+    )
+    other.run()
+    begin = machine.arrays[0][0] if not interleaved else machine.start
+    events = [event for event in other.events if event.offset >= begin]
+    if events:
+        yield _program(other, reader, events, reading, frozenset())
+    if other.limit is not None:
+        raise ArtifactError(reader.at(machine.start), f"{reading}: {other.limit.reason}") from other.limit
+
+
+FORMAT: Final = Format("pickle", "Python pickle", sniff, parse)

@@ -1,0 +1,439 @@
+"""The abstract pickle machine: every opcode of protocols 0 to 5 over symbolic values.
+
+Nothing is imported and nothing is called. The machine keeps the exact stack, marks and memo of CPython's C unpickler
+(Modules/_pickle.c) and records, in order, each thing that loading would do. A stream that breaks keeps what came
+before: it would have run.
+
+`Machine._loop` is one long function on purpose. A call per opcode would triple its cost; so state lives in
+locals, opcodes are told apart by a short decision tree, runs of equal number opcodes are taken in one step, and
+bounds are checked where a slice of the stream ends instead of at every opcode.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from struct import Struct
+from typing import Final
+
+from weighbridge.errors import LimitError
+from weighbridge.formats.pickle.recorder import (
+    ARRAY_DEPTH,
+    PLAIN,
+    PROGRAM_LENGTH,
+    PROGRAM_STARTS,
+    Recorder,
+)
+from weighbridge.symbols import ELIDED, Call, Dict, Extension, Form, Items, Opaque, PersistentId, Set, State, Value
+
+SLICE: Final = 1 << 20  # bytes between two looks at the budget and the clock
+MEMO_LIMIT: Final = 1 << 28  # CPython allocates a table up to the highest memo index
+
+_I32: Final = Struct("<i").unpack_from
+_U32: Final = Struct("<I").unpack_from
+_U64: Final = Struct("<Q").unpack_from
+_F64: Final = Struct(">d").unpack_from
+_INT2S: Final = Struct("<xH")
+_INT4S: Final = Struct("<xi")
+_FLOATS: Final = re.compile(rb"(?:G[\x00-\xff]{8}){4,}").match
+_INT1_RUN: Final = re.compile(rb"(?:K[\x00-\xff]){4,}").match
+_INT2_RUN: Final = re.compile(rb"(?:M[\x00-\xff]{2}){4,}").match
+_INT4_RUN: Final = re.compile(rb"(?:J[\x00-\xff]{4}){4,}").match
+
+
+class Machine(Recorder):
+    """One run over one stream, from `start` to STOP, a break or a limit."""
+
+    def run(self) -> None:
+        """Run the stream; afterwards the attributes hold what it does and how it ended."""
+        try:
+            self._loop()
+        except LimitError as error:
+            self.limit = error
+        except KeyError as error:
+            self.broken = f"memo entry {error} does not exist"
+        except IndexError:
+            past = self.position - self.shift + 9 > len(self.view)
+            self.broken = "the stream ends before STOP" if past else "an opcode finds no value on the stack"
+        except struct.error:
+            self.broken = "the stream ends before STOP"
+        except ValueError as error:
+            self.broken = str(error)
+
+    def _run_inner(self, start: int) -> int:
+        if self.depth >= ARRAY_DEPTH:
+            raise ValueError(f"object arrays nested deeper than {ARRAY_DEPTH}")
+        inner = Machine(self.view, start, self.origin, self.budget, depth=self.depth + 1)
+        inner.run()
+        self.events += inner.events
+        self.anomalies += inner.anomalies
+        self.literals += inner.literals
+        self.arrays += inner.arrays
+        if inner.limit is not None:
+            raise inner.limit
+        if not inner.complete:
+            raise ValueError(f"in an object array: {inner.broken}")
+        return inner.position
+
+    def _loop(self) -> None:  # noqa: C901, PLR0912, PLR0915
+        origin, events = self.origin, self.events
+        buf = self._window(self.start)
+        end, at = len(buf) - self.margin, self.base + self.shift
+        stack: list[Value] = []
+        marks: list[int] = []
+        memo: dict[int, Value] = {}
+        push, pop = stack.append, stack.pop
+        plain_keys: list[Value] = []
+        frame_end = height = 0
+        made = 0
+        pos = i = sliced = 0
+        limit = min(end, i + SLICE)
+        try:
+            while True:
+                while i < limit:
+                    pos = i
+                    op = buf[i]
+                    if op >= 0x85:
+                        if op == 0x8C:  # SHORT_BINUNICODE
+                            j = i + 2 + buf[i + 1]
+                            value: Value = buf[i + 2 : j].decode("utf-8", "surrogatepass")
+                            push(value)
+                            if j - i > PROGRAM_LENGTH and buf[i + 2] in PROGRAM_STARTS:
+                                self.literals.append((i + 2 + at, j - i - 2, value))
+                            i = j
+                            if i < limit and buf[i] == 0x94:  # MEMOIZE, nearly always
+                                memo[len(memo)] = value
+                                i += 1
+                        elif op == 0x94:  # MEMOIZE
+                            memo[len(memo)] = stack[-1]
+                            i += 1
+                        elif op == 0x86:  # TUPLE2
+                            value = pop()
+                            stack[-1] = (stack[-1], value)
+                            made += 1
+                            i += 1
+                        elif op == 0x85:  # TUPLE1
+                            stack[-1] = (stack[-1],)
+                            made += 1
+                            i += 1
+                        elif op == 0x87:  # TUPLE3
+                            value = pop()
+                            second = pop()
+                            stack[-1] = (stack[-1], second, value)
+                            made += 1
+                            i += 1
+                        elif op == 0x88:  # NEWTRUE
+                            push(True)
+                            i += 1
+                        elif op == 0x89:  # NEWFALSE
+                            push(False)
+                            i += 1
+                        elif op == 0x93:  # STACK_GLOBAL
+                            name = pop()
+                            module = pop()
+                            i += 1
+                            push(self._stack_global(module, name, pos))
+                        elif op == 0x95:  # FRAME
+                            size = _U64(buf, i + 1)[0]
+                            i = self._frame(pos, size, frame_end)
+                            frame_end = i + size
+                            limit = i if self.framed else min(end, sliced + SLICE, frame_end)
+                        elif op == 0x8A or op == 0x8B:  # LONG1, LONG4
+                            size = buf[i + 1] if op == 0x8A else _I32(buf, i + 1)[0]
+                            i += 2 if op == 0x8A else 5
+                            push(self._integer(i, size, pos))
+                            i += size
+                        elif op == 0x8F:  # EMPTY_SET
+                            push(Set())
+                            made += 1
+                            i += 1
+                        elif op == 0x90 or op == 0x91:  # ADDITEMS, FROZENSET
+                            k = marks.pop()
+                            items = stack[k:]
+                            del stack[k:]
+                            i += 1
+                            if not PLAIN.issuperset(map(type, items)):
+                                self._check_keys(items, pos)
+                            if op == 0x91:
+                                push(Set(items))
+                                made += 1
+                            elif type(stack[-1]) is Set:
+                                stack[-1] += items
+                            else:
+                                events.append(Items(origin, pos + at, stack[-1], items, "ADDITEMS"))
+                        elif op == 0x92:  # NEWOBJ_EX
+                            keywords = pop()
+                            arguments = pop()
+                            call = Call(origin, pos + at, stack[-1], arguments, keywords, Form.NEWOBJ_EX)
+                            stack[-1] = call
+                            events.append(call)
+                            i += 1
+                        elif op == 0x8E or op == 0x8D or op == 0x96:  # BINBYTES8, BINUNICODE8, BYTEARRAY8
+                            size = _U64(buf, i + 1)[0]
+                            kind = "bytes" if op == 0x8E else "str" if op == 0x8D else "bytearray"
+                            i += 9
+                            push(self._literal(i, size, kind))
+                            i += size
+                        elif op == 0x97:  # NEXT_BUFFER
+                            self._anomaly("pickle-out-of-band", pos, "a buffer that is not in the file")
+                            push(Opaque("out-of-band buffer"))
+                            i += 1
+                        elif op == 0x98:  # READONLY_BUFFER
+                            stack[-1]
+                            i += 1
+                        else:
+                            raise ValueError(f"unknown opcode {op:#04x}")
+                    elif op >= 0x61:
+                        if op == 0x68:  # BINGET
+                            push(memo[buf[i + 1]])
+                            i += 2
+                        elif op == 0x71:  # BINPUT
+                            memo[buf[i + 1]] = stack[-1]
+                            i += 2
+                        elif op == 0x6A:  # LONG_BINGET
+                            push(memo[_U32(buf, i + 1)[0]])
+                            i += 5
+                        elif op == 0x72:  # LONG_BINPUT
+                            index = _U32(buf, i + 1)[0]
+                            if index > MEMO_LIMIT:
+                                self._anomaly("pickle-memo-index", pos, f"memo index {index}")
+                            memo[index] = stack[-1]
+                            i += 5
+                        elif op == 0x75:  # SETITEMS
+                            k = marks.pop()
+                            items = stack[k:]
+                            del stack[k:]
+                            i += 1
+                            target = stack[-1]
+                            keys = items[::2]
+                            # Records share their keys, so equal to the last plain keys is plain, at a pointer compare each.
+                            if keys != plain_keys:
+                                if PLAIN.issuperset(map(type, keys)):
+                                    plain_keys = keys
+                                else:
+                                    self._check_keys(keys, pos)
+                            if type(target) is Dict:
+                                target += items
+                                if len(items) & 1:
+                                    raise ValueError("odd number of items for SETITEMS")
+                            else:
+                                self._set_items(target, items, pos)
+                        elif op == 0x62:  # BUILD
+                            value = pop()
+                            target = stack[-1]
+                            i += 1
+                            events.append(State(origin, pos + at, target, value))
+                            if type(target) is Call:
+                                target.state = value
+                                if id(target.callable) in self._wrappers:
+                                    i = self._array(value, i)
+                        elif op == 0x81:  # NEWOBJ
+                            arguments = pop()
+                            call = Call(origin, pos + at, stack[-1], arguments, None, Form.NEWOBJ)
+                            stack[-1] = call
+                            events.append(call)
+                            made += 1
+                            i += 1
+                        elif op == 0x7D:  # EMPTY_DICT
+                            push(Dict())
+                            made += 1
+                            i += 1
+                        elif op == 0x74:  # TUPLE
+                            k = marks.pop()
+                            value = tuple(stack[k:])
+                            del stack[k:]
+                            push(value)
+                            made += 1
+                            i += 1
+                        elif op == 0x65:  # APPENDS
+                            k = marks.pop()
+                            items = stack[k:]
+                            del stack[k:]
+                            i += 1
+                            target = stack[-1]
+                            if type(target) is list:
+                                target += items
+                            else:
+                                events.append(Items(origin, pos + at, target, items, "APPENDS"))
+                        elif op == 0x61:  # APPEND
+                            value = pop()
+                            target = stack[-1]
+                            i += 1
+                            if type(target) is list:
+                                target.append(value)
+                            else:
+                                events.append(Items(origin, pos + at, target, [value], "APPEND"))
+                        elif op == 0x73:  # SETITEM
+                            value = pop()
+                            key = pop()
+                            i += 1
+                            self._set_items(stack[-1], [key, value], pos)
+                        elif op == 0x63 or op == 0x69:  # GLOBAL, INST
+                            module, i = self._line(i + 1)
+                            name, i = self._line(i)
+                            found = self._global(str(module, "utf-8"), str(name, "utf-8"), pos)
+                            if op == 0x63:
+                                push(found)
+                            else:
+                                k = marks.pop()
+                                call = Call(origin, pos + at, found, tuple(stack[k:]), None, Form.INST)
+                                del stack[k:]
+                                push(call)
+                                events.append(call)
+                        elif op == 0x6F:  # OBJ
+                            k = marks.pop()
+                            items = stack[k:]
+                            del stack[k:]
+                            call = Call(origin, pos + at, items[0], tuple(items[1:]), None, Form.OBJ)
+                            push(call)
+                            events.append(call)
+                            i += 1
+                        elif op == 0x6C or op == 0x64:  # LIST, DICT
+                            k = marks.pop()
+                            items = stack[k:]
+                            del stack[k:]
+                            i += 1
+                            made += 1
+                            if op == 0x6C:
+                                push(items)
+                            else:
+                                push(Dict())
+                                self._set_items(stack[-1], items, pos)
+                        elif op == 0x67:  # GET
+                            text, i = self._line(i + 1)
+                            push(memo[self._index(text, pos)])
+                        elif op == 0x70:  # PUT
+                            text, i = self._line(i + 1)
+                            memo[self._index(text, pos)] = stack[-1]
+                        elif op == 0x80:  # PROTO
+                            self._proto(buf[i + 1], pos)
+                            i += 2
+                        elif op == 0x82 or op == 0x83 or op == 0x84:  # EXT1, EXT2, EXT4
+                            size = 1 << (op - 0x82)
+                            code = int.from_bytes(buf[i + 1 : i + 1 + size], "little")
+                            events.append(Extension(origin, pos + at, code))
+                            push(Opaque("extension registry entry"))
+                            i += 1 + size
+                        else:
+                            raise ValueError(f"unknown opcode {op:#04x}")
+                    elif op == 0x4B:  # BININT1
+                        run = _INT1_RUN(buf, i, limit) if buf[i + 2] == 0x4B else None
+                        if run is None:
+                            push(buf[i + 1])
+                            i += 2
+                        else:
+                            i = run.end()
+                            stack += buf[pos + 1 : i : 2]
+                    elif op == 0x28:  # MARK
+                        marks.append(len(stack))
+                        i += 1
+                    elif op == 0x4D:  # BININT2
+                        run = _INT2_RUN(buf, i, limit) if buf[i + 3] == 0x4D else None
+                        if run is None:
+                            push(buf[i + 1] | buf[i + 2] << 8)
+                            i += 3
+                        else:
+                            i = run.end()
+                            stack += [number for (number,) in _INT2S.iter_unpack(buf[pos:i])]
+                    elif op == 0x4A:  # BININT
+                        run = _INT4_RUN(buf, i, limit) if buf[i + 5] == 0x4A else None
+                        if run is None:
+                            push(_I32(buf, i + 1)[0])
+                            i += 5
+                        else:
+                            i = run.end()
+                            stack += [number for (number,) in _INT4S.iter_unpack(buf[pos:i])]
+                    elif op == 0x47:  # BINFLOAT
+                        run = _FLOATS(buf, i, limit) if buf[i + 9] == 0x47 else None
+                        if run is None:
+                            push(_F64(buf, i + 1)[0])
+                            i += 9
+                        else:
+                            i = run.end()
+                            stack += [ELIDED] * ((i - pos) // 9)
+                    elif op == 0x58 or op == 0x54 or op == 0x42:  # BINUNICODE, BINSTRING, BINBYTES
+                        size = _U32(buf, i + 1)[0]
+                        i += 5
+                        push(self._literal(i, size, "bytes" if op == 0x42 else "str", op == 0x54))
+                        i += size
+                    elif op == 0x52:  # REDUCE
+                        arguments = pop()
+                        call = Call(origin, pos + at, stack[-1], arguments, None, Form.REDUCE)
+                        stack[-1] = call
+                        events.append(call)
+                        made += 1
+                        i += 1
+                    elif op == 0x29:  # EMPTY_TUPLE
+                        push(())
+                        i += 1
+                    elif op == 0x5D:  # EMPTY_LIST
+                        push([])
+                        made += 1
+                        i += 1
+                    elif op == 0x4E:  # NONE
+                        push(None)
+                        i += 1
+                    elif op == 0x30:  # POP
+                        if marks and marks[-1] >= len(stack):
+                            marks.pop()
+                        else:
+                            pop()
+                        i += 1
+                    elif op == 0x51:  # BINPERSID
+                        persistent = PersistentId(origin, pos + at, pop())
+                        push(persistent)
+                        events.append(persistent)
+                        i += 1
+                    elif op == 0x43 or op == 0x55:  # SHORT_BINBYTES, SHORT_BINSTRING
+                        size = buf[i + 1]
+                        i += 2
+                        push(self._literal(i, size, "bytes" if op == 0x43 else "str", op == 0x55))
+                        i += size
+                    elif op == 0x2E:  # STOP
+                        self.position = i + 1 + at
+                        self.result = pop()
+                        self.complete = True
+                        self.budget.spend_opcodes(origin, i + 1 - sliced, made)
+                        return
+                    elif op == 0x31:  # POP_MARK
+                        del stack[marks.pop() :]
+                        i += 1
+                    elif op == 0x32:  # DUP
+                        push(stack[-1])
+                        i += 1
+                    elif op == 0x50:  # PERSID
+                        text, i = self._line(i + 1)
+                        persistent = PersistentId(origin, pos + at, str(text, "ascii"))
+                        push(persistent)
+                        events.append(persistent)
+                    elif op in b"ILFSV":
+                        text, i = self._line(i + 1)
+                        push(self._text(op, text, pos))
+                    else:
+                        raise ValueError(f"unknown opcode {op:#04x}")
+                # The end of a slice, of a frame or of the stream.
+                self.budget.spend_opcodes(origin, min(i - sliced, SLICE), made)
+                made = 0
+                if frame_end and i > frame_end:
+                    self._straddle(pos, frame_end)
+                    if self.framed:
+                        buf = self._splice(pos, frame_end)
+                        end, at, i = len(buf), self.base + self.shift, pos
+                        del stack[height:]
+                        frame_end = 0
+                if i >= frame_end:
+                    frame_end = 0
+                if i >= end:
+                    if not self.margin:
+                        raise IndexError
+                    buf = self._window(self.base + i)
+                    end, at = len(buf) - self.margin, self.base + self.shift
+                    frame_end = max(0, frame_end - i)
+                    i = 0
+                sliced = i
+                limit = min(end, i + SLICE, frame_end or end)
+                if self.framed and frame_end:
+                    limit, height = i + 1, len(stack)
+        finally:
+            if not self.complete:
+                self.position = pos + at

@@ -1,0 +1,123 @@
+"""Programs inside a stream's literals: raw, in base64 or in hexadecimal.
+
+A literal that a call gets as an argument may be loaded by that call (`pickle.loads(b"…")`,
+`torch.storage._load_from_bytes(b"…")`), so whatever it holds is examined. Any other literal is data, and is
+reported only when it reads as a program.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from weighbridge.facts import Fact, Gap, Member, Native, Program, Recognised
+from weighbridge.formats.base import Context
+from weighbridge.formats.pickle.machine import Machine
+from weighbridge.formats.pickle.recorder import PROGRAM_LENGTH
+from weighbridge.reader import Reader, from_bytes
+from weighbridge.symbols import Call, Event, Global, Span, Value
+
+LITERALS_LIMIT: Final = 1000  # literals of one stream that are looked at as programs
+DECODED_LIMIT: Final = 64 << 20  # an encoded literal; weights are not shipped as base64 strings
+ARGUMENT_DEPTH: Final = 4  # containers around a literal that is an argument
+
+_RAW: Final = re.compile(rb"\x80[\x02-\x05]|PK\x03\x04|\x1f\x8b\x08|x[\x01\x5e\x9c\xda]|\x93NUMPY|\(?[ci][A-Za-z_][\w.]*\n[A-Za-z_]")
+# base64 of 80 02..05, of "PK\3\4", of a gzip header, of a text pickle's "c…" and "(c…"; hexadecimal of the first.
+_BASE64: Final = re.compile(r"(?:gA[I-VJ]|UEsDB|H4sI|Y[0-9A-Za-z+/]|K[GM])[A-Za-z0-9+/\s_-]{16,}={0,2}\s*")
+_HEXADECIMAL: Final = re.compile(r"(?:80 ?0[2-5]|63|28 ?63)(?:\s?[0-9a-fA-F]{2}){12,}\s*")
+
+# Latin-1 text is how protocol 2 writes bytes.
+_ENCODERS: Final = frozenset({"_codecs.encode", "codecs.encode"})
+
+
+def programs(machine: Machine, reader: Reader, context: Context) -> Iterator[Fact | frozenset[int]]:
+    """Yield the facts of every program in a literal, then the identities of the values that were examined."""
+    examined: set[int] = set()
+    for event in machine.events:
+        if type(event) is Call and event.arguments:
+            for value in _arguments(event):
+                if id(value) not in examined and len(examined) < LITERALS_LIMIT:
+                    data = content(value, reader)
+                    if data is not None and (loads(event.callable) or _program(data, context)):
+                        examined.add(id(value))
+                        yield from _examine(data, event, reader, context, passed=True)
+    for offset, size, value in machine.literals[:LITERALS_LIMIT]:
+        if id(value) not in examined:
+            data = content(value, reader)
+            if data is not None and _RAW.match(data[:64]) is None:
+                data = _decoded(data[:DECODED_LIMIT].decode("latin-1"))
+            if data is not None and len(data) >= PROGRAM_LENGTH:
+                place = Event(reader.origin, offset)
+                yield from _examine(data, place, reader, context, passed=False)
+    yield frozenset(examined)
+
+
+def loads(function: Value) -> bool:
+    """Tell whether a callable's name says that it loads a program from bytes, whatever these look like."""
+    if not isinstance(function, Global):
+        return False
+    last = function.name.rpartition(".")[2]
+    return last in ("loads", "_loads", "_load_from_bytes") or "unpickle" in last.lower()
+
+
+def content(value: Value, reader: Reader) -> bytes | None:
+    """Return the bytes of a literal, of a long one behind a `Span`, or of protocol 2's encoded text."""
+    match value:
+        case bytes():
+            return value
+        case str():
+            return value.encode("utf-8", "surrogatepass")
+        case Span(kind="bytes" | "bytearray" | "str"):
+            return bytes(reader.view[value.offset : value.offset + value.size])
+        case Call(callable=Global(dotted=name), arguments=(str() | Span() as text, "latin1" | "latin-1")) if (
+            name in _ENCODERS
+        ):
+            data = content(text, reader)
+            return None if data is None else data.decode("utf-8", "surrogatepass").encode("latin-1", "replace")
+    return None
+
+
+def _arguments(call: Call) -> Iterator[Value]:
+    """Yield the literals among a call's arguments, in small containers too."""
+    parts: list[tuple[Value, int]] = [(call.arguments, 0), (call.keywords, 0)]
+    while parts:
+        value, depth = parts.pop()
+        if isinstance(value, tuple | list):
+            if depth < ARGUMENT_DEPTH and len(value) <= 64:
+                parts += [(part, depth + 1) for part in value]
+        elif isinstance(value, bytes | Span | Call):
+            yield value
+
+
+def _program(data: bytes, context: Context) -> bool:
+    return len(data) >= 8 and _RAW.match(data[:64]) is not None
+
+
+def _decoded(text: str) -> bytes | None:
+    try:
+        if _HEXADECIMAL.match(text):
+            return bytes.fromhex(text)
+        if _BASE64.match(text):
+            compact = "".join(text.split()).replace("-", "+").replace("_", "/")
+            return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
+    except (ValueError, binascii.Error):
+        return None
+    return None
+
+
+def _examine(data: bytes, place: Event, reader: Reader, context: Context, *, passed: bool) -> Iterator[Fact]:
+    name = f"literal@{place.offset:#x}"
+    context.budget.spend_members(place.location)
+    inner = from_bytes(data, reader.origin.inside(name))
+    facts = list(context.examine(inner, 0))
+    if passed:
+        yield Member(location=place.location, name=name, size=len(data), type="literal")
+        yield from facts
+    elif any(isinstance(fact, Native) or (isinstance(fact, Program) and fact.events) for fact in facts):
+        # A string that nothing loads is data: what it holds is reported, what it lacks is no gap.
+        yield Member(location=place.location, name=name, size=len(data), type="literal")
+        yield from (fact for fact in facts if isinstance(fact, Recognised | Member | Native | Program))
+        yield from (fact for fact in facts if isinstance(fact, Gap) and fact.limit)

@@ -1,0 +1,285 @@
+"""What the abstract pickle machine does rarely: imports, literals, text operands, frames, keys.
+
+`Recorder` holds the machine's inputs and what it has found so far; `Machine` adds the loop.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from weighbridge.errors import LimitError
+from weighbridge.facts import Anomaly
+from weighbridge.formats.pickle import joblib, literals
+from weighbridge.limits import Budget
+from weighbridge.location import Location
+from weighbridge.names import normalise
+from weighbridge.symbols import (
+    Call,
+    ComputedName,
+    Dict,
+    Elided,
+    Event,
+    Global,
+    Items,
+    Key,
+    Opaque,
+    Set,
+    Span,
+    Value,
+)
+
+KEPT_BYTES: Final = 256  # longer bytes stay in the file as a Span
+KEPT_TEXT: Final = 4096  # longer strings too
+LINE_LIMIT: Final = 1 << 20  # a text operand; CPython has no limit, no pickler writes more
+PROGRAM_LENGTH: Final = 24  # the shortest literal worth a look: an import and a call take more
+HASH_LIMIT: Final = 10_000  # parts of one key; CPython hashes a shared tuple again at each mention
+HUGE_INT: Final = 1 << 16  # bytes of one integer; no model holds such a number
+PROTOCOL: Final = 5
+WINDOW: Final = 1 << 22  # bytes of a stream held at once; a large file is never copied whole
+MARGIN: Final = 1 << 17  # more than any operand that is kept
+ARRAY_DEPTH: Final = 8  # object arrays inside object arrays of joblib
+ANOMALIES_PER_CODE: Final = 8  # a stream of nothing but odd integers needs no million facts
+
+PLAIN: Final = frozenset({str, int, float, bool, type(None), bytes, Elided, complex})
+# First bytes of a program in a literal: a raw pickle, zip, gzip, zlib or npy; base64 or hexadecimal of one; a text pickle.
+PROGRAM_STARTS: Final = frozenset(b"\x80P\x1fgUHk8x5\x93c(")
+# Length of the length field of opcodes that have one, for reading frames as C reads them from a file.
+PREFIXES: Final = {0x58: 4, 0x42: 4, 0x54: 4, 0x55: 1, 0x43: 1, 0x8C: 1, 0x8D: 8, 0x8E: 8, 0x96: 8, 0x8A: 1, 0x8B: 4}
+
+
+class Recorder:
+    """One stream of `view` from `start`: what to read, and what was found.
+
+    `buffer` is the window of the view that is being read, from `base` on; when there is more behind it, the last `margin`
+    bytes are left for the next window. `shift` is what lies between an offset in the view and one in the file.
+
+    `interleaved` reads arrays behind joblib's wrappers as joblib does. `framed` reads frames as the C
+    unpickler does from a file, where an operand that crosses the end of a frame skips the frame's rest.
+    """
+
+    def __init__(
+        self,
+        view: memoryview,
+        start: int,
+        origin: Location,
+        budget: Budget,
+        *,
+        interleaved: bool = True,
+        framed: bool = False,
+        depth: int = 0,
+    ) -> None:
+        self.view = view
+        self.buffer = b""
+        self.base = 0
+        self.margin = 0
+        self.start = start
+        self.origin = origin
+        self.budget = budget
+        self.interleaved = interleaved
+        self.framed = framed
+        self.depth = depth
+        self.position = start
+        self.shift = 0
+        self.events: list[Event] = []
+        self.anomalies: list[Anomaly] = []
+        self.literals: list[tuple[int, int, Value]] = []
+        self.arrays: list[tuple[int, int]] = []
+        self.result: Value = None
+        self.complete = False
+        self.straddles = False
+        self.broken = ""
+        self.limit: LimitError | None = None
+        self.protocol = 0
+        self._globals: dict[tuple[str, str], Global] = {}
+        self._codes: dict[str, int] = {}
+        self._wrappers: set[int] = set()
+
+    def _window(self, base: int) -> bytes:
+        """Return the bytes of the stream from `base` on and make them the buffer."""
+        size = len(self.view) - base
+        window = size if self.framed or size <= WINDOW else WINDOW
+        self.base = base
+        self.margin = MARGIN if window < size else 0
+        self.buffer = bytes(self.view[base : base + window])
+        return self.buffer
+
+    def _at(self, pos: int) -> int:
+        """Return the offset in the file of an offset in the buffer."""
+        return pos + self.base + self.shift
+
+    def _run_inner(self, start: int) -> int:
+        """Run the pickle that joblib reads for an object array and return where it ends."""
+        raise NotImplementedError
+
+    def _anomaly(self, code: str, offset: int, detail: str) -> None:
+        seen = self._codes[code] = self._codes.get(code, 0) + 1
+        if seen <= ANOMALIES_PER_CODE:
+            at = self.origin.at(self.origin.offset + self._at(offset))
+            self.anomalies.append(Anomaly(location=at, code=code, detail=detail))
+
+    def _line(self, i: int) -> tuple[bytes, int]:
+        """Return the text up to the next newline and the offset behind it."""
+        size = 256
+        while True:
+            text = bytes(self.view[self.base + i : self.base + i + size])
+            end = text.find(b"\n")
+            if end >= 0:
+                return text[:end], i + end + 1
+            if len(text) < size:
+                raise IndexError
+            if size >= LINE_LIMIT:
+                raise ValueError(f"a text operand over {LINE_LIMIT} bytes")
+            size *= 16
+
+    def _global(self, module: str, name: str, pos: int) -> Global:
+        """Return the import of `module : name`; the first one is an event."""
+        found = self._globals.get((module, name))
+        if found is None:
+            normal = normalise(module, name)
+            found = Global(self.origin, self._at(pos), (module, name), *normal)
+            self._globals[module, name] = found
+            self.events.append(found)
+            if not (module + name).isascii() or not (module + name).isprintable():
+                self._anomaly("pickle-name-encoding", pos, f"{module!r} {name!r}")
+            if found.dotted in joblib.WRAPPERS:
+                self._wrappers.add(id(found))
+        return found
+
+    def _stack_global(self, module: Value, name: Value, pos: int) -> Value:
+        if type(module) is str and type(name) is str:
+            return self._global(module, name, pos)
+        self.events.append(ComputedName(self.origin, self._at(pos), module, name))
+        return Opaque("computed import")
+
+    def _proto(self, protocol: int, pos: int) -> None:
+        if protocol > PROTOCOL:
+            raise ValueError(f"unsupported pickle protocol {protocol}")
+        if pos + self.base != self.start:
+            self._anomaly("pickle-proto", pos, "PROTO inside a stream")
+        self.protocol = max(self.protocol, protocol)
+
+    def _frame(self, pos: int, size: int, frame_end: int) -> int:
+        """Note what is odd about a FRAME and return where its content begins."""
+        left = len(self.view) - self.base - pos - 9
+        if frame_end and pos < frame_end:
+            self._anomaly("pickle-frame-nested", pos, "a frame opens inside a frame")
+            if pos + 9 + size > frame_end:
+                self.straddles = True
+        if size > left:
+            self._anomaly("pickle-frame-length", pos, f"a frame of {size} bytes, {left} left")
+        return pos + 9
+
+    def _straddle(self, pos: int, frame_end: int) -> None:
+        self.straddles = True
+        opcode = self.buffer[pos]
+        self._anomaly("pickle-frame-straddle", pos, f"opcode {opcode:#04x} crosses the end of its frame at {frame_end:#x}")
+
+    def _splice(self, pos: int, frame_end: int) -> bytes:
+        """Drop the rest of a frame as C does when an operand crosses its end; return the new buffer."""
+        prefix = PREFIXES.get(self.buffer[pos], 0)
+        kept = pos + 1 + prefix if pos + 1 + prefix <= frame_end else pos + 1
+        self.buffer = self.buffer[:kept] + self.buffer[frame_end:]
+        self.view = memoryview(self.buffer)
+        self.shift += self.base + frame_end - kept
+        self.base = 0
+        return self.buffer
+
+    def _index(self, text: bytes, pos: int) -> int:
+        value, canonical = literals.index(text)
+        if not canonical:
+            self._noncanonical(text, pos)
+        return value
+
+    def _noncanonical(self, text: bytes, pos: int) -> None:
+        code = "pickle-nul-operand" if b"\0" in text else "pickle-noncanonical"
+        self._anomaly(code, pos, f"operand {text[:40]!r}, which no pickler writes")
+
+    def _text(self, op: int, text: bytes, pos: int) -> Value:
+        """Return the value of INT, LONG, FLOAT, STRING or UNICODE."""
+        if op == 0x56:
+            value: Value = str(text, "raw-unicode-escape")
+        elif op == 0x53:
+            value = literals.quoted(text)
+        else:
+            parse = literals.integer if op == 0x49 else literals.long if op == 0x4C else literals.floating
+            value, canonical = parse(text)
+            if not canonical:
+                self._noncanonical(text, pos)
+        if type(value) is str and len(value) > PROGRAM_LENGTH and ord(value[0]) in PROGRAM_STARTS:
+            self.literals.append((self._at(pos), len(text), value))
+        return value
+
+    def _integer(self, i: int, size: int, pos: int) -> Value:
+        """Return the value of LONG1 or LONG4."""
+        if size < 0:
+            raise ValueError("LONG4 with a negative size")
+        if self.base + i + size > len(self.view):
+            raise IndexError
+        if size > HUGE_INT:
+            self._anomaly("pickle-huge-int", pos, f"an integer of {size} bytes")
+            return Span(self._at(i), size, "int")
+        return int.from_bytes(self.buffer[i : i + size], "little", signed=True)
+
+    def _literal(self, i: int, size: int, kind: str, latin: bool = False) -> Value:
+        """Return a string or bytes of known length, as a Span when it is long."""
+        if self.base + i + size > len(self.view):
+            raise IndexError
+        value: Value
+        if size > (KEPT_BYTES if kind != "str" else KEPT_TEXT) or kind == "bytearray":
+            value = Span(self._at(i), size, kind)
+        elif kind == "bytes":
+            value = bytes(self.buffer[i : i + size])
+        elif latin:
+            value = str(self.buffer[i : i + size], "latin-1")
+        else:
+            value = str(self.buffer[i : i + size], "utf-8", "surrogatepass")
+        if size > PROGRAM_LENGTH and self.buffer[i] in PROGRAM_STARTS:
+            self.literals.append((self._at(i), size, value))
+        return value
+
+    def _set_items(self, target: Value, items: list[Value], pos: int) -> None:
+        """Set keys and values on a dict, or note that something else gets them."""
+        keys = items[::2]
+        if not PLAIN.issuperset(map(type, keys)):
+            self._check_keys(keys, pos)
+        if len(items) & 1:
+            raise ValueError("odd number of items for SETITEMS")
+        if type(target) is Dict:
+            target += items
+        else:
+            opcode = "SETITEM" if self.buffer[pos] == 0x73 else "SETITEMS"
+            self.events.append(Items(self.origin, self._at(pos), target, items, opcode))
+
+    def _check_keys(self, keys: list[Value], pos: int) -> None:
+        """Note every object among dict keys or set members, whose `__hash__` loading calls."""
+        for key in keys:
+            if type(key) in PLAIN:
+                continue
+            parts, count = [key], 0
+            while parts:
+                part = parts.pop()
+                count += 1
+                if count > HASH_LIMIT:
+                    self._anomaly("pickle-hash-bomb", pos, f"hashing one key visits over {HASH_LIMIT} parts")
+                    break
+                if type(part) is tuple or type(part) is Set:
+                    parts += part
+                elif type(part) not in PLAIN and not (type(part) is Span and part.kind != "bytearray"):
+                    self.events.append(Key(self.origin, self._at(pos), part))
+
+    def _array(self, state: Value, i: int) -> int:
+        """Step over the array that joblib reads behind a wrapper; return where the stream goes on."""
+        if not self.interleaved:
+            return i
+        pad = self.view[self.base + i] if self.base + i < len(self.view) else 0
+        layout = joblib.payload(state, pad)
+        if layout is None:
+            raise ValueError("an array of unknown size follows a joblib wrapper")
+        size, nested = layout
+        if nested:
+            return self._run_inner(self.base + i) - self.base
+        if self.base + i + size > len(self.view):
+            raise IndexError
+        if size:
+            self.arrays.append((self._at(i), size))
+        return i + size

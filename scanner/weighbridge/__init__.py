@@ -1,0 +1,24 @@
+"""Find out what a model file would do before anybody loads it.
+
+`weighbridge.scan(paths)` is what the command line calls; nothing here is imported until it is asked for, because
+starting must cost less than scanning a small file.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from weighbridge.pipeline import scan
+
+__all__ = ["__version__", "scan"]
+
+__version__: Final = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "scan":
+        from weighbridge.pipeline import scan
+
+        return scan
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import DTypeLike
 
-from examining import anomalies, examine, facts_of, members, reasons
+from tests.examining import anomalies, examine, facts_of, members, reasons
 from weighbridge.facts import Inert, Tensor
 from weighbridge.formats import numpy
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from examining import anomalies, examine, facts_of, members, reasons
+from tests.examining import anomalies, examine, facts_of, members, reasons
 from weighbridge.facts import Inert, Metadata, Tensor
 from weighbridge.formats import safetensors
 

@@ -119,18 +119,21 @@ def _value(tokens: list[str], depth: int) -> object:
     """Take one literal off the reversed tokens."""
     if not tokens:
         raise ValueError("the header ends early")
-    token = tokens.pop()
-    if token in _CLOSING:
-        if depth == MAX_DEPTH:
-            raise ValueError(f"brackets nested deeper than {MAX_DEPTH}")
-        return _dictionary(tokens, depth) if token == "{" else _sequence(tokens, token, depth)
-    if token in ("True", "False"):
-        return token == "True"
-    if token[0] in "'\"":
-        return token[1:-1]
-    if token[0].isdigit():
-        return int(token)
-    raise ValueError(f"{token!r} out of place")
+    if depth > MAX_DEPTH:
+        raise ValueError(f"brackets nested deeper than {MAX_DEPTH}")
+    match tokens.pop():
+        case "{":
+            return _dictionary(tokens, depth)
+        case "(" | "[" as opening:
+            return _sequence(tokens, opening, depth)
+        case "True" | "False" as name:
+            return name == "True"
+        case text if text[0] in "'\"":
+            return text[1:-1]
+        case number if number[0].isdigit():
+            return int(number)
+        case mark:
+            raise ValueError(f"{mark!r} out of place")
 
 
 def _sequence(tokens: list[str], opening: str, depth: int) -> object:
@@ -160,16 +163,16 @@ def _dictionary(tokens: list[str], depth: int) -> dict[str, object]:
     return found
 
 
-def _accept(tokens: list[str], token: str) -> bool:
-    if tokens and tokens[-1] == token:
+def _accept(tokens: list[str], mark: str) -> bool:
+    if tokens and tokens[-1] == mark:
         tokens.pop()
         return True
     return False
 
 
-def _expect(tokens: list[str], token: str) -> None:
-    if not _accept(tokens, token):
-        raise ValueError(f"{token!r} is missing")
+def _expect(tokens: list[str], mark: str) -> None:
+    if not _accept(tokens, mark):
+        raise ValueError(f"{mark!r} is missing")
 
 
 def item_size(descr: object) -> int:

@@ -14,10 +14,10 @@ from random import Random
 import lz4.frame
 import pytest
 import zstandard
+from examining import anomalies, examine, facts_of, formats_of, members, reasons
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.examining import anomalies, examine, facts_of, formats_of, members, reasons
 from weighbridge.facts import Inert, Member
 from weighbridge.formats import compressed
 from weighbridge.limits import Limits

@@ -7,11 +7,11 @@ import struct
 
 import numpy as np
 import pytest
+from examining import anomalies, examine, facts_of, members, reasons
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import DTypeLike
 
-from tests.examining import anomalies, examine, facts_of, members, reasons
 from weighbridge.facts import Inert, Tensor
 from weighbridge.formats import numpy
 

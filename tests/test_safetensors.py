@@ -6,10 +6,10 @@ import json
 import struct
 
 import pytest
+from examining import anomalies, examine, facts_of, members, reasons
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.examining import anomalies, examine, facts_of, members, reasons
 from weighbridge.facts import Inert, Metadata, Tensor
 from weighbridge.formats import safetensors
 

@@ -227,6 +227,8 @@ class Machine(Recorder):
                                 target.state = value
                                 if id(target.callable) in self._wrappers:
                                     i = self._array(value, i)
+                                    if pos + 1 == frame_end:
+                                        frame_end = 0  # joblib ends the frame before it writes an array
                         elif op == 0x81:  # NEWOBJ
                             arguments = pop()
                             call = Call(origin, pos + at, stack[-1], arguments, None, Form.NEWOBJ)

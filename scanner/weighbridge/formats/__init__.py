@@ -12,15 +12,19 @@ from weighbridge.formats import (
     numpy,
     pickle,
     safetensors,
+    tar,
+    zip,
 )
 from weighbridge.formats.base import Format
 from weighbridge.reader import Sample
 
 FORMATS: Final[tuple[Format, ...]] = (
     pickle.FORMAT,
+    zip.FORMAT,
     safetensors.FORMAT,
     numpy.FORMAT,
     *compressed.FORMATS,
+    tar.FORMAT,
 )
 
 

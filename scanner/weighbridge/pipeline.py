@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from weighbridge import formats
 from weighbridge.errors import ArtifactError
 from weighbridge.facts import Anomaly, Fact, Gap, Inert, Recognised
-from weighbridge.formats.base import Context, Format
+from weighbridge.formats.base import Context, Format, gap
 from weighbridge.limits import Budget
 from weighbridge.reader import Reader
 
@@ -100,11 +100,3 @@ class Examination:
             yield from format_.parse(reader, context)
         except ArtifactError as error:
             yield gap(error, format_.name)
-
-
-def gap(error: ArtifactError, format_name: str) -> Gap:
-    """Return the gap that a parser's error leaves; limits keep their name so that a report can say what to raise."""
-    limit, colon, rest = error.reason.partition(": ")
-    named = bool(colon) and limit.startswith("max_")
-    reason = rest if named else error.reason
-    return Gap(location=error.location, reason=f"{format_name}: {reason}", limit=limit if named else "")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from weighbridge.errors import LimitError
-from weighbridge.facts import Fact
+from weighbridge.errors import ArtifactError, LimitError
+from weighbridge.facts import Fact, Gap
 from weighbridge.limits import Budget
 from weighbridge.location import Location
 from weighbridge.reader import Reader, Sample, spool
@@ -62,3 +62,11 @@ class Format:
     title: str
     sniff: Callable[[Sample], bool]
     parse: Callable[[Reader, Context], Iterator[Fact]]
+
+
+def gap(error: ArtifactError, format_name: str) -> Gap:
+    """Return the gap that a parser's error leaves; limits keep their name so that a report can say what to raise."""
+    limit, colon, rest = error.reason.partition(": ")
+    named = bool(colon) and limit.startswith("max_")
+    reason = rest if named else error.reason
+    return Gap(location=error.location, reason=f"{format_name}: {reason}", limit=limit if named else "")

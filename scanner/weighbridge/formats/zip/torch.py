@@ -1,0 +1,176 @@
+"""Archives written by torch: which of their members are tensor data, and which are not.
+
+`torch.save`, `torch.jit.save` and `torch.export.save` share one writer. A pickle `<root>/<name>.pkl`
+keeps its storages in members `<root>/<name>/<key>` and names each of them, with type and number of
+elements, in a persistent id. A member is tensor data only if such an id says so and its size is right.
+
+Source: torch/serialization.py, caffe2/serialize/inline_container.cc, torch/csrc/jit/serialization/.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+from weighbridge.facts import Anomaly, Fact, Native, Program, Recognised
+from weighbridge.formats.zip.members import Members
+from weighbridge.formats.zip.records import Entry
+from weighbridge.reader import Reader
+from weighbridge.symbols import Global, PersistentId
+
+# Storage class -> dtype and bytes per element. Later dtypes (float8 …) have no class: their storages
+# are UntypedStorage and counted in bytes.
+STORAGES: Final = {
+    "DoubleStorage": ("float64", 8),
+    "FloatStorage": ("float32", 4),
+    "HalfStorage": ("float16", 2),
+    "BFloat16Storage": ("bfloat16", 2),
+    "LongStorage": ("int64", 8),
+    "IntStorage": ("int32", 4),
+    "ShortStorage": ("int16", 2),
+    "CharStorage": ("int8", 1),
+    "ByteStorage": ("uint8", 1),
+    "BoolStorage": ("bool", 1),
+    "ComplexDoubleStorage": ("complex128", 16),
+    "ComplexFloatStorage": ("complex64", 8),
+    "QInt8Storage": ("qint8", 1),
+    "QInt32Storage": ("qint32", 4),
+    "QUInt8Storage": ("quint8", 1),
+    "QUInt4x2Storage": ("quint4x2", 1),
+    "QUInt2x4Storage": ("quint2x4", 1),
+    "UntypedStorage": ("untyped", 1),
+    "_UntypedStorage": ("untyped", 1),
+}
+_ITEM_SIZES: Final = dict(STORAGES.values())
+
+# What the writer puts into its small text members, byte for byte.
+TEXTS: Final = {
+    "version": re.compile(rb"\d{1,3}\n?"),
+    ".data/version": re.compile(rb"\d{1,3}\n?"),
+    "byteorder": re.compile(rb"little|big"),
+    ".format_version": re.compile(rb"\d{1,3}"),
+    ".storage_alignment": re.compile(rb"\d{1,7}"),
+    ".data/serialization_id": re.compile(rb"\d{1,64}"),
+}
+TEXT_LIMIT: Final = 64
+SOURCE_LIMIT: Final = 64 << 20  # far beyond the code of any scripted model
+# Any of these beside data.pkl makes an archive one that torch would open.
+_MARKS: Final = ("version", ".data/version", "byteorder", ".format_version", ".data/serialization_id")
+
+
+class Storage(NamedTuple):
+    """The type and the number of elements of a storage."""
+
+    dtype: str
+    numel: int
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return self.numel * _ITEM_SIZES[self.dtype]
+
+
+def storages(program: Program) -> dict[str, Storage]:
+    """Return the storages that the persistent ids of a pickle name, by key; the first id of a key counts."""
+    found: dict[str, Storage] = {}
+    for key, storage, _ in _persistent(program):
+        found.setdefault(key, storage)
+    return found
+
+
+def _persistent(program: Program) -> Iterator[tuple[str, Storage, PersistentId]]:
+    for event in program.events:
+        if isinstance(event, PersistentId):
+            match event.value:
+                case ("storage", Global(module=str(module), name=str(name)), str(key), _, int(numel), *_) if (
+                    name in STORAGES and (module == "torch" or module.startswith("torch.")) and numel >= 0
+                ):
+                    yield key, Storage(STORAGES[name][0], numel), event
+
+
+def roots(entries: Iterable[Entry]) -> frozenset[str]:
+    """Return the lower-case root folders that torch would take for an archive of its own."""
+    names = {entry.name.lower() for entry in entries if "/" in entry.name}
+    candidates = {name.partition("/")[0] for name in names if name.endswith("/data.pkl")}
+    return frozenset(
+        root for root in candidates if f"{root}/data.pkl" in names and any(f"{root}/{mark}" in names for mark in _MARKS)
+    )
+
+
+def parse(members: Members, entries: list[Entry], roots_: frozenset[str]) -> Iterator[Fact]:
+    """Yield the facts of all members: pickles first, then what they say is tensor data."""
+    reader = members.reader
+    yield Recognised(location=reader.origin, format="torch-zip", size=reader.size)
+    pickles = {entry.name[:-4].lower() for entry in entries if entry.name.lower().endswith(".pkl")}
+    found: dict[str, dict[str, Storage]] = {}
+    later: list[tuple[str, str, Entry]] = []
+    for entry in entries:
+        root, _, name = entry.name.partition("/")
+        folder, slash, key = name.partition("/")
+        folder = f"{root}/{folder}".lower()
+        if root.lower() not in roots_:
+            yield from members.examine(entry)
+        elif slash and folder in pickles:
+            later.append((folder, key, entry))
+        elif name.lower().endswith(".pkl"):
+            yield from _pickle(members, entry, found.setdefault(entry.name[:-4].lower(), {}))
+        elif name.startswith("code/") and name.endswith(".py"):
+            yield from _script(members, entry)
+        else:
+            yield from _text(members, entry, name)
+    for folder, key, entry in later:
+        yield from _data(members, entry, found.get(folder, {}).get(key))
+
+
+def _pickle(members: Members, entry: Entry, found: dict[str, Storage]) -> Iterator[Fact]:
+    """Examine a pickle and gather the storages it names."""
+    path = members.reader.origin.inside(entry.name).path
+    for fact in members.examine(entry):
+        if isinstance(fact, Program) and fact.location.path == path:
+            for key, storage, event in _persistent(fact):
+                first = found.setdefault(key, storage)
+                if first != storage:
+                    detail = f"storage {key!r} is {first.numel} {first.dtype} and {storage.numel} {storage.dtype}"
+                    yield Anomaly(location=event.location, code="torch-storage-conflict", detail=detail)
+        yield fact
+
+
+def _data(members: Members, entry: Entry, storage: Storage | None) -> Iterator[Fact]:
+    if storage is not None and members.stored(entry):
+        # torch.jit.trace keeps the shapes of its example inputs and leaves their data out.
+        left_out = entry.size == 0 and entry.name.partition("/")[2].startswith("traced_inputs/")
+        if storage.size == entry.size or left_out:
+            yield from members.inert(entry, f"storage of {storage.numel} {storage.dtype}")
+            return
+        detail = f"{entry.name!r} has {entry.size} bytes, its {storage.numel} {storage.dtype} need {storage.size}"
+        yield Anomaly(location=members.reader.at(entry.data), code="torch-storage-size", detail=detail)
+    yield from members.examine(entry)
+
+
+def _text(members: Members, entry: Entry, name: str) -> Iterator[Fact]:
+    pattern = TEXTS.get(name)
+    readable = entry.size <= TEXT_LIMIT and members.stored(entry)
+    if pattern and readable and pattern.fullmatch(members.reader.read(entry.data, entry.size)):
+        yield from members.inert(entry, f"{name} of the archive")
+    else:
+        yield from members.examine(entry)
+
+
+def _script(members: Members, entry: Entry) -> Iterator[Fact]:
+    """TorchScript source looks like Python and is not: torch compiles it for its own interpreter."""
+
+    def look(reader: Reader, stored: int) -> Iterator[Fact]:
+        if reader.size <= SOURCE_LIMIT and _is_text(bytes(reader.view)):
+            yield Native(location=reader.origin, type="torchscript", detail=entry.name)
+        else:
+            yield from members.context.examine(reader, stored)
+
+    yield from members.examine(entry, look)
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        return "\0" not in data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False

@@ -85,7 +85,9 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
             yield Recognised(location=reader.origin, format="torch-legacy", size=reader.size)
         elif len(programs) == 2 and not _legacy(programs):
             detail = "another pickle follows the first; a loop of pickle.load runs both"
-            yield Anomaly(location=reader.at(program.location.offset - reader.origin.offset), code="pickle-stacked", detail=detail)
+            yield Anomaly(
+                location=reader.at(program.location.offset - reader.origin.offset), code="pickle-stacked", detail=detail
+            )
     if position < reader.size:
         yield from _trailing(reader, position, programs, context)
 
@@ -161,9 +163,7 @@ def _other_reading(
 
     How such a reading breaks is no gap: the bytes were accounted for by the first one.
     """
-    other = Machine(
-        reader.view, machine.start, reader.origin, context.budget, interleaved=interleaved, framed=framed
-    )
+    other = Machine(reader.view, machine.start, reader.origin, context.budget, interleaved=interleaved, framed=framed)
     other.run()
     begin = machine.arrays[0][0] if not interleaved else machine.start
     events = [event for event in other.events if event.offset >= begin]

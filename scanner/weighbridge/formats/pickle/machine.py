@@ -76,13 +76,14 @@ class Machine(Recorder):
         return inner.position
 
     def _loop(self) -> None:  # noqa: C901, PLR0912, PLR0915
-        origin, events = self.origin, self.events
+        origin, record = self.origin, self.events.append
+        newobj, reduced = Form.NEWOBJ, Form.REDUCE
         buf = self._window(self.start)
         end, at = len(buf) - self.margin, self.base + self.shift
         stack: list[Value] = []
         marks: list[int] = []
         memo: dict[int, Value] = {}
-        push, pop = stack.append, stack.pop
+        push, pop, mark, unmark = stack.append, stack.pop, marks.append, marks.pop
         plain_keys: list[Value] = []
         frame_end = height = 0
         made = 0
@@ -148,7 +149,7 @@ class Machine(Recorder):
                             made += 1
                             i += 1
                         elif op == 0x90 or op == 0x91:  # ADDITEMS, FROZENSET
-                            k = marks.pop()
+                            k = unmark()
                             items = stack[k:]
                             del stack[k:]
                             i += 1
@@ -160,13 +161,13 @@ class Machine(Recorder):
                             elif type(stack[-1]) is Set:
                                 stack[-1] += items
                             else:
-                                events.append(Items(origin, pos + at, stack[-1], items, "ADDITEMS"))
+                                record(Items(origin, pos + at, stack[-1], items, "ADDITEMS"))
                         elif op == 0x92:  # NEWOBJ_EX
                             keywords = pop()
                             arguments = pop()
                             call = Call(origin, pos + at, stack[-1], arguments, keywords, Form.NEWOBJ_EX)
                             stack[-1] = call
-                            events.append(call)
+                            record(call)
                             i += 1
                         elif op == 0x8E or op == 0x8D or op == 0x96:  # BINBYTES8, BINUNICODE8, BYTEARRAY8
                             size = _U64(buf, i + 1)[0]
@@ -187,137 +188,148 @@ class Machine(Recorder):
                         if op == 0x68:  # BINGET
                             push(memo[buf[i + 1]])
                             i += 2
-                        elif op == 0x71:  # BINPUT
-                            memo[buf[i + 1]] = stack[-1]
-                            i += 2
-                        elif op == 0x6A:  # LONG_BINGET
-                            push(memo[_U32(buf, i + 1)[0]])
-                            i += 5
-                        elif op == 0x72:  # LONG_BINPUT
-                            index = _U32(buf, i + 1)[0]
-                            if index > MEMO_LIMIT:
-                                self._anomaly("pickle-memo-index", pos, f"memo index {index}")
-                            memo[index] = stack[-1]
-                            i += 5
-                        elif op == 0x75:  # SETITEMS
-                            k = marks.pop()
-                            items = stack[k:]
-                            del stack[k:]
-                            i += 1
-                            target = stack[-1]
-                            keys = items[::2]
-                            # Records share their keys, so equal to the last plain keys is plain, at a pointer compare each.
-                            if keys != plain_keys:
-                                if PLAIN.issuperset(map(type, keys)):
-                                    plain_keys = keys
-                                else:
-                                    self._check_keys(keys, pos)
-                            if type(target) is Dict:
-                                target += items
-                                if len(items) & 1:
-                                    raise ValueError("odd number of items for SETITEMS")
-                            else:
-                                self._set_items(target, items, pos)
-                        elif op == 0x62:  # BUILD
-                            value = pop()
-                            target = stack[-1]
-                            i += 1
-                            events.append(State(origin, pos + at, target, value))
-                            if type(target) is Call:
-                                target.state = value
-                                if id(target.callable) in self._wrappers:
-                                    i = self._array(value, i)
-                                    if pos + 1 == frame_end:
-                                        frame_end = 0  # joblib ends the frame before it writes an array
-                        elif op == 0x81:  # NEWOBJ
-                            arguments = pop()
-                            call = Call(origin, pos + at, stack[-1], arguments, None, Form.NEWOBJ)
-                            stack[-1] = call
-                            events.append(call)
-                            made += 1
-                            i += 1
-                        elif op == 0x7D:  # EMPTY_DICT
-                            push(Dict())
-                            made += 1
-                            i += 1
-                        elif op == 0x74:  # TUPLE
-                            k = marks.pop()
-                            value = tuple(stack[k:])
-                            del stack[k:]
-                            push(value)
-                            made += 1
-                            i += 1
-                        elif op == 0x65:  # APPENDS
-                            k = marks.pop()
-                            items = stack[k:]
-                            del stack[k:]
-                            i += 1
-                            target = stack[-1]
-                            if type(target) is list:
-                                target += items
-                            else:
-                                events.append(Items(origin, pos + at, target, items, "APPENDS"))
-                        elif op == 0x61:  # APPEND
-                            value = pop()
-                            target = stack[-1]
-                            i += 1
-                            if type(target) is list:
-                                target.append(value)
-                            else:
-                                events.append(Items(origin, pos + at, target, [value], "APPEND"))
-                        elif op == 0x73:  # SETITEM
-                            value = pop()
-                            key = pop()
-                            i += 1
-                            self._set_items(stack[-1], [key, value], pos)
-                        elif op == 0x63 or op == 0x69:  # GLOBAL, INST
-                            module, i = self._line(i + 1)
-                            name, i = self._line(i)
-                            found = self._global(str(module, "utf-8"), str(name, "utf-8"), pos)
-                            if op == 0x63:
-                                push(found)
-                            else:
-                                k = marks.pop()
-                                call = Call(origin, pos + at, found, tuple(stack[k:]), None, Form.INST)
+                        elif op >= 0x70:
+                            if op == 0x71:  # BINPUT
+                                memo[buf[i + 1]] = stack[-1]
+                                i += 2
+                            elif op == 0x7D:  # EMPTY_DICT
+                                value = Dict()
+                                push(value)
+                                made += 1
+                                i += 1
+                                if i < limit and buf[i] == 0x94:
+                                    memo[len(memo)] = value
+                                    i += 1
+                            elif op == 0x75:  # SETITEMS
+                                k = unmark()
+                                items = stack[k:]
                                 del stack[k:]
-                                push(call)
-                                events.append(call)
-                        elif op == 0x6F:  # OBJ
-                            k = marks.pop()
-                            items = stack[k:]
-                            del stack[k:]
-                            call = Call(origin, pos + at, items[0], tuple(items[1:]), None, Form.OBJ)
-                            push(call)
-                            events.append(call)
-                            i += 1
-                        elif op == 0x6C or op == 0x64:  # LIST, DICT
-                            k = marks.pop()
-                            items = stack[k:]
-                            del stack[k:]
-                            i += 1
-                            made += 1
-                            if op == 0x6C:
-                                push(items)
+                                i += 1
+                                target = stack[-1]
+                                keys = items[::2]
+                                # Records share their keys, so equal to the last plain keys is plain, at a pointer compare each.
+                                if keys != plain_keys:
+                                    if PLAIN.issuperset(map(type, keys)):
+                                        plain_keys = keys
+                                    else:
+                                        self._check_keys(keys, pos)
+                                if type(target) is Dict:
+                                    target += items
+                                    if len(items) & 1:
+                                        raise ValueError("odd number of items for SETITEMS")
+                                else:
+                                    self._set_items(target, items, pos)
+                            elif op == 0x81:  # NEWOBJ
+                                arguments = pop()
+                                call = Call(origin, pos + at, stack[-1], arguments, None, newobj)
+                                stack[-1] = call
+                                record(call)
+                                made += 1
+                                i += 1
+                                if i < limit and buf[i] == 0x94:
+                                    memo[len(memo)] = call
+                                    i += 1
+                            elif op == 0x72:  # LONG_BINPUT
+                                index = _U32(buf, i + 1)[0]
+                                if index > MEMO_LIMIT:
+                                    self._anomaly("pickle-memo-index", pos, f"memo index {index}")
+                                memo[index] = stack[-1]
+                                i += 5
+                            elif op == 0x74:  # TUPLE
+                                k = unmark()
+                                value = tuple(stack[k:])
+                                del stack[k:]
+                                push(value)
+                                made += 1
+                                i += 1
+                            elif op == 0x73:  # SETITEM
+                                value = pop()
+                                key = pop()
+                                i += 1
+                                self._set_items(stack[-1], [key, value], pos)
+                            elif op == 0x80:  # PROTO
+                                self._proto(buf[i + 1], pos)
+                                i += 2
+                            elif op == 0x70:  # PUT
+                                text, i = self._line(i + 1)
+                                memo[self._index(text, pos)] = stack[-1]
+                            elif op == 0x82 or op == 0x83 or op == 0x84:  # EXT1, EXT2, EXT4
+                                size = 1 << (op - 0x82)
+                                code = int.from_bytes(buf[i + 1 : i + 1 + size], "little")
+                                record(Extension(origin, pos + at, code))
+                                push(Opaque("extension registry entry"))
+                                i += 1 + size
                             else:
-                                push(Dict())
-                                self._set_items(stack[-1], items, pos)
-                        elif op == 0x67:  # GET
-                            text, i = self._line(i + 1)
-                            push(memo[self._index(text, pos)])
-                        elif op == 0x70:  # PUT
-                            text, i = self._line(i + 1)
-                            memo[self._index(text, pos)] = stack[-1]
-                        elif op == 0x80:  # PROTO
-                            self._proto(buf[i + 1], pos)
-                            i += 2
-                        elif op == 0x82 or op == 0x83 or op == 0x84:  # EXT1, EXT2, EXT4
-                            size = 1 << (op - 0x82)
-                            code = int.from_bytes(buf[i + 1 : i + 1 + size], "little")
-                            events.append(Extension(origin, pos + at, code))
-                            push(Opaque("extension registry entry"))
-                            i += 1 + size
+                                raise ValueError(f"unknown opcode {op:#04x}")
                         else:
-                            raise ValueError(f"unknown opcode {op:#04x}")
+                            if op == 0x6A:  # LONG_BINGET
+                                push(memo[_U32(buf, i + 1)[0]])
+                                i += 5
+                            elif op == 0x62:  # BUILD
+                                value = pop()
+                                target = stack[-1]
+                                i += 1
+                                record(State(origin, pos + at, target, value))
+                                if type(target) is Call:
+                                    target.state = value
+                                    if id(target.callable) in self._wrappers:
+                                        i = self._array(value, i)
+                                        if pos + 1 == frame_end:
+                                            frame_end = 0  # joblib ends the frame before it writes an array
+                            elif op == 0x65:  # APPENDS
+                                k = unmark()
+                                items = stack[k:]
+                                del stack[k:]
+                                i += 1
+                                target = stack[-1]
+                                if type(target) is list:
+                                    target += items
+                                else:
+                                    record(Items(origin, pos + at, target, items, "APPENDS"))
+                            elif op == 0x61:  # APPEND
+                                value = pop()
+                                target = stack[-1]
+                                i += 1
+                                if type(target) is list:
+                                    target.append(value)
+                                else:
+                                    record(Items(origin, pos + at, target, [value], "APPEND"))
+                            elif op == 0x63 or op == 0x69:  # GLOBAL, INST
+                                module, i = self._line(i + 1)
+                                name, i = self._line(i)
+                                found = self._global(str(module, "utf-8"), str(name, "utf-8"), pos)
+                                if op == 0x63:
+                                    push(found)
+                                else:
+                                    k = unmark()
+                                    call = Call(origin, pos + at, found, tuple(stack[k:]), None, Form.INST)
+                                    del stack[k:]
+                                    push(call)
+                                    record(call)
+                            elif op == 0x6F:  # OBJ
+                                k = unmark()
+                                items = stack[k:]
+                                del stack[k:]
+                                call = Call(origin, pos + at, items[0], tuple(items[1:]), None, Form.OBJ)
+                                push(call)
+                                record(call)
+                                i += 1
+                            elif op == 0x6C or op == 0x64:  # LIST, DICT
+                                k = unmark()
+                                items = stack[k:]
+                                del stack[k:]
+                                i += 1
+                                made += 1
+                                if op == 0x6C:
+                                    push(items)
+                                else:
+                                    push(Dict())
+                                    self._set_items(stack[-1], items, pos)
+                            elif op == 0x67:  # GET
+                                text, i = self._line(i + 1)
+                                push(memo[self._index(text, pos)])
+                            else:
+                                raise ValueError(f"unknown opcode {op:#04x}")
                     elif op == 0x4B:  # BININT1
                         run = _INT1_RUN(buf, i, limit) if buf[i + 2] == 0x4B else None
                         if run is None:
@@ -327,7 +339,7 @@ class Machine(Recorder):
                             i = run.end()
                             stack += buf[pos + 1 : i : 2]
                     elif op == 0x28:  # MARK
-                        marks.append(len(stack))
+                        mark(len(stack))
                         i += 1
                     elif op == 0x4D:  # BININT2
                         run = _INT2_RUN(buf, i, limit) if buf[i + 3] == 0x4D else None
@@ -360,9 +372,9 @@ class Machine(Recorder):
                         i += size
                     elif op == 0x52:  # REDUCE
                         arguments = pop()
-                        call = Call(origin, pos + at, stack[-1], arguments, None, Form.REDUCE)
+                        call = Call(origin, pos + at, stack[-1], arguments, None, reduced)
                         stack[-1] = call
-                        events.append(call)
+                        record(call)
                         made += 1
                         i += 1
                     elif op == 0x29:  # EMPTY_TUPLE
@@ -384,7 +396,7 @@ class Machine(Recorder):
                     elif op == 0x51:  # BINPERSID
                         persistent = PersistentId(origin, pos + at, pop())
                         push(persistent)
-                        events.append(persistent)
+                        record(persistent)
                         i += 1
                     elif op == 0x43 or op == 0x55:  # SHORT_BINBYTES, SHORT_BINSTRING
                         size = buf[i + 1]
@@ -407,7 +419,7 @@ class Machine(Recorder):
                         text, i = self._line(i + 1)
                         persistent = PersistentId(origin, pos + at, str(text, "ascii"))
                         push(persistent)
-                        events.append(persistent)
+                        record(persistent)
                     elif op in b"ILFSV":
                         text, i = self._line(i + 1)
                         push(self._text(op, text, pos))

@@ -24,7 +24,9 @@ LITERALS_LIMIT: Final = 1000  # literals of one stream that are looked at as pro
 DECODED_LIMIT: Final = 64 << 20  # an encoded literal; weights are not shipped as base64 strings
 ARGUMENT_DEPTH: Final = 4  # containers around a literal that is an argument
 
-_RAW: Final = re.compile(rb"\x80[\x02-\x05]|PK\x03\x04|\x1f\x8b\x08|x[\x01\x5e\x9c\xda]|\x93NUMPY|\(?[ci][A-Za-z_][\w.]*\n[A-Za-z_]")
+_RAW: Final = re.compile(
+    rb"\x80[\x02-\x05]|PK\x03\x04|\x1f\x8b\x08|x[\x01\x5e\x9c\xda]|\x93NUMPY|\(?[ci][A-Za-z_][\w.]*\n[A-Za-z_]"
+)
 # base64 of 80 02..05, of "PK\3\4", of a gzip header, of a text pickle's "c…" and "(c…"; hexadecimal of the first.
 _BASE64: Final = re.compile(r"(?:gA[I-VJ]|UEsDB|H4sI|Y[0-9A-Za-z+/]|K[GM])[A-Za-z0-9+/\s_-]{16,}={0,2}\s*")
 _HEXADECIMAL: Final = re.compile(r"(?:80 ?0[2-5]|63|28 ?63)(?:\s?[0-9a-fA-F]{2}){12,}\s*")

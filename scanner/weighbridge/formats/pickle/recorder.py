@@ -172,7 +172,9 @@ class Recorder:
     def _straddle(self, pos: int, frame_end: int) -> None:
         self.straddles = True
         opcode = self.buffer[pos]
-        self._anomaly("pickle-frame-straddle", pos, f"opcode {opcode:#04x} crosses the end of its frame at {frame_end:#x}")
+        self._anomaly(
+            "pickle-frame-straddle", pos, f"opcode {opcode:#04x} crosses the end of its frame at {frame_end:#x}"
+        )
 
     def _splice(self, pos: int, frame_end: int) -> bytes:
         """Drop the rest of a frame as C does when an operand crosses its end; return the new buffer."""

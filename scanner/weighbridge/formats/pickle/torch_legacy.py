@@ -70,11 +70,15 @@ def parse_storages(reader: Reader, programs: list[Program]) -> Iterator[Fact]:
     for key in keys:
         size = sizes.get(str(key))
         if size is None:
-            yield Gap(location=reader.location, reason=f"torch-legacy: storage {key!r} is in the list but not in the object")
+            yield Gap(
+                location=reader.location, reason=f"torch-legacy: storage {key!r} is in the list but not in the object"
+            )
             return
         start = reader.location
         count = reader.i64()
         if count and (count < 0 or size % count or size // count > 16):
-            yield Anomaly(location=start, code="torch-storage-size", detail=f"storage {key!r}: {count} elements, {size} bytes")
+            yield Anomaly(
+                location=start, code="torch-storage-size", detail=f"storage {key!r}: {count} elements, {size} bytes"
+            )
         reader.skip(size)
         yield Inert(location=start, size=size + 8, reason="tensor data")

@@ -1,16 +1,39 @@
-"""From paths to facts: recursion into members, budgets and the account of every byte."""
+"""From paths to a verdict: recursion into members, budgets, the account of every byte, and the scan of many files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import TYPE_CHECKING, Final
 
-from weighbridge import formats
-from weighbridge.errors import ArtifactError
+from weighbridge import __version__, formats
+from weighbridge.digest import Digest
+from weighbridge.errors import ArtifactError, SourceError
 from weighbridge.facts import Anomaly, Fact, Gap, Inert, Recognised
 from weighbridge.formats.base import Context, Format, gap
-from weighbridge.limits import Budget
-from weighbridge.reader import Reader
+from weighbridge.limits import Budget, Limits
+from weighbridge.location import Location, printable
+from weighbridge.policy import Coverage, Examined, Policy, Verdict, judge, shipped_policy
+from weighbridge.reader import Reader, from_descriptor
+from weighbridge.rules import RuleSet, check, rules_directory
+from weighbridge.trust import Trust
+from weighbridge.walk import Patterns, Target, walk
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+# A file up to this size is digested from the bytes at hand; a larger one in a thread beside the parse, for
+# which starting the thread must be cheap in comparison.
+DIGEST_INLINE: Final = 4 << 20
+DEFAULT_POLICY: Final = "default"
+_NO_LIMITS: Final = Limits()
+# Not the target of a link that took the file's place since the walk, and never waiting for a writer of a pipe.
+_OPEN: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+_UNNAMED: Final = getattr(os, "O_NOFOLLOW", 0)
 
 
 @dataclass(slots=True)
@@ -100,3 +123,157 @@ class Examination:
             yield from format_.parse(reader, context)
         except ArtifactError as error:
             yield gap(error, format_.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """What it takes to examine a file: the same in every process of a scan."""
+
+    rules: RuleSet
+    trust: Trust
+    limits: Limits
+    digest: bool
+
+    def examine(self, target: Target) -> Examined:
+        """Return what a file amounts to.
+
+        Raises SourceError when the user named the file and it cannot be read; in a folder that is a gap. So
+        is a file that grows past the memory of this process or changes while it is read.
+        """
+        if target.fact is not None:
+            return self._examined(target, [target.fact], Tally(0))
+        try:
+            return self._read(target)
+        except OSError as error:
+            if target.named:
+                raise SourceError(f"{printable(target.name)}: {error.strerror}") from error
+            reason = f"the file cannot be read: {error.strerror}"
+        except (MemoryError, RecursionError):
+            reason = "reading it takes more memory than there is"
+        return self._examined(target, [Gap(location=Location((target.name,)), reason=reason)], Tally(0))
+
+    def _read(self, target: Target) -> Examined:
+        with ExitStack() as cleanup:
+            descriptor = os.open(target.path, _OPEN | (0 if target.named else _UNNAMED))
+            cleanup.callback(os.close, descriptor)
+            before = os.fstat(descriptor)
+            if not stat.S_ISREG(before.st_mode):
+                raise OSError(0, "no longer a file")
+            reader = from_descriptor(descriptor, Location((target.name,)))
+            pending = self._start_digest(reader, descriptor, cleanup)
+            facts, tally = Examination(Budget(self.limits)).run(reader)
+            digest = pending()
+            if _state(os.fstat(descriptor)) != _state(before):
+                facts.append(Gap(location=reader.origin, reason="the file changed while it was read"))
+                tally.unexamined = reader.size
+                tally.settle()
+        return self._examined(target, facts, tally, digest)
+
+    def _start_digest(self, reader: Reader, descriptor: int, cleanup: ExitStack) -> Callable[[], Digest | None]:
+        """Return what gives the digest when the parse is done."""
+        if not self.digest:
+            return lambda: None
+        if reader.size <= DIGEST_INLINE:
+            return lambda: Digest.of(reader.view)
+        from concurrent.futures import ThreadPoolExecutor
+
+        pool = cleanup.enter_context(ThreadPoolExecutor(1))
+        return pool.submit(Digest.of_descriptor, descriptor).result
+
+    def _examined(self, target: Target, facts: list[Fact], tally: Tally, digest: Digest | None = None) -> Examined:
+        return Examined(
+            path=target.name,
+            size=tally.size,
+            digest=digest,
+            formats=tuple(f.format for f in facts if isinstance(f, Recognised) and f.location.path == (target.name,)),
+            coverage=Coverage(parsed=tally.parsed, inert=tally.inert, unexamined=tally.unexamined),
+            judgement=check(facts, self.rules, self.trust),
+        )
+
+
+def scan(
+    paths: Iterable[str | os.PathLike[str]],
+    *,
+    policy: Policy | None = None,
+    rules: RuleSet | None = None,
+    trust: Trust | None = None,
+    limits: Limits = _NO_LIMITS,
+    jobs: int = 1,
+    digest: bool = True,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    progress: Callable[[int, int], None] | None = None,
+    today: date | None = None,
+    second_opinion: bool = False,
+) -> Verdict:
+    """Return the verdict on the files at `paths`, and on those in the folders among them.
+
+    `jobs` processes share the files; `progress` is told how many of how many are done. `today` decides which waivers
+    are in force. `digest=False` leaves the digests out, and no waiver holds then. The other arguments default to
+    what ships with the package.
+
+    Raises SourceError when a named path cannot be read, DocumentError when a rule, trust or policy file is wrong.
+    """
+    desk = Desk(
+        rules=rules or RuleSet.load(rules_directory()),
+        trust=trust or Trust(rules_directory() / "trust"),
+        limits=limits,
+        digest=digest,
+    )
+    found = walk([os.fspath(path) for path in paths], Patterns(include=tuple(include), exclude=tuple(exclude)))
+    examined = []
+    for one in _examine_all(desk, found.targets, jobs):
+        examined.append(one)
+        if progress is not None:
+            progress(len(examined), len(found.targets))
+    verdict = judge(
+        examined,
+        policy or shipped_policy(DEFAULT_POLICY),
+        today=today or date.today(),
+        rules_digest=str(desk.rules.digest),
+        version=__version__,
+    )
+    if second_opinion:
+        from weighbridge.second_opinion import ask
+
+        opinions = tuple(ask(target.path, target.name) for target in found.targets if target.fact is None)
+        verdict = replace(verdict, opinions=opinions)
+    return replace(verdict, excluded=tuple(sorted(found.excluded))) if found.excluded else verdict
+
+
+def _examine_all(desk: Desk, targets: list[Target], jobs: int) -> Iterator[Examined]:
+    """Yield what every file amounts to, in order."""
+    if jobs <= 1 or len(targets) <= 1:
+        yield from map(desk.examine, targets)
+        return
+    from concurrent.futures import ProcessPoolExecutor
+
+    with ProcessPoolExecutor(min(jobs, len(targets)), initializer=_sit_down, initargs=(desk,)) as pool:
+        pending = [(target, pool.submit(_examine_here, target)) for target in targets]
+        for target, future in pending:
+            yield _result(desk, target, future)
+
+
+def _result(desk: Desk, target: Target, future: Future[Examined]) -> Examined:
+    from concurrent.futures.process import BrokenProcessPool
+
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        lost = Gap(location=Location((target.name,)), reason="the process that examined it, or one beside it, died")
+        return desk.examine(replace(target, fact=lost))
+
+
+_desks: list[Desk] = []  # the one of this worker process
+
+
+def _sit_down(desk: Desk) -> None:
+    _desks.append(desk)
+
+
+def _examine_here(target: Target) -> Examined:
+    return _desks[0].examine(target)
+
+
+def _state(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns

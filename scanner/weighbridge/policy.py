@@ -159,8 +159,21 @@ class Stale:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Opinion:
+    """What another program says of a file. It stands beside the verdict and changes nothing in it.
+
+    `says` is one word or a few (the other program's own), `details` are its reasons, `by` is its name and version.
+    """
+
+    path: str
+    by: str
+    says: str
+    details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The answer, and everything it rests on."""
+    """The answer, and everything it rests on; `excluded` are files that it does not cover because a pattern says so."""
 
     outcome: Outcome
     findings: tuple[Finding, ...]
@@ -175,6 +188,8 @@ class Verdict:
     policy_digest: str
     rules_digest: str
     version: str
+    excluded: tuple[str, ...] = ()
+    opinions: tuple[Opinion, ...] = ()
 
     @property
     def blocking(self) -> tuple[Finding, ...]:
@@ -198,7 +213,7 @@ def read_policy(data: bytes, name: str) -> Policy:
 
 
 def shipped_policy(name: str) -> Policy:
-    """Return a policy that ships with the rules, such as `default` or `strict`; raise DocumentError when there is none."""
+    """Return a policy that ships with the rules, such as `default`; raise DocumentError when there is none."""
     folder = rules_directory() / "policies"
     known = sorted(path.stem for path in folder.glob("*.yaml"))
     if name not in known:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
-from weighbridge.errors import ArtifactError
+from weighbridge.errors import ArtifactError, LimitError
 from weighbridge.facts import Anomaly, Fact, Gap, Inert, Member
 from weighbridge.formats.base import Context, gap
 from weighbridge.formats.zip.checks import escapes
@@ -110,6 +110,7 @@ class Members:
         location = self.reader.at(entry.data)
         available = min(entry.packed, self.reader.size - entry.data)
         try:
+            self._check_size(entry)
             content = unpack(self.reader, self.context, entry, outcome)
         except ArtifactError as error:
             yield replace(gap(error, "zip"), location=location, size=available)
@@ -125,6 +126,13 @@ class Members:
             yield Anomaly(location=location, code="zip-size", detail=detail)
         if outcome.used < available:
             yield from self.beyond("hole", entry.data + outcome.used, entry.data + available)
+
+    def _check_size(self, entry: Entry) -> None:
+        """Raise LimitError for a member that admits to be too large, so that it leaves others their share."""
+        budget = self.context.budget
+        if entry.size > budget.limits.max_unpacked - budget.unpacked:
+            reason = f"max_unpacked: {entry.size} bytes of a member pass {budget.limits.max_unpacked} decompressed bytes"
+            raise LimitError(self.reader.at(entry.data), reason)
 
     def _crc(self, entry: Entry, crc: int) -> Iterator[Fact]:
         """CVE-2025-10156: a scanner that refuses a member over its CRC misses what torch loads."""

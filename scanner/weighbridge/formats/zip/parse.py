@@ -15,7 +15,7 @@ from weighbridge.formats.zip import torch
 from weighbridge.formats.zip.checks import names
 from weighbridge.formats.zip.directory import Archive, holes, read
 from weighbridge.formats.zip.members import Members
-from weighbridge.formats.zip.records import END_SIZE
+from weighbridge.formats.zip.records import CENTRAL, END, END_SIZE
 from weighbridge.reader import Reader
 
 # Zeros between members, up to a page of an aligning writer.
@@ -43,23 +43,22 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
 
 
 def _comments(reader: Reader, members: Members, archive: Archive) -> Iterator[Fact]:
-    """Look at the comments behind end records: text for people, or a place to keep another directory."""
+    """Look at the comments behind end records: a line of text for people, or a place to keep something else.
+
+    Printable ASCII without a newline imports nothing, whatever loads it as a pickle.
+    """
     for end in archive.ends:
         if not end.comment:
             continue
         begin = end.position + END_SIZE
         comment = reader.read(begin, end.comment)
-        try:
-            text = comment.decode("utf-8")
-        except UnicodeDecodeError:
-            text = ""
-        if "PK" in text or not text.replace("\r", "").replace("\n", "").isprintable() or not text:
-            if b"PK\x01\x02" in comment or b"PK\x05\x06" in comment:
-                detail = f"the comment of {end.comment} bytes holds directory records"
-                yield Anomaly(location=reader.at(begin), code="zip-comment-directory", detail=detail)
-            yield from members.beyond("trailing", begin, end.stop)
-        else:
-            yield Metadata(location=reader.at(begin), key="zip-comment", value=text)
+        if b"PK" not in comment and comment.isascii() and comment.decode("ascii").isprintable():
+            yield Metadata(location=reader.at(begin), key="zip-comment", value=comment.decode("ascii"))
+            continue
+        if CENTRAL in comment or END in comment:
+            detail = f"the comment of {end.comment} bytes holds directory records"
+            yield Anomaly(location=reader.at(begin), code="zip-comment-directory", detail=detail)
+        yield from members.beyond("trailing", begin, end.stop)
 
 
 def _rest(reader: Reader, members: Members, archive: Archive) -> Iterator[Fact]:

@@ -223,13 +223,13 @@ class RuleSet:
 
     @cached_property
     def _facts(self) -> dict[str, list[tuple[str, Rule]]]:
-        """Per kind of fact its patterns: plain ones before globs, the worst severity first."""
+        """Per kind of fact its patterns: plain ones before globs, long before short, the worst severity first."""
         table: dict[str, list[tuple[str, Rule]]] = {}
         for rule in self.rules:
             for kind, patterns in rule.match.facts.items() if not rule.retired else ():
                 table.setdefault(kind, []).extend((pattern, rule) for pattern in patterns)
         for found in table.values():
-            found.sort(key=lambda one: (is_glob(one[0]), -one[1].severity.rank, one[1].id, one[0]))
+            found.sort(key=lambda one: (is_glob(one[0]), -len(one[0]), -one[1].severity.rank, one[1].id, one[0]))
         return table
 
 

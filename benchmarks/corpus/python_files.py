@@ -6,14 +6,12 @@ import argparse
 import collections
 import datetime
 import decimal
-import enum
 import fractions
 import http
 import ipaddress
 import pathlib
 import random
 import re
-import signal
 import statistics
 import string
 import time
@@ -83,7 +81,7 @@ def values() -> dict[str, object]:
         "normal_distribution": statistics.NormalDist(0.0, 2.0),
         "template": string.Template("$a"),
         "types": [int, float, str, dict, list, tuple, set, bytes, bool, complex, type(None), object],
-        "constants": [Ellipsis, NotImplemented, enum.auto],
+        "constants": [Ellipsis, NotImplemented],
         "vocabulary": {f"token_{index}": index for index in range(20_000)},
         "merges": [(f"a{index}", f"b{index}") for index in range(2000)],
         "history": {"loss": [1 / (step + 1) for step in range(3000)], "accuracy": [0.5] * 3000},

@@ -7,7 +7,8 @@ A schema is compiled once into a function of a value and the session of one prog
 `/regex/` a string that matches it whole; `0..255` a whole number in the range; `@pkg.name` that import;
 `@{pkg: a b; pkg.sub: c}` an import of the set; `@any` an import that a trust entry calls a reference or a class; `@class` a
 plain class; `<tag>` the result of a trusted call with that tag or of that callable; `[s]` a list of s; `(a, b?, c*)` a tuple; `{k: v}` a
-dict; `{}` an empty dict; `a | b` either; any other word is a definition of the file.
+dict; `{k: v, l: w}` a dict in which the first of `k`, `l` that fits a key decides about its value; `{}` an empty dict;
+`a | b` either; any other word is a definition of the file.
 
 A signature is a tuple schema, `**{k: v}` as its last part for keywords, and `-> tag` for the result; `-> @1` says that the result is
 an instance of the class given as the first argument.
@@ -280,11 +281,13 @@ class _Parser:
         """Read a dict schema behind its opening brace."""
         if self.accept("}"):
             return lambda value, _: type(value) is Dict and not value
-        key = self.either()
-        self.expect(":")
-        value = self.either()
+        pairs: list[tuple[Check, Check]] = []
+        while not pairs or self.accept(","):
+            key = self.either()
+            self.expect(":")
+            pairs.append((key, self.either()))
         self.expect("}")
-        return _dict_of(key, value)
+        return _dict_of(*pairs[0]) if len(pairs) == 1 else _dict_by_key(tuple(pairs))
 
 
 def _any_of(choices: tuple[Check, ...]) -> Check:
@@ -369,6 +372,24 @@ def _dict_of(key: Check, item: Check) -> Check:
             return False
         session.spend(len(value))
         return all(key(part, session) for part in value[::2]) and all(item(part, session) for part in value[1::2])
+
+    return check
+
+
+def _dict_by_key(pairs: tuple[tuple[Check, Check], ...]) -> Check:
+    """Return the check of a dict in which the first key schema that fits a key decides about its value."""
+
+    def item_fits(key: Value, value: Value, session: Session) -> bool:
+        for key_check, value_check in pairs:
+            if key_check(key, session):
+                return value_check(value, session)
+        return False
+
+    def check(value: Value, session: Session) -> bool:
+        if type(value) is not Dict:
+            return False
+        session.spend(len(value))
+        return all(item_fits(key, item, session) for key, item in zip(value[::2], value[1::2], strict=False))
 
     return check
 

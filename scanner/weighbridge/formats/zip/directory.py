@@ -36,6 +36,9 @@ from weighbridge.reader import TAIL, Sample
 # How far the end of a stored member of unknown size is searched for. Only archives without a directory
 # need it; the rest of a larger member is left to be examined as bytes of no member.
 SEARCH: Final = 64 << 20
+# End records that are followed. Two are already an anomaly; a comment could hold thousands, each of which
+# claims the same directory again.
+MAX_ENDS: Final = 16
 
 
 class Oddity(NamedTuple):
@@ -105,7 +108,7 @@ def ends(view: memoryview) -> list[End]:
     tail = bytes(view[begin:])
     found: list[End] = []
     at = tail.rfind(END)
-    while at >= 0:
+    while at >= 0 and len(found) < MAX_ENDS:
         end = end_record(view, begin + at)
         if end is not None and (end.stop == len(view) or not found) and _plausible(view, end):
             found.append(end)

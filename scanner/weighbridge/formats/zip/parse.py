@@ -33,7 +33,7 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     for code, offset, detail in names(archive.entries):
         yield Anomaly(location=reader.at(offset), code=code, detail=detail)
     members = Members(reader, context)
-    yield from _comments(reader, members, archive)
+    yield from _comment(reader, members, archive)
     if roots := torch.roots(archive.entries):
         yield from torch.parse(members, archive.entries, roots)
     else:
@@ -42,23 +42,24 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     yield from _rest(reader, members, archive)
 
 
-def _comments(reader: Reader, members: Members, archive: Archive) -> Iterator[Fact]:
-    """Look at the comments behind end records: a line of text for people, or a place to keep something else.
+def _comment(reader: Reader, members: Members, archive: Archive) -> Iterator[Fact]:
+    """Look at the comment behind the end record: a line of text for people, or a place to keep something else.
 
     Printable ASCII without a newline imports nothing, whatever loads it as a pickle.
     """
-    for end in archive.ends:
-        if not end.comment:
-            continue
-        begin = end.position + END_SIZE
-        comment = reader.read(begin, end.comment)
-        if b"PK" not in comment and comment.isascii() and comment.decode("ascii").isprintable():
-            yield Metadata(location=reader.at(begin), key="zip-comment", value=comment.decode("ascii"))
-            continue
-        if CENTRAL in comment or END in comment:
-            detail = f"the comment of {end.comment} bytes holds directory records"
-            yield Anomaly(location=reader.at(begin), code="zip-comment-directory", detail=detail)
-        yield from members.beyond("trailing", begin, end.stop)
+    # Where there are several end records, the first one's comment holds the others.
+    end = min(archive.ends, key=lambda end: end.position, default=None)
+    if end is None or not end.comment:
+        return
+    begin = end.position + END_SIZE
+    comment = reader.read(begin, end.comment)
+    if b"PK" not in comment and comment.isascii() and comment.decode("ascii").isprintable():
+        yield Metadata(location=reader.at(begin), key="zip-comment", value=comment.decode("ascii"))
+        return
+    if CENTRAL in comment or END in comment:
+        detail = f"the comment of {end.comment} bytes holds directory records"
+        yield Anomaly(location=reader.at(begin), code="zip-comment-directory", detail=detail)
+    yield from members.beyond("trailing", begin, end.stop)
 
 
 def _rest(reader: Reader, members: Members, archive: Archive) -> Iterator[Fact]:

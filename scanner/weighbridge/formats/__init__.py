@@ -9,10 +9,13 @@ from typing import Final
 
 from weighbridge.formats import (
     compressed,
+    native,
     numpy,
     pickle,
     safetensors,
+    script,
     tar,
+    text,
     zip,
 )
 from weighbridge.formats.base import Format
@@ -25,6 +28,9 @@ FORMATS: Final[tuple[Format, ...]] = (
     numpy.FORMAT,
     *compressed.FORMATS,
     tar.FORMAT,
+    native.FORMAT,
+    *script.FORMATS,
+    text.FORMAT,
 )
 
 

@@ -14,7 +14,6 @@ from weighbridge.limits import Budget
 from weighbridge.location import Location
 from weighbridge.names import normalise
 from weighbridge.symbols import (
-    Call,
     ComputedName,
     Dict,
     Elided,
@@ -72,6 +71,7 @@ class Recorder:
         self.buffer = b""
         self.base = 0
         self.margin = 0
+        self.height = 0
         self.start = start
         self.origin = origin
         self.budget = budget

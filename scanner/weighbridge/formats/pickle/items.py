@@ -1,0 +1,80 @@
+"""The items of a dict, most of what model files hold besides tensors: vocabularies, records, states of objects.
+
+A loop of its own that knows it reads key, value, key, value takes half the time of the machine's general one.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+from weighbridge.formats.pickle.recorder import PROGRAM_LENGTH
+from weighbridge.symbols import Value
+
+_I32: Final = Struct("<i").unpack_from
+_U32: Final = Struct("<I").unpack_from
+_F64: Final = Struct(">d").unpack_from
+
+
+def take_items(buf: bytes, i: int, limit: int, memo: dict[int, Value], flat: list[Value]) -> int:
+    """Append plain keys and values from `i` on to `flat`; return where something else begins.
+
+    Takes memo entries, short strings with their MEMOIZE, numbers, None and booleans; leaves every other opcode, and all that
+    stands at or behind `limit`, to the machine. May end behind a key.
+    """
+    add = flat.append
+    while True:
+        if i >= limit:
+            return i
+        op = buf[i]
+        if op == 0x68:  # BINGET
+            add(memo[buf[i + 1]])
+            i += 2
+        elif op == 0x8C and buf[i + 1] <= PROGRAM_LENGTH:  # SHORT_BINUNICODE
+            j = i + 2 + buf[i + 1]
+            text = buf[i + 2 : j].decode("utf-8", "surrogatepass")
+            add(text)
+            i = j
+            if i < limit and buf[i] == 0x94:  # MEMOIZE
+                memo[len(memo)] = text
+                i += 1
+        elif op == 0x6A:  # LONG_BINGET
+            add(memo[_U32(buf, i + 1)[0]])
+            i += 5
+        else:
+            return i
+        if i >= limit:
+            return i
+        op = buf[i]
+        if op == 0x4A:  # BININT
+            add(_I32(buf, i + 1)[0])
+            i += 5
+        elif op == 0x47:  # BINFLOAT
+            add(_F64(buf, i + 1)[0])
+            i += 9
+        elif op == 0x68:  # BINGET
+            add(memo[buf[i + 1]])
+            i += 2
+        elif op == 0x4B:  # BININT1
+            add(buf[i + 1])
+            i += 2
+        elif op == 0x8C and buf[i + 1] <= PROGRAM_LENGTH:  # SHORT_BINUNICODE
+            j = i + 2 + buf[i + 1]
+            text = buf[i + 2 : j].decode("utf-8", "surrogatepass")
+            add(text)
+            i = j
+            if i < limit and buf[i] == 0x94:  # MEMOIZE
+                memo[len(memo)] = text
+                i += 1
+        elif op == 0x4D:  # BININT2
+            add(buf[i + 1] | buf[i + 2] << 8)
+            i += 3
+        elif op == 0x4E:  # NONE
+            add(None)
+            i += 1
+        elif op == 0x88 or op == 0x89:  # NEWTRUE, NEWFALSE
+            add(op == 0x88)
+            i += 1
+        else:
+            return i
+

@@ -1,7 +1,7 @@
 """Streams that readers take differently: text operands, frames, lengths, and what a pickle-only reader makes of joblib.
 
-CPython's C unpickler accepts operands that `pickletools` refuses (cpython issues 126992, 126996, 135241, 135321), and lets an
-operand cross the end of its frame when it reads from a file (issues 128853, 154848).
+CPython's C unpickler accepts operands that `pickletools` refuses (cpython issues 126992, 126996, 135241, 135321), and
+lets an operand cross the end of its frame when it reads from a file (issues 128853, 154848).
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ def _operand(code: bytes) -> Technique:
 
 def _escaped(payload: Payload, write: Spelling) -> bytes:
     """Names in STRING operands with every character escaped."""
-    names = [Ops(b"S'" + b"".join(b"\\x%02x" % c for c in part.encode()) + b"'\n") for part in (payload.module, payload.name)]
+    names = [
+        Ops(b"S'" + b"".join(b"\\x%02x" % c for c in part.encode()) + b"'\n") for part in (payload.module, payload.name)
+    ]
     return proto(4) + P2.call(Ops(names[0] + names[1] + b"\x93"), *payload.arguments) + STOP
 
 
@@ -130,14 +132,18 @@ FRAMES: dict[str, Technique] = {
     "sign-of-binstring": lambda payload, write: b"T\x00\x00\x00\x80" + payload.call(write) + STOP,
     "literal-ends-with-stream": lambda payload, write: proto(4) + payload.call(P4) + b"B\xff\xff\xff\x7f",
     "out-of-band": lambda payload, write: proto(5) + b"\x97" + discard(payload.call(P4)) + STOP,
-    "bytearray-names": lambda payload, write: proto(5) + P4.call(Ops(mutable(b"os") + mutable(b"system") + b"\x93"), 1) + STOP,
-    "python2-names": lambda payload, write: proto(2) + P2.call(Ops(quoted(payload.module) + quoted(payload.name) + b"\x93"), 1) + STOP,
+    "bytearray-names": lambda payload, write: (
+        proto(5) + P4.call(Ops(mutable(b"os") + mutable(b"system") + b"\x93"), 1) + STOP
+    ),
+    "python2-names": lambda payload, write: (
+        proto(2) + P2.call(Ops(quoted(payload.module) + quoted(payload.name) + b"\x93"), 1) + STOP
+    ),
 }
 
 
 def wrapper(size: int, dtype: str, module: str = "joblib.numpy_pickle") -> Ops:
     """Return joblib's stand-in for an array of `size` items; the array's bytes follow its BUILD."""
-    kind = P3.build(P3.call("numpy:dtype", dtype, False, True), P3.tuple(3, "|", None, None, None, -1, -1, 0))
+    kind = P3.build(P3.call("numpy:dtype", dtype, False, True), P3.tuple_of(3, "|", None, None, None, -1, -1, 0))
     state: dict[object, object] = {
         "subclass": P3.name("numpy", "ndarray"),
         "shape": (size,),
@@ -167,7 +173,7 @@ def _size_by_call(payload: Payload, write: Spelling) -> bytes:
     """An array whose size only the loader knows."""
     code = payload.call(P2) + STOP
     kind = P3.call("numpy:dtype", "u1", False, True)
-    state: dict[object, object] = {"shape": P3.tuple(P3.call("builtins:int", "4")), "dtype": kind, "order": "C"}
+    state: dict[object, object] = {"shape": P3.tuple_of(P3.call("builtins:int", "4")), "dtype": kind, "order": "C"}
     return proto(3) + P3.build(P3.newobj("joblib.numpy_pickle:NumpyArrayWrapper"), state) + bytes(4) + code
 
 
@@ -176,21 +182,30 @@ JOBLIB: dict[str, Technique] = {
     "object-array": _object_array,
     "behind-array": _behind_array,
     "array-of-computed-size": _size_by_call,
-    "wrapper-of-old-sklearn": lambda payload, write: proto(3)
-    + wrapper(1, "O", "sklearn.externals.joblib.numpy_pickle")
-    + write.stream(payload.call(write))
-    + STOP,
+    "wrapper-of-old-sklearn": lambda payload, write: (
+        proto(3) + wrapper(1, "O", "sklearn.externals.joblib.numpy_pickle") + write.stream(payload.call(write)) + STOP
+    ),
     "wrapper-called": lambda payload, write: P3.stream(
         P3.call("joblib.numpy_pickle:NumpyArrayWrapper", payload.imported(P3), (1,), "C", "O")
     ),
-    "wrapper-of-other-class": lambda payload, write: proto(3)
-    + P3.build(
-        P3.newobj("joblib.numpy_pickle:NumpyArrayWrapper"),
-        {"subclass": payload.imported(P3), "shape": (0,), "order": "C", "dtype": P3.call("numpy:dtype", "u1", False, True)},
-    )
-    + STOP,
+    "wrapper-of-other-class": lambda payload, write: (
+        proto(3)
+        + P3.build(
+            P3.newobj("joblib.numpy_pickle:NumpyArrayWrapper"),
+            {
+                "subclass": payload.imported(P3),
+                "shape": (0,),
+                "order": "C",
+                "dtype": P3.call("numpy:dtype", "u1", False, True),
+            },
+        )
+        + STOP
+    ),
     "old-wrapper-file": lambda payload, write: P2.stream(
-        P2.build(P2.newobj("joblib.numpy_pickle_compat:NDArrayWrapper"), {"filename": "x_01.npy", "subclass": payload.imported(P2)})
+        P2.build(
+            P2.newobj("joblib.numpy_pickle_compat:NDArrayWrapper"),
+            {"filename": "x_01.npy", "subclass": payload.imported(P2)},
+        )
     ),
 }
 

@@ -22,7 +22,9 @@ def tuple_graph(depth: int) -> Ops:
 
 def list_graph(depth: int) -> Ops:
     """The same of lists."""
-    return Ops(b"]" + b"".join(b"q" + bytes([i]) + b"0](h" + bytes([i]) + b"h" + bytes([i]) + b"e" for i in range(depth)))
+    return Ops(
+        b"]" + b"".join(b"q" + bytes([i]) + b"0](h" + bytes([i]) + b"h" + bytes([i]) + b"e" for i in range(depth))
+    )
 
 
 def _zip_in_zip(depth: int) -> bytes:
@@ -48,7 +50,7 @@ def _overlap(count: int) -> bytes:
 
 
 ALONE: dict[str, Callable[[], bytes]] = {
-    "hash-of-tuple-graph": lambda: P2.stream(P2.dict({tuple_graph(40): 1})),
+    "hash-of-tuple-graph": lambda: P2.stream(P2.dict_of({tuple_graph(40): 1})),
     "hash-of-tuple-graph-member": lambda: proto(4) + b"\x8f(" + tuple_graph(40) + b"\x90" + STOP,
     "hash-of-frozensets": lambda: proto(4) + b"}" + b"(" + b")" + b"2\x86" * 60 + b"\x91N" + b"s" + STOP,
     "repr-of-list-graph": lambda: P4.stream(P4.call("builtins:repr", list_graph(40))),
@@ -130,7 +132,7 @@ FLOODS: dict[str, Technique] = {
 
 def _large_member(payload: Payload, write: Spelling) -> bytes:
     """A torch file whose payload lies behind a long list."""
-    return torch_zip(P2.stream(Ops(P2.list(*range(20_000)) + b"0" + discard(payload.call(P2)))))
+    return torch_zip(P2.stream(Ops(P2.list_of(*range(20_000)) + b"0" + discard(payload.call(P2)))))
 
 
 def samples() -> list[Sample]:

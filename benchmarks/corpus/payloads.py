@@ -1,7 +1,7 @@
 """What the hostile half of the corpus would run, and the shape of a sample.
 
-Every payload is inert: it would echo a word or evaluate a constant if somebody loaded the file, which nothing here does.
-Files are assembled from opcodes, so the modules they name need not exist.
+Every payload is inert: it would echo a word or evaluate a constant if somebody loaded the file, which nothing here
+does. Files are assembled from opcodes, so the modules they name need not exist.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def cross(
     family: str, techniques: dict[str, Technique], payloads: tuple[Payload, ...] = PAYLOADS, suffix: str = "pkl"
 ) -> list[Sample]:
     """Return each technique with each payload; the spelling goes round with the payloads."""
-    samples = []
+    samples: list[Sample] = []
     for label, technique in techniques.items():
         for index, payload in enumerate(payloads):
             write = SPELLINGS[(index + len(samples)) % len(SPELLINGS)]

@@ -1,4 +1,4 @@
-"""Evasions in the stream itself: breaks, stacks of pickles, old forms, memo tricks, discarded results, computed names.
+"""Evasions in the stream itself: breaks, stacks of pickles, memo tricks.
 
 One entry per technique of the catalogue of published bypasses (picklescan, fickling and modelscan advisories, nullifAI,
 "exception-oriented programming", arXiv 2508.19774). The call stands before what is meant to stop a reader.
@@ -7,9 +7,9 @@ One entry per technique of the catalogue of published bypasses (picklescan, fick
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
-from fixtures.archives import zip_archive
-from fixtures.archives import Entry
+from fixtures.archives import Entry, zip_archive
 from fixtures.assemble import (
     P0,
     P2,
@@ -17,11 +17,8 @@ from fixtures.assemble import (
     STOP,
     Ops,
     Spelling,
-    binary,
     discard,
     frame,
-    global_line,
-    integer,
     long_old_text,
     long_text,
     mutable,
@@ -117,10 +114,6 @@ def _legacy(position: int) -> Technique:
     return make
 
 
-def _hidden(make: object) -> Technique:
-    return lambda payload, write: write.stream(make(payload, write))  # type: ignore[operator]
-
-
 STACKED: dict[str, Technique] = {
     "second": _stacked(1),
     "last-of-six": _stacked(5),
@@ -128,22 +121,26 @@ STACKED: dict[str, Technique] = {
     "behind-newline": _stacked(1, between=b"\n"),
     "behind-garbage": _stacked(1, between=b"\xde\xad\xbe\xef garbage "),
     "behind-zeros": _stacked(1, between=bytes(512)),
-    "behind-broken-pickle": lambda payload, write: b"\x80\x04X\xff\xff." + _plain(P2) + write.stream(payload.call(write)),
-    "zip-behind-pickle": lambda payload, write: _plain(write)
-    + zip_archive(Entry(name="archive/data.pkl", data=write.stream(payload.call(write)))),
-    "pickle-before-zip": lambda payload, write: write.stream(payload.call(write))
-    + zip_archive(Entry(name="archive/data.pkl", data=_plain(write))),
-    "memo-of-the-stream-before": lambda payload, write: P4.stream(
-        Ops(short_text("collections") + b"\x94" + short_text("OrderedDict") + b"\x94\x93)R")
-    )
-    + P4.stream(
-        Ops(
-            short_text(payload.module)
-            + b"\x940"
-            + short_text(payload.name)
-            + b"\x940h\x00h\x01\x93"
-            + P4.tuple(*payload.arguments)
-            + b"R"
+    "behind-broken-pickle": lambda payload, write: (
+        b"\x80\x04X\xff\xff." + _plain(P2) + write.stream(payload.call(write))
+    ),
+    "zip-behind-pickle": lambda payload, write: (
+        _plain(write) + zip_archive(Entry(name="archive/data.pkl", data=write.stream(payload.call(write))))
+    ),
+    "pickle-before-zip": lambda payload, write: (
+        write.stream(payload.call(write)) + zip_archive(Entry(name="archive/data.pkl", data=_plain(write)))
+    ),
+    "memo-of-the-stream-before": lambda payload, write: (
+        P4.stream(Ops(short_text("collections") + b"\x94" + short_text("OrderedDict") + b"\x94\x93)R"))
+        + P4.stream(
+            Ops(
+                short_text(payload.module)
+                + b"\x940"
+                + short_text(payload.name)
+                + b"\x940h\x00h\x01\x93"
+                + P4.tuple_of(*payload.arguments)
+                + b"R"
+            )
         )
     ),
     **{f"torch-legacy-{position + 1}": _legacy(position) for position in range(5)},
@@ -156,21 +153,21 @@ def _legacy_plain() -> bytes:
     return b"".join(P2.stream(value) for value in values)
 
 
-def _with_names(spell: object) -> Technique:
+def _with_names(spell: Callable[[str], Ops]) -> Technique:
     """Import by STACK_GLOBAL on two strings that `spell` writes."""
 
     def make(payload: Payload, write: Spelling) -> bytes:
-        name = Ops(spell(payload.module) + spell(payload.name) + b"\x93")  # type: ignore[operator]
+        name = Ops(spell(payload.module) + spell(payload.name) + b"\x93")
         return proto(4) + P4.call(name, *payload.arguments) + STOP
 
     return make
 
 
-def _shared(code: object) -> Technique:
+def _shared(code: Callable[[str, str], bytes]) -> Technique:
     """Import by the operands that `code(module, name)` leaves."""
 
     def make(payload: Payload, write: Spelling) -> bytes:
-        return P4.stream(P4.call(Ops(code(payload.module, payload.name)), *payload.arguments))  # type: ignore[operator]
+        return P4.stream(P4.call(Ops(code(payload.module, payload.name)), *payload.arguments))
 
     return make
 
@@ -182,12 +179,12 @@ MEMO: dict[str, Technique] = {
     "unicode-operands": _with_names(text_line),
     "binunicode-operands": _with_names(text),
     "binunicode8-operands": _with_names(long_text),
-    "position-0": lambda payload, write: stack_global(short_text(payload.module), short_text(payload.name))
-    + P4.tuple(*payload.arguments)
-    + b"R.",
-    "position-0-strings": lambda payload, write: stack_global(quoted(payload.module), quoted(payload.name))
-    + P0.tuple(*payload.arguments)
-    + b"R.",
+    "position-0": lambda payload, write: (
+        stack_global(short_text(payload.module), short_text(payload.name)) + P4.tuple_of(*payload.arguments) + b"R."
+    ),
+    "position-0-strings": lambda payload, write: (
+        stack_global(quoted(payload.module), quoted(payload.name)) + P0.tuple_of(*payload.arguments) + b"R."
+    ),
     "from-memo": _shared(lambda m, n: short_text(m) + b"\x940" + short_text(n) + b"\x940h\x00h\x01\x93"),
     "indices-out-of-order": _shared(lambda m, n: short_text(m) + b"q\x070" + short_text(n) + b"q\x030h\x07h\x03\x93"),
     "index-text": _shared(lambda m, n: short_text(m) + b"p900\n0" + short_text(n) + b"p17\n0g900\ng17\n\x93"),
@@ -212,7 +209,7 @@ MEMO: dict[str, Technique] = {
             + b"q\x000"
             + payload.imported(write)
             + b"q\x000h\x00"
-            + write.tuple(*payload.arguments)
+            + write.tuple_of(*payload.arguments)
             + b"R"
         )
     ),
@@ -222,16 +219,14 @@ MEMO: dict[str, Technique] = {
             + b"p0\n0"
             + payload.imported(write)
             + b"p0\n0g0\n"
-            + write.tuple(*payload.arguments)
+            + write.tuple_of(*payload.arguments)
             + b"R"
         )
     ),
     "memoize-behind-put": _shared(
         lambda m, n: short_text("x") + b"q\x050" + short_text(m) + b"\x940" + short_text(n) + b"\x940h\x01h\x02\x93"
     ),
-    "memoize-behind-pop": _shared(
-        lambda m, n: short_text(m) + b"N0\x940" + short_text(n) + b"N0\x940h\x00h\x01\x93"
-    ),
+    "memoize-behind-pop": _shared(lambda m, n: short_text(m) + b"N0\x940" + short_text(n) + b"N0\x940h\x00h\x01\x93"),
     "put-behind-pop": _shared(lambda m, n: short_text(m) + b"N0q\x000" + short_text(n) + b"N0q\x010h\x00h\x01\x93"),
     "decoys-popped": _shared(
         lambda m, n: short_text(m) + short_text("a") + b"0" + short_text(n) + short_text("OrderedDict") + b"0\x93"
@@ -241,135 +236,29 @@ MEMO: dict[str, Technique] = {
     ),
     "decoys-memoized": _shared(
         lambda m, n: (
-            short_text(m) + b"\x94" + short_text("collections") + b"\x940" + short_text(n) + short_text("x") + b"\x940\x93"
+            short_text(m)
+            + b"\x94"
+            + short_text("collections")
+            + b"\x940"
+            + short_text(n)
+            + short_text("x")
+            + b"\x940\x93"
         )
     ),
-    "dup-operands": lambda payload, write: P4.stream(
-        P4.call(Ops(short_text("timeit") + b"2\x93"), "pass")
-    ),
+    "dup-operands": lambda payload, write: P4.stream(P4.call(Ops(short_text("timeit") + b"2\x93"), "pass")),
     "dup-import": lambda payload, write: write.stream(
-        Ops(payload.imported(write) + b"20" + write.tuple(*payload.arguments) + b"R")
+        Ops(payload.imported(write) + b"20" + write.tuple_of(*payload.arguments) + b"R")
     ),
     "mark-between": _shared(lambda m, n: short_text(m) + b"(1" + short_text(n) + b"\x93"),
     "proto-between": _shared(lambda m, n: short_text(m) + b"\x80\x02" + short_text(n) + b"\x80\x04\x93"),
-    "frame-between": lambda payload, write: proto(4)
-    + frame(short_text(payload.module))
-    + frame(short_text(payload.name))
-    + frame(Ops(b"\x93" + P4.tuple(*payload.arguments) + b"R."),),
-}
-
-FORMS: dict[str, Technique] = {
-    "inst": lambda payload, write: write.stream(write.inst(payload.module, payload.name, *payload.arguments)),
-    "inst-without-proto": lambda payload, write: P0.stream(P0.inst(payload.module, payload.name, *payload.arguments)),
-    "obj": lambda payload, write: write.stream(write.obj(payload.imported(write), *payload.arguments)),
-    "newobj": lambda payload, write: write.stream(write.newobj(payload.imported(write), *payload.arguments)),
-    "newobj-ex": lambda payload, write: P4.stream(P4.newobj_ex(payload.imported(P4), payload.arguments, {})),
-    "newobj-ex-keywords": lambda payload, write: P4.stream(
-        P4.newobj_ex(payload.imported(P4), (), {"args": "true", "shell": True})
-    ),
-    "global-without-proto": lambda payload, write: P0.stream(payload.call(P0)),
-    "stack-global-without-proto": lambda payload, write: payload.call(P4) + STOP,
-    "proto-late": lambda payload, write: payload.call(P0) + proto(4) + STOP,
-    "proto-twice": lambda payload, write: proto(2) + proto(4) + payload.call(P4) + STOP,
-    "proto-0": lambda payload, write: proto(0) + payload.call(P0) + STOP,
-    "proto-5-old-opcodes": lambda payload, write: proto(5) + payload.call(P0) + STOP,
-    "persistent-id-of-result": _hidden(lambda payload, write: Ops(payload.call(write) + b"Q")),
-    "reduce-twice": _hidden(lambda payload, write: Ops(payload.call(write) + b")R")),
-    "reduce-list-arguments": _hidden(
-        lambda payload, write: Ops(payload.imported(write) + write.list(*payload.arguments) + b"R")
-    ),
-    "arguments-computed": _hidden(
-        lambda payload, write: Ops(payload.imported(write) + write.call("builtins:tuple", list(payload.arguments)) + b"R")
-    ),
-    "function-through-partial": _hidden(
-        lambda payload, write: write.call(write.call("functools:partial", payload.imported(write)), *payload.arguments)
-    ),
-    "function-through-getattr": _hidden(
-        lambda payload, write: write.call(
-            write.call("builtins:getattr", write.call("builtins:__import__", payload.module), payload.name),
-            *payload.arguments,
+    "frame-between": lambda payload, write: (
+        proto(4)
+        + frame(short_text(payload.module))
+        + frame(short_text(payload.name))
+        + frame(
+            Ops(b"\x93" + P4.tuple_of(*payload.arguments) + b"R."),
         )
     ),
-    "function-through-list": _hidden(
-        lambda payload, write: write.call(
-            write.call(write.call("operator:itemgetter", 0), [payload.imported(write)]), *payload.arguments
-        )
-    ),
-    "function-through-extension": _hidden(lambda payload, write: write.call(Ops(b"\x82\x01"), *payload.arguments)),
-    "function-through-persistent-id": _hidden(lambda payload, write: write.call(Ops(b"Pos system\n"), *payload.arguments)),
-}
-
-DISCARDED: dict[str, Technique] = {
-    "pop": _hidden(lambda payload, write: discard(payload.call(write), write.value({"weights": 1}))),
-    "pop-to-mark": _hidden(lambda payload, write: Ops(b"(" + payload.call(write) + b"1" + write.value({"a": 1}))),
-    "obj-and-pop": _hidden(lambda payload, write: discard(write.obj(payload.imported(write), *payload.arguments), b"}")),
-    "inst-and-pop": _hidden(lambda payload, write: discard(write.inst(payload.module, payload.name, *payload.arguments), b"}")),
-    "memo-overwritten": _hidden(lambda payload, write: Ops(payload.call(write) + b"q\x000}q\x000h\x00")),
-    "in-tuple": _hidden(lambda payload, write: Ops(write.tuple(1, payload.call(write)) + b"0N")),
-    "in-list": _hidden(lambda payload, write: write.list(1, payload.call(write))),
-    "as-value": _hidden(lambda payload, write: write.dict({"weights": payload.call(write)})),
-    "as-key": _hidden(lambda payload, write: write.dict({payload.call(write): 1})),
-    "as-member": _hidden(lambda payload, write: Ops(b"\x8f(" + payload.call(write) + b"\x90")),
-    "as-frozen-member": _hidden(lambda payload, write: Ops(b"(" + payload.call(write) + b"\x91")),
-    "in-state": _hidden(
-        lambda payload, write: write.build(write.newobj("collections:OrderedDict"), {"a": payload.call(write)})
-    ),
-    "in-arguments": _hidden(lambda payload, write: write.call("collections:OrderedDict", [payload.call(write)])),
-    "in-keywords": _hidden(lambda payload, write: P4.newobj_ex("collections:OrderedDict", (), {"a": payload.call(P4)})),
-    "in-persistent-id": _hidden(lambda payload, write: Ops(write.tuple("storage", payload.call(write)) + b"Q")),
-    "left-on-stack": _hidden(lambda payload, write: Ops(payload.call(write) + b"}")),
-    "below-mark": _hidden(lambda payload, write: Ops(payload.call(write) + b"(}")),
-}
-
-
-def _computed(module: Ops, name: Ops) -> Technique:
-    return lambda payload, write: P4.stream(P4.call(stack_global(module, name), *payload.arguments))
-
-
-COMPUTED: dict[str, Technique] = {
-    "join": _computed(P4.call("builtins:str.join", "", ["o", "s"]), P4.call("builtins:str.join", "", ["sys", "tem"])),
-    "rot13": _computed(P4.call("_codecs:encode", "bf", "rot13"), P4.call("_codecs:encode", "flfgrz", "rot13")),
-    "codecs-decode": _computed(P4.call("codecs:decode", b"os", "ascii"), P4.call("codecs:decode", b"system", "ascii")),
-    "itemgetter": _computed(
-        P4.call(P4.call("operator:itemgetter", 0), ["os"]), P4.call(P4.call("operator:itemgetter", 0), ["system"])
-    ),
-    "concat": _computed(P4.call("operator:concat", "o", "s"), P4.call("_operator:add", "sys", "tem")),
-    "zlib": _computed(P4.call("zlib:decompress", b"x\x9c"), P4.call("zlib:decompress", b"x\x9c")),
-    "base64": _computed(P4.call("base64:b64decode", "b3M="), P4.call("base64:b64decode", "c3lzdGVt")),
-    "slice": _computed(P4.call("builtins:str.__getitem__", "xos", 1), P4.call("builtins:str.strip", " system ")),
-    "format": _computed(P4.call("builtins:str.format", "{}", "os"), P4.call("builtins:format", "system", "")),
-    "latin1-bytes": _computed(P4.call("_codecs:encode", "os", "latin1"), P4.call("_codecs:encode", "system", "latin1")),
-    "subclass-of-str": _computed(P4.newobj("builtins:str", "os"), P4.newobj("builtins:str", "system")),
-    "str-of-bytes": _computed(P4.call("builtins:str", b"os", "ascii"), P4.call("builtins:str", b"system", "ascii")),
-    "chr": _computed(P4.call("builtins:chr", 111), P4.call("builtins:chr", 115)),
-    "persistent-id": _computed(Ops(b"Pos\n"), Ops(b"Psystem\n")),
-    "extension": _computed(Ops(b"\x82\x01"), Ops(b"\x82\x02")),
-    "docstring": _computed(P4.name("os", "__name__"), P4.name("os", "system.__name__")),
-    "bytes": _computed(binary(b"os"), binary(b"system")),
-    "integers": _computed(integer(1), integer(2)),
-}
-
-
-def _extension(opcode: bytes, prepare: Ops | None = None) -> Technique:
-    def make(payload: Payload, write: Spelling) -> bytes:
-        call = P2.call(Ops(opcode), *payload.arguments)
-        return P2.stream(Ops(discard(prepare, call)) if prepare is not None else call)
-
-    return make
-
-
-_REGISTER = P2.call("copyreg:add_extension", "os", "system", 1)
-_TABLE = P2.set_item(P2.name("copyreg", "_inverted_registry"), 1, ("os", "system"))
-_CACHE = P2.set_item(P2.name("copyreg", "_extension_cache"), 1, global_line("os", "system"))
-EXTENSIONS: dict[str, Technique] = {
-    "ext1": _extension(b"\x82\x01"),
-    "ext2": _extension(b"\x83\x01\x00"),
-    "ext4": _extension(b"\x84\x01\x00\x00\x00"),
-    "ext4-negative": _extension(b"\x84\xff\xff\xff\xff"),
-    "ext1-registered": _extension(b"\x82\x01", _REGISTER),
-    "ext2-inverted-registry": _extension(b"\x83\x01\x00", _TABLE),
-    "ext4-cache": _extension(b"\x84\x01\x00\x00\x00", _CACHE),
-    "ext1-python2-registry": _extension(b"\x82\x01", P2.call("copy_reg:add_extension", "os", "system", 1)),
 }
 
 
@@ -380,9 +269,5 @@ def samples() -> list[Sample]:
         "broken": broken,
         "stacked": STACKED,
         "memo": MEMO,
-        "forms": FORMS,
-        "discarded": DISCARDED,
-        "computed": COMPUTED,
-        "extensions": EXTENSIONS,
     }
     return [sample for family, techniques in groups.items() for sample in cross(family, techniques)]

@@ -13,7 +13,7 @@ from datetime import date
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from weighbridge import documents
 from weighbridge.digest import Digest
@@ -21,6 +21,8 @@ from weighbridge.errors import DocumentError
 from weighbridge.facts import Gap
 from weighbridge.location import Location
 from weighbridge.rules import Finding, Judgement, Severity, Unknown, rules_directory
+
+T = TypeVar("T")
 
 UNKNOWN: Final = "unknown"
 
@@ -204,12 +206,7 @@ def blocks(finding: Finding, fail_at: Severity) -> bool:
 
 def read_policy(data: bytes, name: str) -> Policy:
     """Return the policy in a YAML, TOML or JSON file; raise DocumentError when it is wrong."""
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DocumentError(name, "not UTF-8") from error
-    policy = documents.read(text, Policy, name=name)
-    return replace(policy, digest=f"sha256:{hashlib.sha256(data).hexdigest()}")
+    return replace(_read(data, Policy, name), digest=f"sha256:{hashlib.sha256(data).hexdigest()}")
 
 
 def shipped_policy(name: str) -> Policy:
@@ -223,11 +220,45 @@ def shipped_policy(name: str) -> Policy:
 
 def load_policy(path: Path) -> Policy:
     """Return the policy in a file; raise DocumentError when it is wrong or cannot be read."""
+    return read_policy(_bytes_of(path), str(path))
+
+
+def _bytes_of(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise DocumentError(str(path), error.strerror or "cannot be read") from error
-    return read_policy(data, str(path))
+
+
+def _read(data: bytes, into: type[T], name: str) -> T:
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DocumentError(name, "not UTF-8") from error
+    return documents.read(text, into, name=name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaiverFile:
+    """A file of waivers beside a policy."""
+
+    waivers: tuple[Waiver, ...]
+
+
+def amend(policy: Policy, *, fail_at: Severity | None = None, waivers: Path | None = None) -> Policy:
+    """Return a policy with another severity, and with the waivers of a file added to its own.
+
+    The digest tells an amended policy from the file. Raises DocumentError when the waivers are wrong.
+    """
+    if waivers is None:
+        added, data = (), b""
+    else:
+        data = _bytes_of(waivers)
+        added = _read(data, WaiverFile, str(waivers)).waivers
+    severity = fail_at or policy.fail_at
+    whole = f"{policy.digest} {severity} {hashlib.sha256(data).hexdigest()}"
+    digest = f"sha256:{hashlib.sha256(whole.encode()).hexdigest()}"
+    return replace(policy, fail_at=severity, waivers=policy.waivers + added, digest=digest)
 
 
 def judge(examined: Iterable[Examined], policy: Policy, *, today: date, rules_digest: str, version: str) -> Verdict:

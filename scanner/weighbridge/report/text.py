@@ -1,0 +1,198 @@
+"""The report for people: one screen, the verdict first, then findings the way a compiler prints errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from textwrap import wrap
+from typing import Final
+
+from weighbridge.facts import Gap, Observed
+from weighbridge.location import printable
+from weighbridge.policy import Outcome, Verdict, Waived, blocks
+from weighbridge.report.base import Style, counted, describe, sized
+from weighbridge.rules import Finding, Rule, Severity, Unknown
+
+WIDTH: Final = 100
+# How many places of one rule, of one unknown name, and of gaps are worth a line on a screen.
+PLACES: Final = 4
+NAMES: Final = 12
+GAPS: Final = 10
+DIGEST_DIGITS: Final = 12
+
+_CODES: Final = {"red": "31", "yellow": "33", "green": "32", "bold": "1", "dim": "2"}
+_OUTCOMES: Final = {Outcome.PASS: "green", Outcome.INCONCLUSIVE: "yellow", Outcome.FAIL: "red"}
+_SEVERITIES: Final = {Severity.CRITICAL: "red", Severity.HIGH: "red", Severity.MEDIUM: "yellow", Severity.LOW: "dim"}
+_UNKNOWN: Final = (
+    "No reviewed entry covers these, so nobody knows what they do when the file is loaded. Ask the publisher for "
+    "safetensors; or read the code of the package, and accept this exact file with a waiver (docs/policy.md)."
+)
+_GAPS: Final = "Bytes that were not understood may do anything, so a scan with gaps does not pass."
+
+
+def render(verdict: Verdict, style: Style) -> Iterator[str]:
+    """Yield the lines of the report; with `quiet` the first alone, with `verbose` every place and every file."""
+    yield _headline(verdict, style)
+    if style.quiet:
+        return
+    yield from _findings(verdict, style)
+    yield from _unknowns(verdict.unknowns, style)
+    yield from _gaps(verdict.gaps, style)
+    yield from _waivers(verdict)
+    yield from _beside(verdict)
+    if style.verbose:
+        yield from _files(verdict, style)
+    yield ""
+    yield _paint(_summary(verdict), "dim", style)
+
+
+def _headline(verdict: Verdict, style: Style) -> str:
+    word = _paint(verdict.outcome.value, _OUTCOMES[verdict.outcome], style)
+    names = [file for file in verdict.files if file.outcome is verdict.outcome]
+    subject = printable(names[0].path) if len(names) == 1 else f"{len(names)} of {counted(len(verdict.files), 'file')}"
+    return f"{word}: {subject}: {_because(verdict)}" if names else f"{word}: {_because(verdict)}"
+
+
+def _because(verdict: Verdict) -> str:
+    """Return what the outcome rests on, in a few words."""
+    if not verdict.files:
+        return "there was no file to scan"
+    parts = []
+    if verdict.blocking:
+        parts.append(f"{counted(_total(verdict.blocking), 'finding')} at or above {verdict.fail_at}")
+    if verdict.unknowns:
+        parts.append(f"{counted(_total(verdict.unknowns), 'use')} of names that nobody has reviewed")
+    if verdict.gaps:
+        parts.append(f"{counted(len(verdict.gaps), 'part')} not understood")
+    return ", ".join(parts) or f"loading does nothing that the policy {printable(verdict.policy)} refuses"
+
+
+def _findings(verdict: Verdict, style: Style) -> Iterator[str]:
+    groups: dict[str, list[Finding]] = {}
+    for finding in verdict.findings:
+        groups.setdefault(finding.rule.id, []).append(finding)
+    worst_first = sorted(groups.values(), key=lambda group: (-group[0].rule.severity.rank, group[0].rule.id))
+    for group in worst_first:
+        yield ""
+        yield from _places(group, style)
+        yield from _advice(group[0].rule, blocking=blocks(group[0], verdict.fail_at))
+
+
+def _places(group: list[Finding], style: Style) -> Iterator[str]:
+    rule = group[0].rule
+    severity = _paint(rule.severity.value, _SEVERITIES[rule.severity], style)
+    shown = group if style.verbose else group[:PLACES]
+    for finding in shown:
+        yield f"{_paint(str(finding.location), 'bold', style)}: {severity}: {rule.title} [{rule.id}]"
+        yield f"    {describe(finding.fact)}{_spelled(finding)}"
+    rest = _total(group) - len(shown)
+    if rest:
+        yield f"    … and {counted(rest, 'more place')}"
+
+
+def _spelled(finding: Finding) -> str:
+    """Say how the stream writes a name that has a better known spelling."""
+    fact = finding.fact
+    return f"   (written {printable(fact.spelled)!r})" if isinstance(fact, Observed) and fact.spelled else ""
+
+
+def _advice(rule: Rule, *, blocking: bool) -> Iterator[str]:
+    yield from _paragraph(rule.description, "  = ")
+    yield from _paragraph(f"fix: {rule.remediation}", "  = ")
+    if not blocking:
+        yield "  = below the severity at which this policy fails"
+
+
+def _unknowns(unknowns: tuple[Unknown, ...], style: Style) -> Iterator[str]:
+    groups: dict[tuple[str, str], list[Unknown]] = {}
+    for unknown in unknowns:
+        groups.setdefault((unknown.fact.subject, unknown.fact.kind), []).append(unknown)
+    if not groups:
+        return
+    yield ""
+    yield _paint("Not reviewed:", "bold", style)
+    shown = len(groups) if style.verbose else NAMES
+    for (subject, kind), group in list(groups.items())[:shown]:
+        times = f", {counted(_total(group), 'time')}" if _total(group) > 1 else ""
+        yield f"  {printable(subject)} ({kind}{times}): {printable(group[0].reason)}"
+        for unknown in group if style.verbose else group[:1]:
+            yield f"      {unknown.location}: {describe(unknown.fact)}"
+    if len(groups) > shown:
+        yield f"  … and {counted(len(groups) - shown, 'more name')}"
+    yield from _paragraph(_UNKNOWN, "  = ")
+
+
+def _gaps(gaps: tuple[Gap, ...], style: Style) -> Iterator[str]:
+    if not gaps:
+        return
+    yield ""
+    yield _paint("Not understood:", "bold", style)
+    for gap in gaps if style.verbose else gaps[:GAPS]:
+        size = f" ({sized(gap.size)})" if gap.size else ""
+        option = f"; raise it with --{gap.limit.replace('_', '-')}" if gap.limit else ""
+        yield f"  {gap.location}: {printable(gap.reason)}{size}{option}"
+    if len(gaps) > GAPS and not style.verbose:
+        yield f"  … and {counted(len(gaps) - GAPS, 'more')}".rstrip("s")
+    yield from _paragraph(_GAPS, "  = ")
+
+
+def _waivers(verdict: Verdict) -> Iterator[str]:
+    if verdict.waived or verdict.stale:
+        yield ""
+    for waived in verdict.waived:
+        yield f"waived: {waived.item.location}: {_waived(waived)}"
+    for stale in verdict.stale:
+        waiver = stale.waiver
+        yield f"{stale.reason} waiver: {waiver.rule} for {waiver.digest}, until {waiver.expires.isoformat()}"
+
+
+def _waived(waived: Waived) -> str:
+    item, waiver = waived.item, waived.waiver
+    what = f"{item.rule.title} [{item.rule.id}]" if isinstance(item, Finding) else f"unknown {describe(item.fact)}"
+    return (
+        f"{what}, accepted by {printable(waiver.approver)} until {waiver.expires.isoformat()}: "
+        f"{printable(waiver.reason)}"
+    )
+
+
+def _beside(verdict: Verdict) -> Iterator[str]:
+    """Yield what stands beside the verdict: other programs' opinions, and files it does not cover."""
+    if verdict.opinions or verdict.excluded:
+        yield ""
+    for opinion in verdict.opinions:
+        yield f"second opinion: {printable(opinion.path)}: {printable(opinion.by)} says {printable(opinion.says)}"
+        for detail in opinion.details[:PLACES]:
+            yield f"    {printable(detail)}"
+    if verdict.excluded:
+        yield f"excluded, and not covered by this verdict: {counted(len(verdict.excluded), 'file')}"
+
+
+def _files(verdict: Verdict, style: Style) -> Iterator[str]:
+    yield ""
+    for file in verdict.files:
+        word = _paint(file.outcome.value, _OUTCOMES[file.outcome], style)
+        formats = " + ".join(file.formats) or "no known format"
+        yield f"{word}: {printable(file.path)}: {formats}, {sized(file.size)}, {file.digest or 'not digested'}"
+    for path in verdict.excluded:
+        yield f"excluded: {printable(path)}"
+
+
+def _summary(verdict: Verdict) -> str:
+    coverage = verdict.coverage
+    rules = verdict.rules_digest.partition(":")[2][:DIGEST_DIGITS]
+    return (
+        f"{counted(len(verdict.files), 'file')}, {sized(coverage.total)}: {sized(coverage.parsed)} parsed, "
+        f"{sized(coverage.inert)} inert data, {sized(coverage.unexamined)} unexamined · "
+        f"policy {printable(verdict.policy)} · rules {rules} · weighbridge {verdict.version}"
+    )
+
+
+def _total(items: Iterable[Finding | Unknown]) -> int:
+    return sum(1 + item.repeated for item in items)
+
+
+def _paragraph(text: str, lead: str) -> list[str]:
+    return wrap(" ".join(text.split()), WIDTH, initial_indent=lead, subsequent_indent=" " * len(lead))
+
+
+def _paint(text: str, color: str, style: Style) -> str:
+    return f"\x1b[{_CODES[color]}m{text}\x1b[0m" if style.color else text

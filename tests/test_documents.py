@@ -133,7 +133,11 @@ def test_an_error_names_the_line_and_column(old: str, new: str, message: str) ->
         ('{"title": "a", "colour": "blue"}', "t.json", "t.json:colour: 'blue' is not one of red, green"),
         ('title = "a"\ntitle = "b"', "t.toml", "t.toml: Cannot overwrite a value"),
         ("title = t", "t.toml", "t.toml:1:9: Invalid value"),
-        ('title = "a"\ncolour = "red"\n[[parts]]\nsize = "2"\nname = "n"', "t.toml", "t.toml:parts[0].size: '2' is not"),
+        (
+            'title = "a"\ncolour = "red"\n[[parts]]\nsize = "2"\nname = "n"',
+            "t.toml",
+            "t.toml:parts[0].size: '2' is not",
+        ),
     ],
 )
 def test_a_malformed_document_is_refused(text: str, name: str, message: str) -> None:

@@ -245,8 +245,8 @@ def _place(target: Value) -> str:
 
 def _changes(event: Items) -> str:
     target, values = _place(event.target), event.values
-    if event.opcode.startswith("SETITEM") and len(values) >= 2:  # noqa: PLR2004 - a key and its value
-        more = ", …" if len(values) > 2 else ""  # noqa: PLR2004
+    if event.opcode.startswith("SETITEM") and len(values) >= 2:
+        more = ", …" if len(values) > 2 else ""
         return f"{target}[{express(values[0])}] = {express(values[1])}{more}"
     method = "update" if event.opcode == "ADDITEMS" else "extend"
     return f"{target}.{method}({express(values)})"

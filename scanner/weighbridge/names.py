@@ -8,11 +8,10 @@ not map is harmless: the name is then judged as its more capable relative.
 
 from __future__ import annotations
 
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
-
-from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 
 # Modules whose public face has another name. `_x` -> `x` is not general: `_codecs.encode` and
 # `_aix_support` are no twins of a public module.

@@ -107,6 +107,14 @@ def read(text: str, name: str) -> TrustFile:
     return file
 
 
+def _names(key: str) -> list[str]:
+    """Return the dotted names of a key: one, or every name of a set such as `@{pkg: a b; pkg.sub: c}`."""
+    if not key.startswith("@{"):
+        return [key]
+    parts = (part.partition(":") for part in key[2:].rstrip("}").split(";"))
+    return [f"{module.strip()}.{name}" for module, _, names in parts for name in names.split()]
+
+
 class _Reading:
     """The decoding of one trust file, section by section."""
 
@@ -124,16 +132,21 @@ class _Reading:
             self.defined[word] = self._schema(node)
         self._decode_signatures()
         self._decode_names()
-        self.file.state.update((key, self._schema(node)) for key, node in self._pairs("state"))
-        self.file.items.update((key, self._schema(node)) for key, node in self._pairs("items"))
+        for section, checks in (("state", self.file.state), ("items", self.file.items)):
+            for key, node in self._pairs(section):
+                checks.update(dict.fromkeys(_names(key), self._schema(node)))
         if "persistent" in self.nodes:
             self.file.persistent.append(self._schema(self.nodes["persistent"]))
 
     def _decode_signatures(self) -> None:
-        for dotted, node in self._pairs("call"):
-            self._entry(dotted, node).call = self._signatures(node)
-        for dotted, node in self._pairs("new"):
-            self._entry(dotted, node).new = self._signatures(node)
+        for key, node in self._pairs("call"):
+            signatures = self._signatures(node)
+            for dotted in _names(key):
+                self._entry(dotted, node).call = signatures
+        for key, node in self._pairs("new"):
+            signatures = self._signatures(node)
+            for dotted in _names(key):
+                self._entry(dotted, node).new = signatures
 
     def _decode_names(self) -> None:
         for role in ("classes", "references"):

@@ -7,7 +7,6 @@ offset and looks at neither checksums nor local headers; Python's zipfile and th
 
 from __future__ import annotations
 
-import base64
 import bz2
 import json
 import lzma
@@ -317,8 +316,6 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "nemo": lambda data: tar_archive(
         tar_member("./model_config.yaml", b"a: 1\n"), tar_member("./model.ckpt", torch_zip(data))
     ),
-    "base64": base64.b64encode,
-    "hexadecimal": lambda data: data.hex().encode(),
     "prefixed-text": lambda data: b"weights:\n" + data,
     "prefixed-zeros": lambda data: bytes(512) + data,
     "prefixed-image": lambda data: b"\x89PNG\r\n\x1a\n" + data,

@@ -30,7 +30,7 @@ def list_graph(depth: int) -> Ops:
 def _zip_in_zip(depth: int) -> bytes:
     data = bytes(1 << 16)
     for level in range(depth):
-        data = zip_archive(*(Entry(name=f"{level}-{part}.zip", data=data, method=8) for part in range(4)))
+        data = zip_archive(*(Entry(name=f"{level}-{part}.zip", data=data, method=8) for part in range(2)))
     return data
 
 

@@ -67,7 +67,6 @@ def values() -> dict[str, object]:
         "random_state": random.Random(0).getstate(),
         "enums": [
             http.HTTPStatus.OK,
-            signal.Signals.SIGTERM,
             re.IGNORECASE,
             re.RegexFlag.MULTILINE | re.RegexFlag.DOTALL,
         ],

@@ -13,6 +13,7 @@ from weighbridge.formats.base import Context, gap
 from weighbridge.formats.zip.checks import escapes
 from weighbridge.formats.zip.records import ENCRYPTED, Entry
 from weighbridge.formats.zip.unpack import STORED, Outcome, unpack
+from weighbridge.location import Location
 from weighbridge.reader import Reader
 
 # Stored members up to this size have their CRC checked. Larger ones would cost the reading of tensors
@@ -47,6 +48,10 @@ class Members:
             and not entry.flags & ENCRYPTED
         )
 
+    def place(self, entry: Entry) -> Location:
+        """Return where the archive holds a member's data, or its start when no local header says."""
+        return self.reader.at(max(entry.data, 0))
+
     def inert(self, entry: Entry, reason: str) -> Iterator[Fact]:
         """Yield a stored member whose bytes are plain data; they are not read."""
         location = self.reader.at(entry.data)
@@ -56,7 +61,7 @@ class Members:
 
     def examine(self, entry: Entry, look: Look | None = None) -> Iterator[Fact]:
         """Yield a member and what is found in its bytes; one that cannot be read leaves a gap."""
-        location = self.reader.at(max(entry.data, 0))
+        location = self.place(entry)
         self.context.budget.spend_members(location)
         kind, target = self._kind(entry)
         yield Member(location=location, name=entry.name, size=entry.size, stored=entry.packed, type=kind, target=target)
@@ -131,7 +136,9 @@ class Members:
         """Raise LimitError for a member that admits to be too large, so that it leaves others their share."""
         budget = self.context.budget
         if entry.size > budget.limits.max_unpacked - budget.unpacked:
-            reason = f"max_unpacked: {entry.size} bytes of a member pass {budget.limits.max_unpacked} decompressed bytes"
+            reason = (
+                f"max_unpacked: {entry.size} bytes of a member pass {budget.limits.max_unpacked} decompressed bytes"
+            )
             raise LimitError(self.reader.at(entry.data), reason)
 
     def _crc(self, entry: Entry, crc: int) -> Iterator[Fact]:

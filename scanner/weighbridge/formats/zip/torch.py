@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from weighbridge.facts import Anomaly, Fact, Native, Program, Recognised
+from weighbridge.formats.zip import pt2
 from weighbridge.formats.zip.members import Members
 from weighbridge.formats.zip.records import Entry
 from weighbridge.reader import Reader
@@ -43,6 +45,8 @@ STORAGES: Final = {
     "_UntypedStorage": ("untyped", 1),
 }
 _ITEM_SIZES: Final = dict(STORAGES.values())
+# The writer numbers storages. Under another name (`x.npy`) a member might mean something to other loaders.
+_KEY: Final = re.compile(r"\d+", re.ASCII).fullmatch
 
 # What the writer puts into its small text members, byte for byte.
 TEXTS: Final = {
@@ -52,6 +56,8 @@ TEXTS: Final = {
     ".format_version": re.compile(rb"\d{1,3}"),
     ".storage_alignment": re.compile(rb"\d{1,7}"),
     ".data/serialization_id": re.compile(rb"\d{1,64}"),
+    "archive_format": re.compile(rb"pt2"),
+    "archive_version": re.compile(rb"\d{1,3}"),
 }
 TEXT_LIMIT: Final = 64
 SOURCE_LIMIT: Final = 64 << 20  # far beyond the code of any scripted model
@@ -84,7 +90,7 @@ def _persistent(program: Program) -> Iterator[tuple[str, Storage, PersistentId]]
         if isinstance(event, PersistentId):
             match event.value:
                 case ("storage", Global(module=str(module), name=str(name)), str(key), _, int(numel), *_) if (
-                    name in STORAGES and (module == "torch" or module.startswith("torch.")) and numel >= 0
+                    _KEY(key) and name in STORAGES and (module == "torch" or module.startswith("torch.")) and numel >= 0
                 ):
                     yield key, Storage(STORAGES[name][0], numel), event
 
@@ -92,35 +98,63 @@ def _persistent(program: Program) -> Iterator[tuple[str, Storage, PersistentId]]
 def roots(entries: Iterable[Entry]) -> frozenset[str]:
     """Return the lower-case root folders that torch would take for an archive of its own."""
     names = {entry.name.lower() for entry in entries if "/" in entry.name}
-    candidates = {name.partition("/")[0] for name in names if name.endswith("/data.pkl")}
+    candidates = {name.partition("/")[0] for name in names if name.endswith(("/data.pkl", "/archive_format"))}
     return frozenset(
-        root for root in candidates if f"{root}/data.pkl" in names and any(f"{root}/{mark}" in names for mark in _MARKS)
+        root
+        for root in candidates
+        if (f"{root}/data.pkl" in names or f"{root}/archive_format" in names)
+        and any(f"{root}/{mark}" in names for mark in _MARKS)
     )
 
 
+@dataclass(slots=True)
+class _Layout:
+    """What has been learnt of an archive: the pickles it has and the tensor data they and others name."""
+
+    roots: frozenset[str]
+    pickles: set[str]
+    storages: dict[str, dict[str, Storage]] = field(default_factory=dict)
+    extents: dict[str, pt2.Extent] = field(default_factory=dict)
+    later: list[tuple[str, str, Entry]] = field(default_factory=list)
+
+
 def parse(members: Members, entries: list[Entry], roots_: frozenset[str]) -> Iterator[Fact]:
-    """Yield the facts of all members: pickles first, then what they say is tensor data."""
+    """Yield the facts of all members: those that say what is tensor data first, then the data."""
     reader = members.reader
     yield Recognised(location=reader.origin, format="torch-zip", size=reader.size)
     pickles = {entry.name[:-4].lower() for entry in entries if entry.name.lower().endswith(".pkl")}
-    found: dict[str, dict[str, Storage]] = {}
-    later: list[tuple[str, str, Entry]] = []
+    layout = _Layout(roots_, pickles)
     for entry in entries:
-        root, _, name = entry.name.partition("/")
-        folder, slash, key = name.partition("/")
-        folder = f"{root}/{folder}".lower()
-        if root.lower() not in roots_:
-            yield from members.examine(entry)
-        elif slash and folder in pickles:
-            later.append((folder, key, entry))
-        elif name.lower().endswith(".pkl"):
-            yield from _pickle(members, entry, found.setdefault(entry.name[:-4].lower(), {}))
-        elif name.startswith("code/") and name.endswith(".py"):
-            yield from _script(members, entry)
+        yield from _member(members, entry, layout)
+    for folder, key, entry in layout.later:
+        storage = layout.storages.get(folder, {}).get(key)
+        extent = layout.extents.get(entry.name)
+        if extent is not None and storage is None:
+            yield from _payload(members, entry, extent)
         else:
-            yield from _text(members, entry, name)
-    for folder, key, entry in later:
-        yield from _data(members, entry, found.get(folder, {}).get(key))
+            yield from _data(members, entry, storage)
+
+
+def _member(members: Members, entry: Entry, layout: _Layout) -> Iterator[Fact]:
+    root, _, name = entry.name.partition("/")
+    folder, slash, key = name.partition("/")
+    folder = f"{root}/{folder}".lower()
+    if root.lower() not in layout.roots:
+        yield from members.examine(entry)
+    elif slash and folder in layout.pickles:
+        layout.later.append((folder, key, entry))
+    elif name.lower().endswith(".pkl"):
+        yield from _pickle(members, entry, layout.storages.setdefault(entry.name[:-4].lower(), {}))
+    elif name.startswith(pt2.PAYLOADS) and name.endswith(pt2.CONFIG):
+        yield from _config(members, entry, layout)
+    elif name.startswith(pt2.PAYLOADS):
+        layout.later.append((folder, key, entry))
+    elif name.startswith("models/") and name.endswith(".json"):
+        yield from _graph(members, entry)
+    elif name.startswith("code/") and name.endswith(".py"):
+        yield from _script(members, entry)
+    else:
+        yield from _text(members, entry, name)
 
 
 def _pickle(members: Members, entry: Entry, found: dict[str, Storage]) -> Iterator[Fact]:
@@ -144,8 +178,38 @@ def _data(members: Members, entry: Entry, storage: Storage | None) -> Iterator[F
             yield from members.inert(entry, f"storage of {storage.numel} {storage.dtype}")
             return
         detail = f"{entry.name!r} has {entry.size} bytes, its {storage.numel} {storage.dtype} need {storage.size}"
-        yield Anomaly(location=members.reader.at(entry.data), code="torch-storage-size", detail=detail)
+        yield Anomaly(location=members.place(entry), code="torch-storage-size", detail=detail)
     yield from members.examine(entry)
+
+
+def _payload(members: Members, entry: Entry, extent: pt2.Extent) -> Iterator[Fact]:
+    """A raw tensor of torch.export: the whole storage, which may be larger than the tensors that view it."""
+    if members.stored(entry) and extent.size <= entry.size and entry.size % extent.item == 0:
+        yield from members.inert(entry, f"raw tensor of {extent.size} bytes or more")
+        return
+    detail = f"{entry.name!r} has {entry.size} bytes, its tensors need {extent.size}"
+    yield Anomaly(location=members.place(entry), code="torch-storage-size", detail=detail)
+    yield from members.examine(entry)
+
+
+def _config(members: Members, entry: Entry, layout: _Layout) -> Iterator[Fact]:
+    def look(reader: Reader, stored: int) -> Iterator[Fact]:
+        extents = pt2.extents(reader)
+        if extents is None:
+            yield from members.context.examine(reader, stored)
+            return
+        folder = entry.name.rpartition("/")[0]
+        layout.extents.update((f"{folder}/{path}", extent) for path, extent in extents.items())
+
+    yield from members.examine(entry, look)
+
+
+def _graph(members: Members, entry: Entry) -> Iterator[Fact]:
+    def look(reader: Reader, stored: int) -> Iterator[Fact]:
+        facts = pt2.graph(reader)
+        yield from members.context.examine(reader, stored) if facts is None else facts
+
+    yield from members.examine(entry, look)
 
 
 def _text(members: Members, entry: Entry, name: str) -> Iterator[Fact]:

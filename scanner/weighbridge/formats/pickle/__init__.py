@@ -3,8 +3,8 @@
 Source: CPython Lib/pickletools.py and Modules/_pickle.c, protocols 0 to 5 (PEP 307, 3154, 574).
 
 A file may hold several streams one after the other; each has a memo of its own. Where readers differ, every
-reading is run: frames as the C unpickler takes them from a file, and the bytes of joblib's arrays as the opcodes that plain
-`pickle.load` would see.
+reading is run: frames as the C unpickler takes them from a file, and the bytes of joblib's arrays as the opcodes
+that plain `pickle.load` would see.
 """
 
 from __future__ import annotations

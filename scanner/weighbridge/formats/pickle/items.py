@@ -16,11 +16,13 @@ _U32: Final = Struct("<I").unpack_from
 _F64: Final = Struct(">d").unpack_from
 
 
-def take_items(buf: bytes, i: int, limit: int, memo: dict[int, Value], flat: list[Value]) -> int:
+def take_items(  # noqa: C901, PLR0912, PLR0915
+    buf: bytes, i: int, limit: int, memo: dict[int, Value], flat: list[Value]
+) -> int:
     """Append plain keys and values from `i` on to `flat`; return where something else begins.
 
-    Takes memo entries, short strings with their MEMOIZE, numbers, None and booleans; leaves every other opcode, and all that
-    stands at or behind `limit`, to the machine. May end behind a key.
+    Takes memo entries, short strings with their MEMOIZE, numbers, None and booleans; leaves every other opcode, and all
+    that stands at or behind `limit`, to the machine. May end behind a key.
     """
     add = flat.append
     while True:
@@ -77,4 +79,3 @@ def take_items(buf: bytes, i: int, limit: int, memo: dict[int, Value], flat: lis
             i += 1
         else:
             return i
-

@@ -56,7 +56,7 @@ class Machine(Recorder):
         except IndexError:
             past = self.position - self.shift + 9 > len(self.view)
             self.broken = "the stream ends before STOP" if past else "an opcode finds no value on the stack"
-        except struct.error:
+        except (EOFError, struct.error):
             self.broken = "the stream ends before STOP"
         except ValueError as error:
             self.broken = str(error)
@@ -76,7 +76,7 @@ class Machine(Recorder):
             frame_end = 0
         if i >= len(self.buffer) - self.margin:
             if not self.margin:
-                raise IndexError
+                raise EOFError
             self._window(self.base + i)
             frame_end = max(0, frame_end - i)
             i = 0

@@ -46,7 +46,7 @@ def programs(machine: Machine, reader: Reader, context: Context) -> Iterator[Fac
                     if data is not None and (loads(event.callable) or _program(data, context)):
                         examined.add(id(value))
                         yield from _examine(data, event, reader, context, passed=True)
-    for offset, size, value in machine.literals[:LITERALS_LIMIT]:
+    for offset, _, value in machine.literals[:LITERALS_LIMIT]:
         if id(value) not in examined:
             data = content(value, reader)
             if data is not None and _RAW.match(data[:64]) is None:

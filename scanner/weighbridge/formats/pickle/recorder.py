@@ -40,7 +40,7 @@ ARRAY_DEPTH: Final = 8  # object arrays inside object arrays of joblib
 ANOMALIES_PER_CODE: Final = 8  # a stream of nothing but odd integers needs no million facts
 
 PLAIN: Final = frozenset({str, int, float, bool, type(None), bytes, Elided, complex})
-# First bytes of a program in a literal: a raw pickle, zip, gzip, zlib or npy; base64 or hexadecimal of one; a text pickle.
+# First bytes of a program in a literal: a pickle, zip, gzip, zlib or npy; base64 or hexadecimal of one; a text pickle.
 PROGRAM_STARTS: Final = frozenset(b"\x80P\x1fgUHk8x5\x93c(")
 # Length of the length field of opcodes that have one, for reading frames as C reads them from a file.
 PREFIXES: Final = {0x58: 4, 0x42: 4, 0x54: 4, 0x55: 1, 0x43: 1, 0x8C: 1, 0x8D: 8, 0x8E: 8, 0x96: 8, 0x8A: 1, 0x8B: 4}
@@ -49,8 +49,8 @@ PREFIXES: Final = {0x58: 4, 0x42: 4, 0x54: 4, 0x55: 1, 0x43: 1, 0x8C: 1, 0x8D: 8
 class Recorder:
     """One stream of `view` from `start`: what to read, and what was found.
 
-    `buffer` is the window of the view that is being read, from `base` on; when there is more behind it, the last `margin`
-    bytes are left for the next window. `shift` is what lies between an offset in the view and one in the file.
+    `buffer` is the window of the view that is being read, from `base` on; when there is more behind it, the last
+    `margin` bytes are left for the next window. `shift` is what lies between an offset in the view and one in the file.
 
     `interleaved` reads arrays behind joblib's wrappers as joblib does. `framed` reads frames as the C
     unpickler does from a file, where an operand that crosses the end of a frame skips the frame's rest.
@@ -126,7 +126,7 @@ class Recorder:
             if end >= 0:
                 return text[:end], i + end + 1
             if len(text) < size:
-                raise IndexError
+                raise EOFError
             if size >= LINE_LIMIT:
                 raise ValueError(f"a text operand over {LINE_LIMIT} bytes")
             size *= 16
@@ -216,7 +216,7 @@ class Recorder:
         if size < 0:
             raise ValueError("LONG4 with a negative size")
         if self.base + i + size > len(self.view):
-            raise IndexError
+            raise EOFError
         if size > HUGE_INT:
             self._anomaly("pickle-huge-int", pos, f"an integer of {size} bytes")
             return Span(self._at(i), size, "int")
@@ -225,7 +225,7 @@ class Recorder:
     def _literal(self, i: int, size: int, kind: str, latin: bool = False) -> Value:
         """Return a string or bytes of known length, as a Span when it is long."""
         if self.base + i + size > len(self.view):
-            raise IndexError
+            raise EOFError
         value: Value
         if size > (KEPT_BYTES if kind != "str" else KEPT_TEXT) or kind == "bytearray":
             value = Span(self._at(i), size, kind)
@@ -281,7 +281,7 @@ class Recorder:
         if nested:
             return self._run_inner(self.base + i) - self.base
         if self.base + i + size > len(self.view):
-            raise IndexError
+            raise EOFError
         if size:
             self.arrays.append((self._at(i), size))
         return i + size

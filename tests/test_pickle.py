@@ -1,0 +1,398 @@
+"""The abstract pickle machine: what a stream does, however it is written and wherever it breaks."""
+
+from __future__ import annotations
+
+import collections
+import io
+import pickle
+import struct
+import zlib
+from collections.abc import Callable
+
+import pytest
+from examining import anomalies, facts_of, formats_of, members, reasons
+from hypothesis import given
+from hypothesis import strategies as st
+
+from weighbridge.facts import Fact, Gap, Program
+from weighbridge.formats.pickle.machine import Machine
+from weighbridge.formats.pickle.recorder import WINDOW
+from weighbridge.limits import Budget, Limits
+from weighbridge.location import Location
+from weighbridge.symbols import Call, Dict, Event, Global, Items, Key, PersistentId, Set, Span, State, Value, express
+
+SYSTEM = b"\x8c\x02os\x8c\x06system\x93"
+CALL = SYSTEM + b"\x8c\x02id\x85R"
+PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=40)
+    | st.binary(max_size=300),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner) | st.tuples(inner, inner),
+    max_leaves=30,
+)
+
+
+def run(data: bytes, **options: bool) -> Machine:
+    """Run one stream."""
+    machine = Machine(memoryview(data), 0, Location(("x.pkl",)), Budget(Limits()), **options)
+    machine.run()
+    return machine
+
+
+def programs(data: bytes) -> list[Program]:
+    return [fact for fact in facts_of(data) if isinstance(fact, Program)]
+
+
+def events(data: bytes) -> list[Event]:
+    return [event for program in programs(data) for event in program.events]
+
+
+def calls(data: bytes) -> list[str]:
+    return [express(event) for event in events(data) if isinstance(event, Call)]
+
+
+def names(data: bytes) -> set[str]:
+    return {event.dotted for event in events(data) if isinstance(event, Global)}
+
+
+def concrete(value: Value) -> object:
+    """Turn a symbolic value of plain data back into the data."""
+    if isinstance(value, Dict):
+        return {concrete(k): concrete(v) for k, v in zip(value[::2], value[1::2], strict=True)}
+    if isinstance(value, Set):
+        return {concrete(item) for item in value}
+    if isinstance(value, list | tuple):
+        return type(value)(concrete(item) for item in value)
+    return value
+
+
+@given(value=PLAIN, protocol=st.integers(3, 5))
+def test_plain_data_is_understood_and_does_nothing(value: object, protocol: int) -> None:
+    machine = run(pickle.dumps(value, protocol))
+    assert machine.complete
+    assert not machine.events
+    assert not machine.anomalies
+
+
+@given(
+    value=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=40),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner) | st.tuples(inner, inner),
+        max_leaves=20,
+    ),
+    protocol=st.integers(0, 5),
+)
+def test_the_symbolic_result_is_the_data(value: object, protocol: int) -> None:
+    assert concrete(run(pickle.dumps(value, protocol)).result) == value
+
+
+@given(data=st.binary(max_size=300))
+def test_any_bytes_give_facts(data: bytes) -> None:
+    for prefix in (b"", b"\x80\x04", b"\x80\x02", CALL):
+        assert all(isinstance(fact, Fact) for fact in facts_of(prefix + data))
+
+
+@given(value=PLAIN, protocol=st.integers(2, 5), cut=st.integers(0, 400))
+def test_a_truncated_stream_is_a_gap(value: object, protocol: int, cut: int) -> None:
+    data = pickle.dumps(value, protocol)
+    facts = facts_of(data[: min(cut, len(data) - 1)])
+    assert any(isinstance(fact, Gap) for fact in facts)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x80\x04" + CALL + b".",
+        b"\x80\x02cos\nsystem\nX\x02\x00\x00\x00id\x85R.",
+        b"cos\nsystem\n(S'id'\ntR.",
+        b"(S'id'\nios\nsystem\n.",
+        b"(cos\nsystem\nS'id'\no.",
+        b"cposix\nsystem\n(Vid\ntR.",
+        b"\x80\x04" + CALL + b"0N.",
+        b"\x80\x04(" + CALL + b"1N.",
+        b"\x80\x04" + CALL,
+        b"\x80\x04" + CALL + b"\xff",
+        b"\x80\x04" + CALL + b"h\x63.",
+        b"\x80\x04" + CALL + b"\x8c\x50abc",
+        b"\x80\x04\x8c\x02os\x94\x8c\x06system\x94" + b"h\x00h\x01\x93\x8c\x02id\x85R.",
+    ],
+)
+def test_a_call_is_seen_in_every_form_and_before_every_break(data: bytes) -> None:
+    assert calls(data) == ["os.system('id')"]
+
+
+@pytest.mark.parametrize(
+    ("opcodes", "kind"),
+    [
+        (SYSTEM + b")\x81", "call"),
+        (SYSTEM + b")}\x92", "call"),
+        (SYSTEM + b"}b", "state"),
+        (SYSTEM + b"K\x01K\x02s", "items"),
+        (SYSTEM + b"K\x01a", "items"),
+        (SYSTEM + b"(K\x01e", "items"),
+        (b"}" + SYSTEM + b"K\x01s", "key"),
+        (b"\x8f(" + SYSTEM + b"\x90", "key"),
+        (b"(" + SYSTEM + b"\x91", "key"),
+        (b"K\x01Q", "persistent-id"),
+        (b"Pabc\n", "persistent-id"),
+        (b"\x82\x01", "extension"),
+        (b"\x83\x01\x00", "extension"),
+        (b"\x84\x01\x00\x00\x00", "extension"),
+        (b"NN\x93", "computed-name"),
+        (b"C\x02osC\x06system\x93", "computed-name"),
+    ],
+)
+def test_everything_that_loading_would_do_is_an_event(opcodes: bytes, kind: str) -> None:
+    assert kind in {event.kind for event in events(b"\x80\x04" + opcodes + b".")}
+
+
+def test_ghsa_9gvj_stack_global_at_position_zero() -> None:
+    assert names(b"\x8c\x02os\x8c\x06system\x93.") == {"os.system"}
+
+
+def test_memo_is_fresh_for_every_stacked_pickle() -> None:
+    first = b"\x80\x04\x8c\x0bcollections\x94\x8c\x0bOrderedDict\x94\x93."
+    second = b"\x80\x04\x8c\x05posix\x94\x8c\x06system\x94h\x00h\x01\x93\x8c\x02id\x85R."
+    assert calls(first + second) == ["os.system('id')"]
+
+
+def test_put_over_an_existing_memo_entry_replaces_it() -> None:
+    data = b"\x80\x02X\x02\x00\x00\x00osq\x00X\x06\x00\x00\x00systemq\x01X\x04\x00\x00\x00evilq\x010h\x00h\x01\x93."
+    assert names(data.replace(b"0h\x00", b"00h\x00")) == {"os.evil"}
+
+
+@pytest.mark.parametrize(
+    "operand", [b"I0x10\n", b"I0o17\n", b"I010\n", b"L0x10L\n", b"L5\n", b"I1\0z\n", b"F 1.0\n", b"p+1\n"]
+)
+def test_text_operands_that_c_accepts_do_not_stop_the_machine(operand: bytes) -> None:
+    facts = facts_of(b"\x80\x02N" + operand + b"0" + b"cos\nsystem\n(Vid\ntR.")
+    assert anomalies(facts) & {"pickle-noncanonical", "pickle-nul-operand"}
+    assert any(isinstance(fact, Program) and fact.events for fact in facts)
+
+
+@pytest.mark.parametrize(
+    "data", [b"I7\n.", b"I00\n.", b"I-3\n.", b"L12L\n.", b"F1.5\n.", b"F1e+100\n.", b"S'a'\n.", b"Va\n."]
+)
+def test_what_picklers_write_is_no_anomaly(data: bytes) -> None:
+    machine = run(data)
+    assert machine.complete
+    assert not machine.anomalies
+
+
+def test_cpython_154848_bytes_behind_a_straddling_operand_are_run() -> None:
+    """An operand that crosses the end of its frame makes the C unpickler drop the frame's rest."""
+    hidden = CALL + b"0N."
+    body = b"B" + struct.pack("<I", 200)
+    framed = b"\x80\x04\x95" + struct.pack("<Q", len(body) + 4) + body + b"AAAA"
+    data = framed + b"B" * 196 + b"B" * 4 + b"0" + hidden + b"N."
+    facts = facts_of(data)
+    assert "pickle-frame-straddle" in anomalies(facts)
+    assert "os.system" in {event.subject for fact in facts if isinstance(fact, Program) for event in fact.events}
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"\x80\x04N0\x80\x02N.", "pickle-proto"),
+        (b"\x80\x04\x95\xff\x00\x00\x00\x00\x00\x00\x00N.", "pickle-frame-length"),
+        (b"\x80\x04\x95\x0b\0\0\0\0\0\0\0\x95\x02\0\0\0\0\0\0\0N.", "pickle-frame-nested"),
+        (b"\x80\x04\x8c\x03\xd0\xbes\x8c\x01a\x93.", "pickle-name-encoding"),
+        (b"\x80\x04N.\x80\x04N.", "pickle-stacked"),
+        (b"\x80\x04N.\xff\xfe\xfd", "pickle-trailing-data"),
+        (b"\x80\x05\x970N.", "pickle-out-of-band"),
+        (b"\x80\x02Nr\xff\xff\xff\xff.", "pickle-memo-index"),
+        (b"\x80\x04\x8b\x00\x00\x02\x00" + bytes(1 << 17) + b".", "pickle-huge-int"),
+    ],
+)
+def test_what_no_pickler_writes_is_an_anomaly(data: bytes, code: str) -> None:
+    assert code in anomalies(facts_of(data))
+
+
+def test_a_hash_bomb_is_named_and_does_not_explode() -> None:
+    opcodes = b"\x80\x04}K\x01" + b"\x8520\x86"[:1] * 1 + b"2\x86" * 40 + b"K\x01s."
+    assert "pickle-hash-bomb" in anomalies(facts_of(opcodes))
+
+
+@pytest.mark.parametrize(
+    "opcodes",
+    [
+        b"]" + b"\x85" * 1_000_000,
+        b"N" + b"2\x86" * 100_000,
+        b"(" * 1_000_000 + b"N",
+        b"]\x94h\x00a" * 100_000 + b"N",
+        b"}\x94" * 10 + b"h\x00h\x01h\x00s" * 10_000,
+    ],
+)
+def test_deep_and_shared_structures_neither_crash_nor_blow_up(opcodes: bytes) -> None:
+    machine = run(b"\x80\x04" + opcodes + b".")
+    assert express(machine.result)
+
+
+@pytest.mark.parametrize("opcode", [b"\x8e", b"\x8d", b"\x96", b"\x8b", b"B", b"X", b"T"])
+def test_a_length_beyond_the_file_is_a_gap(opcode: bytes) -> None:
+    facts = facts_of(b"\x80\x04" + CALL + opcode + b"\xff\xff\xff\x7f\x00\x00\x00\x00abc")
+    assert "before STOP" in reasons(facts)
+    assert calls(b"\x80\x04" + CALL + opcode + b"\xff\xff\xff\x7f\x00\x00\x00\x00abc") == ["os.system('id')"]
+
+
+def test_long_literals_stay_in_the_file() -> None:
+    data = pickle.dumps({"a": bytes(1 << 20), "b": "x" * 10_000, "c": bytearray(10)}, 5)
+    result = run(data).result
+    assert isinstance(result, Dict)
+    spans = [value for value in result if isinstance(value, Span)]
+    assert [(span.kind, span.size) for span in spans] == [("bytes", 1 << 20), ("str", 10_000), ("bytearray", 10)]
+    assert data[spans[0].offset :][: spans[0].size] == bytes(1 << 20)
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_streams_longer_than_a_window_are_read_exactly(protocol: int) -> None:
+    value = [{"key": i, "text": f"text {i}", "score": i / 7, "none": None} for i in range(60_000)]
+    data = pickle.dumps([value, collections.OrderedDict(a=1)], protocol)
+    assert len(data) < WINDOW
+    data = pickle.dumps(
+        [value, value[:], [dict(x) for x in value], list(range(100_000)), b"x" * WINDOW, "end"], protocol
+    )
+    assert len(data) > WINDOW
+    machine = run(data)
+    assert machine.complete
+    assert isinstance(machine.result, list)
+    assert concrete(machine.result[0]) == value
+    assert machine.result[5] == "end"
+
+
+def test_runs_of_numbers_keep_their_values_or_count() -> None:
+    numbers = [*range(300), *range(60_000, 60_300), *range(1 << 20, (1 << 20) + 300)]
+    assert run(pickle.dumps(numbers, 4)).result == numbers
+    floats = run(pickle.dumps([0.5] * 1000, 4)).result
+    assert isinstance(floats, list)
+    assert len(floats) == 1000
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        bytes,
+        lambda data: b"\x80\x02" + data,
+        lambda data: data.hex(),
+        lambda data: __import__("base64").b64encode(data).decode(),
+        lambda data: __import__("base64").b64encode(data),
+        zlib.compress,
+    ],
+    ids=["raw", "with-proto", "hex", "base64", "base64-bytes", "zlib"],
+)
+def test_a_program_in_a_literal_is_found(encode: Callable[[bytes], object]) -> None:
+    inner = b"\x80\x04" + SYSTEM + b"\x8c\x10echo a long line\x85R."
+    data = pickle.dumps({"weights": encode(inner)}, 4)
+    assert "os.system('echo a long line')" in calls(data)
+    assert ("literal" in {kind for kind, _ in members(facts_of(data))}) is True
+
+
+def test_a_text_pickle_passed_to_a_loader_is_run() -> None:
+    data = b"\x80\x04\x8c\x06pickle\x8c\x05loads\x93C\x15cos\nsystem\n(S'id'\ntR.\x85R."
+    assert "os.system('id')" in calls(data)
+
+
+def test_protocol_two_bytes_passed_to_a_loader_are_decoded() -> None:
+    inner = b"\x80\x02cos\nsystem\nX\x02\x00\x00\x00id\x85R."
+    text = inner.decode("latin-1").encode()
+    data = b"\x80\x02ctorch.storage\n_load_from_bytes\nc_codecs\nencode\nX" + struct.pack("<I", len(text)) + text
+    data += b"X\x06\x00\x00\x00latin1\x86R\x85R."
+    assert "os.system('id')" in calls(data)
+
+
+def test_data_that_looks_like_a_pickle_is_no_gap() -> None:
+    facts = facts_of(pickle.dumps({"weights": b"\x80\x04" + bytes(range(200, 256)) * 4}, 4))
+    assert not [fact for fact in facts if isinstance(fact, Gap)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b"# A model\n\nThis is a text.\n", set()),
+        (b"(c) 2020 somebody\nall rights reserved\n", set()),
+        (b"I am a text\n", set()),
+        (b"[PAD]\n[UNK]\nthe\n", set()),
+        (b"cos\nsystem\n(S'id'\ntR.", {"pickle"}),
+        (pickle.dumps([1, 2], 0), {"pickle"}),
+        (pickle.dumps({"a": list(range(5000))}, 0), {"pickle"}),
+        (pickle.dumps([1, 2], 1), {"pickle"}),
+    ],
+)
+def test_a_pickle_without_proto_is_told_from_text(text: bytes, expected: set[str]) -> None:
+    assert formats_of(text) & {"pickle"} == expected
+
+
+def test_torch_legacy_files_account_for_their_storages() -> None:
+    magic = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2) + pickle.dumps({}, 2)
+    pid = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x02NtQ"
+    data = magic + b"\x80\x02" + pid + b"." + pickle.dumps(["0"], 2) + struct.pack("<q", 2) + bytes(8)
+    facts = facts_of(data)
+    assert {"pickle", "torch-legacy"} <= {fact.subject for fact in facts if fact.kind == "format"}
+    assert not anomalies(facts)
+    assert not reasons(facts)
+    assert "before" in reasons(facts_of(data[:-1])) or "want" in reasons(facts_of(data[:-1]))
+    assert "pickle-trailing-data" in anomalies(facts_of(data + b"\xff" * 10))
+
+
+def test_a_payload_in_the_third_pickle_of_a_legacy_file_is_seen() -> None:
+    magic = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2)
+    assert "os.system('id')" in calls(magic + b"\x80\x04" + CALL + b"." + pickle.dumps([], 2))
+
+
+WRAPPER = (
+    b"\x8c\x13joblib.numpy_pickle\x8c\x11NumpyArrayWrapper\x93)\x81}(\x8c\x08subclass\x8c\x05numpy\x8c\x07ndarray\x93"
+    b"\x8c\x05shapeK\x04\x85\x8c\x05order\x8c\x01C\x8c\x05dtype\x8c\x05numpy\x8c\x05dtype\x93\x8c\x02%b\x89\x88\x87R"
+    b"(K\x03\x8c\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x8c\nallow_mmap\x88ub"
+)
+
+
+def test_arrays_behind_joblib_wrappers_are_stepped_over() -> None:
+    machine = run(b"\x80\x04" + WRAPPER % b"u1" + b"\xff\xff\xff\xff" + b".")
+    assert machine.complete
+    assert machine.arrays == [(len(b"\x80\x04" + WRAPPER % b"u1"), 4)]
+
+
+def test_array_bytes_are_also_read_as_the_opcodes_plain_pickle_would_run() -> None:
+    payload = b"0" + CALL + b"."
+    wrapper = (WRAPPER % b"u1").replace(b"K\x04\x85", b"K" + bytes([len(payload)]) + b"\x85")
+    data = b"\x80\x04" + wrapper + payload + b"."
+    assert "os.system('id')" in calls(data)
+    assert {program.reading for program in programs(data)} == {"", "arrays as opcodes"}
+
+
+def test_object_arrays_of_joblib_run_their_inner_pickle() -> None:
+    data = b"\x80\x04" + WRAPPER % b"O8" + b"\x80\x04" + CALL + b"." + b"."
+    assert calls(data)[-1] == "os.system('id')"
+    assert run(data).complete
+
+
+def test_limits_leave_the_events_before_them_and_a_named_gap() -> None:
+    data = b"\x80\x04" + CALL + b"]" * (3 << 20) + b"."
+    facts = facts_of(data, Limits(max_values=1000))
+    gaps = [fact for fact in facts if isinstance(fact, Gap)]
+    assert [gap.limit for gap in gaps] == ["max_values"]
+    assert any(isinstance(fact, Program) and fact.events for fact in facts)
+
+
+def test_sets_and_events_express_themselves() -> None:
+    machine = run(b"\x80\x04\x8f(K\x01\x8c\x01a\x90.")
+    assert express(machine.result) == "{*(1, 'a')}"
+    shown = [express(e) for e in events(b"\x80\x04" + SYSTEM + b")\x81}b.")]
+    assert shown[:2] == ["os.system", "os.system.__new__()"]
+
+
+@pytest.mark.parametrize("kind", [Call, State, Items, Key, PersistentId])
+def test_subjects_name_what_is_touched(kind: type[Event]) -> None:
+    data = b"\x80\x04" + SYSTEM + b")R}b" + SYSTEM + b"K\x01K\x02s0}" + SYSTEM + b"K\x01s0" + b"K\x01Q0."
+    found = [event for event in events(data) if type(event) is kind]
+    assert found
+    assert all(event.subject in ("os.system", "persistent-id") for event in found)
+
+
+def test_nothing_is_imported(capsys: pytest.CaptureFixture[str]) -> None:
+    data = io.BytesIO(b"\x80\x04\x8c\x04this\x8c\x01s\x93.").getvalue()
+    assert names(data) == {"this.s"}
+    assert capsys.readouterr().out == ""

@@ -251,7 +251,7 @@ def amend(policy: Policy, *, fail_at: Severity | None = None, waivers: Path | No
     The digest tells an amended policy from the file. Raises DocumentError when the waivers are wrong.
     """
     if waivers is None:
-        added, data = (), b""
+        added, data = tuple[Waiver, ...](), b""
     else:
         data = _bytes_of(waivers)
         added = _read(data, WaiverFile, str(waivers)).waivers

@@ -36,9 +36,7 @@ def ask(path: str, name: str) -> Opinion:
 
 
 def decompile(pickle: bytes) -> str | None:
-    """Return a pickle stream as readable Python; None when it is large or fickling cannot do it."""
-    if len(pickle) > LISTING_LIMIT:
-        return None
+    """Return a pickle stream as readable Python; None when fickling cannot do it."""
     listing = _answer(["list"], pickle).get("listing")
     return listing if isinstance(listing, str) else None
 

@@ -12,21 +12,21 @@ from weighbridge.report.base import Render
 
 
 def _text() -> Render:
-    from weighbridge.report import text
+    from weighbridge.report.text import render
 
-    return text.render
+    return render
 
 
 def _json() -> Render:
-    from weighbridge.report import json
+    from weighbridge.report.json import render
 
-    return json.render
+    return render
 
 
 def _sarif() -> Render:
-    from weighbridge.report import sarif
+    from weighbridge.report.sarif import render
 
-    return sarif.render
+    return render
 
 
 FORMATS: Final[dict[str, Callable[[], Render]]] = {"text": _text, "json": _json, "sarif": _sarif}

@@ -1,0 +1,72 @@
+"""The `weighbridge` command and its subcommands, each imported when it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import click
+
+from weighbridge import __version__
+
+
+def _scan() -> click.Command:
+    from weighbridge.cli.scan import scan
+
+    return scan
+
+
+def _inspect() -> click.Command:
+    from weighbridge.cli.inspect import inspect
+
+    return inspect
+
+
+def _rules() -> click.Command:
+    from weighbridge.cli.rules import rules
+
+    return rules
+
+
+COMMANDS: Final[dict[str, Callable[[], click.Command]]] = {"scan": _scan, "inspect": _inspect, "rules": _rules}
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        load = COMMANDS.get(cmd_name)
+        return load() if load else None
+
+
+@click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="weighbridge")
+def weighbridge() -> None:
+    """Find out what a model file would do before anybody loads it.
+
+    Nothing that is scanned is ever executed, imported or unpickled.
+
+    \b
+    Examples:
+      weighbridge scan model.pt
+      weighbridge scan models/ --format sarif --output weighbridge.sarif
+      weighbridge inspect model.pt
+      weighbridge rules show PKL001
+
+    Exit status: 0 pass, 1 fail, 2 wrong usage, 3 inconclusive, 4 a file cannot be read, 70 internal error.
+    """
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command and return its exit status; click's own errors become status 2."""
+    try:
+        status = weighbridge.main(arguments, prog_name="weighbridge", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except click.Abort as error:
+        raise KeyboardInterrupt from error
+    return status if isinstance(status, int) else 0

@@ -56,7 +56,7 @@ class Decoder(Protocol):
         """Take `data` and return up to `max_length` bytes."""
 
 
-class _Zlib:
+class Zlib:
     """zlib's decoder behind the interface of the others."""
 
     def __init__(self, wbits: int) -> None:
@@ -65,13 +65,16 @@ class _Zlib:
 
     @property
     def eof(self) -> bool:
+        """Whether the end of the stream was reached."""
         return self._decoder.eof
 
     @property
     def unused_data(self) -> bytes:
+        """What was fed beyond the end of the stream."""
         return self._decoder.unused_data
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
+        """Take `data` and return up to `max_length` bytes."""
         chunk = self._decoder.decompress(self._decoder.unconsumed_tail + data, max_length)
         self.needs_input = len(chunk) < max_length
         return chunk
@@ -322,9 +325,9 @@ GZIP: Final = Kind(
     "gzip",
     "gzip stream",
     partial(_begins_with, b"\x1f\x8b\x08"),
-    partial(_standard, partial(_Zlib, 31), zlib.error),
+    partial(_standard, partial(Zlib, 31), zlib.error),
 )
-ZLIB: Final = Kind("zlib", "zlib stream", _begins_zlib, partial(_standard, partial(_Zlib, 15), zlib.error))
+ZLIB: Final = Kind("zlib", "zlib stream", _begins_zlib, partial(_standard, partial(Zlib, 15), zlib.error))
 BZ2: Final = Kind("bz2", "bzip2 stream", _begins_bz2, partial(_standard, bz2.BZ2Decompressor, OSError))
 XZ: Final = Kind(
     "xz",

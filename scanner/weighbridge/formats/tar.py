@@ -18,6 +18,7 @@ from weighbridge.errors import ArtifactError, TruncatedError
 from weighbridge.facts import Anomaly, Fact, Gap, Member
 from weighbridge.formats import torch_legacy_tar
 from weighbridge.formats.base import Context, Format
+from weighbridge.formats.zip.checks import escapes
 from weighbridge.reader import Reader, Sample
 
 BLOCK: Final = 512
@@ -70,7 +71,7 @@ class _Names:
     def oddities(self, header: _Header) -> Iterator[tuple[str, str]]:
         """Yield the codes and details of what an extracting reader would trip over."""
         name = posixpath.normpath(header.name)
-        if _leaves(header.name):
+        if escapes(header.name):
             yield "tar-traversal", f"member {header.name!r} would be written outside of the directory"
         if name in self.seen and header.kind != "directory":
             yield "tar-duplicate-member", f"member {header.name!r} comes again; readers differ on which one counts"
@@ -83,9 +84,9 @@ class _Names:
         self.seen.add(name)
 
     def _link(self, header: _Header, name: str) -> Iterator[tuple[str, str]]:
-        base = posixpath.dirname(name) if header.kind == "symlink" else ""
-        target = posixpath.join(base, header.target)
-        if _leaves_after_all(target) or self._through_link(posixpath.normpath(target)):
+        folder = posixpath.dirname(name) if header.kind == "symlink" else ""
+        target = posixpath.normpath(posixpath.join(folder, header.target))
+        if escapes(header.target, folder) or self._through_link(target):
             yield "link-escapes", f"{header.kind} {header.name!r} leads to {header.target!r}"
         if header.kind == "symlink":
             self.links.add(name)
@@ -95,18 +96,6 @@ class _Names:
             if name in self.links:
                 return True
         return False
-
-
-def _leaves(name: str) -> bool:
-    """Tell whether a name is absolute (on any system) or has a `..` in it."""
-    name = name.replace("\\", "/")
-    return name.startswith("/") or name[1:2] == ":" or ".." in name.split("/")
-
-
-def _leaves_after_all(target: str) -> bool:
-    """Tell whether a link's target lies outside, once its `..` are followed."""
-    target = posixpath.normpath(target.replace("\\", "/"))
-    return target.startswith(("/", "../")) or target == ".." or target[1:2] == ":"
 
 
 def sniff(sample: Sample) -> bool:

@@ -21,7 +21,9 @@ class Limits:
     max_depth: int = field(default=8, metadata={"help": "containers inside containers"})
     max_members: int = field(default=200_000, metadata={"help": "members of all containers of a file"})
     max_unpacked: int = field(default=16 << 30, metadata={"help": "decompressed bytes of a file"})
-    max_ratio: int = field(default=1100, metadata={"help": "decompressed bytes per compressed byte (deflate reaches 1032)"})
+    max_ratio: int = field(
+        default=1100, metadata={"help": "decompressed bytes per compressed byte (deflate reaches 1032)"}
+    )
     max_opcodes: int = field(default=2_000_000_000, metadata={"help": "bytes of opcodes in the pickles of a file"})
     max_values: int = field(default=20_000_000, metadata={"help": "containers and calls in the pickles of a file"})
     max_seconds: float = field(default=600.0, metadata={"help": "wall time for a file"})

@@ -2,16 +2,22 @@
 
     (persistent | <storage>, int, ints, ints, bool, {} | none, any?) -> tensor
 
-A schema is compiled once into a function of a value and the session of one program. Words:
-`any none bool int uint float number str text bytes literal list tuple dict set ints persistent nested`; `'latin1'` that string;
-`/regex/` a string that matches it whole; `0..255` a whole number in the range; `@pkg.name` that import;
-`@{pkg: a b; pkg.sub: c}` an import of the set; `@any` an import that a trust entry calls a reference or a class; `@class` a
-plain class; `<tag>` the result of a trusted call with that tag or of that callable; `[s]` a list of s; `(a, b?, c*)` a tuple; `{k: v}` a
-dict; `{k: v, l: w}` a dict in which the first of `k`, `l` that fits a key decides about its value; `{}` an empty dict;
-`a | b` either; any other word is a definition of the file.
+A schema is compiled once into a function of a value and the session of one program.
 
-A signature is a tuple schema, `**{k: v}` as its last part for keywords, and `-> tag` for the result; `-> @1` says that the result is
-an instance of the class given as the first argument.
+* `any none bool int uint float number str text bytes literal list tuple dict set ints` are kinds of values;
+  `persistent` is a
+  persistent id; `nested` is a literal that was examined as a program of its own
+* `'latin1'` is that string, `/regex/` a string that matches it whole, `0..255` a whole number in the range
+* `@pkg.name` is that import, `@{pkg: a b; pkg.sub: c}` one of the set, `@class` a plain class, `@any` an import
+  that a trust
+  entry calls a reference or a class
+* `<tag>` is the result of a trusted call with that tag or of that callable
+* `[s]` is a list of s, `(a, b?, c*)` a tuple, `{k: v}` a dict, `{}` an empty dict, `a | b` either
+* any other word is a definition of the file
+
+A signature is a tuple schema, with `**{k: v}` as its last part for keywords, and `-> tag` for the result; `-> @1`
+says that
+the result is an instance of the class given as the first argument.
 """
 
 from __future__ import annotations
@@ -67,7 +73,8 @@ class Signature:
 
 _TOKEN: Final = re.compile(
     r"\s*(?:(?P<string>'[^']*')|(?P<regex>/(?:[^/\\]|\\.)*/)|(?P<set>@\{[^}]*\})|(?P<name>@[\w.]+)|(?P<tag><[\w.\-]+>)"
-    r"|(?P<range>(?:-?\d+)?\.\.(?:-?\d+)?)|(?P<number>-?\d+)|(?P<arrow>->)|(?P<stars>\*\*)|(?P<word>[A-Za-z_][\w\-]*)|(?P<mark>[()\[\]{},|*?:]))"
+    r"|(?P<range>(?:-?\d+)?\.\.(?:-?\d+)?)|(?P<number>-?\d+)|(?P<arrow>->)|(?P<stars>\*\*)|(?P<word>[A-Za-
+  z_][\w\-]*)|(?P<mark>[()\[\]{},|*?:]))"
 )
 
 
@@ -215,26 +222,14 @@ class _Parser:
             return _list_of(item)
         if self.accept("{"):
             return self.rest_of_dict()
+        if kind == "word":
+            self.at += 1
+            return self.word(text)
+        atom = _ATOMS.get(kind)
+        if atom is None:
+            raise self.error("a schema")
         self.at += 1
-        match kind:
-            case "string":
-                return _equal(text[1:-1])
-            case "regex":
-                return _matching(text[1:-1])
-            case "set":
-                return _import_of(_names(text[2:-1]))
-            case "name":
-                return _refers(text[1:]) if text in ("@any", "@class") else _import_of(_dotted(text[1:]))
-            case "tag":
-                return _tagged(text[1:-1])
-            case "range":
-                return _range(text)
-            case "number":
-                return _range(f"{text}..{text}")
-            case "word":
-                return self.word(text)
-        self.at -= 1
-        raise self.error("a schema")
+        return atom(text)
 
     def word(self, text: str) -> Check:
         """Return the schema of a word, ours or the file's."""
@@ -392,6 +387,21 @@ def _dict_by_key(pairs: tuple[tuple[Check, Check], ...]) -> Check:
         return all(item_fits(key, item, session) for key, item in zip(value[::2], value[1::2], strict=False))
 
     return check
+
+
+def _named_import(text: str) -> Check:
+    return _refers(text[1:]) if text in ("@any", "@class") else _import_of(_dotted(text[1:]))
+
+
+_ATOMS: Final[dict[str, Callable[[str], Check]]] = {
+    "string": lambda text: _equal(text[1:-1]),
+    "regex": lambda text: _matching(text[1:-1]),
+    "set": lambda text: _import_of(_names(text[2:-1])),
+    "name": _named_import,
+    "tag": lambda text: _tagged(text[1:-1]),
+    "range": _range,
+    "number": lambda text: _range(f"{text}..{text}"),
+}
 
 
 def compile_schema(text: str, defined: Mapping[str, Check]) -> Check:

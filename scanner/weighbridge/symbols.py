@@ -277,20 +277,9 @@ def express_call(call: Call, limit: int = 160) -> str:
 
 def _pieces(value: Value, depth: int) -> Iterator[str]:
     """Yield the text of `value` piece by piece, so that the caller can stop; recursion ends at `depth`."""
-    if isinstance(value, str):
-        yield f"'{printable(value[:200])}{'…' if len(value) > 200 else ''}'"
-    elif isinstance(value, bytes):
-        yield f"{value[:100]!r}{'…' if len(value) > 100 else ''}"
-    elif isinstance(value, int) and not isinstance(value, bool):
-        yield str(value) if value.bit_length() < 256 else f"<int of {value.bit_length()} bits>"
-    elif value is None or isinstance(value, bool | float | complex):
-        yield repr(value)
-    elif isinstance(value, Global):
-        yield printable(value.dotted)
-    elif isinstance(value, Span):
-        yield f"<{value.kind}, {value.size} bytes at {value.offset:#x}>"
-    elif isinstance(value, Opaque):
-        yield f"<{value.reason}>"
+    atom = _atom(value)
+    if atom:
+        yield atom
     elif depth == 0:
         yield "…"
     elif isinstance(value, Call):
@@ -303,6 +292,26 @@ def _pieces(value: Value, depth: int) -> Iterator[str]:
         yield from _container_pieces(value, depth)
     else:
         yield f"<{type(value).__name__}>"
+
+
+def _atom(value: Value) -> str:
+    """Return the text of a value without parts, or nothing."""
+    match value:
+        case str():
+            return f"'{printable(value[:200])}{'…' if len(value) > 200 else ''}'"
+        case bytes():
+            return f"{value[:100]!r}{'…' if len(value) > 100 else ''}"
+        case None | bool() | float() | complex():
+            return repr(value)
+        case int():
+            return str(value) if value.bit_length() < 256 else f"<int of {value.bit_length()} bits>"
+        case Global():
+            return printable(value.dotted)
+        case Span():
+            return f"<{value.kind}, {value.size} bytes at {value.offset:#x}>"
+        case Opaque():
+            return f"<{value.reason}>"
+    return ""
 
 
 def _call_pieces(call: Call, depth: int) -> Iterator[str]:

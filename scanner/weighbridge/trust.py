@@ -3,8 +3,9 @@
 Everything is denied that no entry covers. Entries are data, one file per framework under `rules/trust/`; a file is read
 only when a stream names one of its packages. Nothing here depends on what is installed.
 
-A name has roles: it may be called (`call`), made by `__new__` (`new`, `classes`), given a state (`state`, `classes`), given
-items (`items`), or passed along as data (`references`, `classes`, `new`). To be imported it needs any one of them.
+A name has roles: it may be called (`call`), made by `__new__` (`new`, `classes`), given a state (`state`, `classes`),
+given items (`items`), or passed along as data (`references`, `classes`, `new`). To be imported it needs any one of
+them.
 """
 
 from __future__ import annotations

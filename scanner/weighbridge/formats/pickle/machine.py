@@ -28,7 +28,6 @@ from weighbridge.formats.pickle.recorder import (
 from weighbridge.symbols import ELIDED, Call, Dict, Extension, Form, Items, Opaque, PersistentId, Set, State, Value
 
 SLICE: Final = 1 << 20  # bytes between two looks at the budget and the clock
-MEMO_LIMIT: Final = 1 << 28  # CPython allocates a table up to the highest memo index
 
 _I32: Final = Struct("<i").unpack_from
 _U32: Final = Struct("<I").unpack_from
@@ -319,8 +318,8 @@ class Machine(Recorder):
                     continue
                 if op == 0x72:  # LONG_BINPUT
                     index = _U32(buf, i + 1)[0]
-                    if index > MEMO_LIMIT:
-                        self._anomaly("pickle-memo-index", pos, f"memo index {index}")
+                    if index > pos + at:
+                        self._far_index(index, pos)
                     memo[index] = stack[-1]
                     i += 5
                     continue
@@ -419,7 +418,10 @@ class Machine(Recorder):
                     continue
                 if op == 0x70:  # PUT
                     text, i = self._line(i + 1)
-                    memo[self._index(text, pos)] = stack[-1]
+                    index = self._index(text, pos)
+                    if index > pos + at:
+                        self._far_index(index, pos)
+                    memo[index] = stack[-1]
                     continue
                 if op == 0x82 or op == 0x83 or op == 0x84:  # EXT1, EXT2, EXT4
                     size = 1 << (op - 0x82)

@@ -192,6 +192,13 @@ class Recorder:
             self._noncanonical(text, pos)
         return value
 
+    def _far_index(self, index: int, pos: int) -> None:
+        """Note a memo index larger than the bytes before it, for which CPython allocates a table of that size.
+
+        Picklers count from 0, so an index is never larger than the number of opcodes before it.
+        """
+        self._anomaly("pickle-memo-index", pos, f"memo index {index} after {self._at(pos)} bytes")
+
     def _noncanonical(self, text: bytes, pos: int) -> None:
         code = "pickle-nul-operand" if b"\0" in text else "pickle-noncanonical"
         self._anomaly(code, pos, f"operand {text[:40]!r}, which no pickler writes")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import zipfile
+from typing import Any
 
 import pytest
 from examining import anomalies, examine, facts_of, formats_of, members, reasons
@@ -226,7 +227,7 @@ GRAPH: dict[str, object] = {"graph_module": {"graph": {"nodes": []}}}
 EXPORT = (("m/archive_format", b"pt2"), ("m/archive_version", b"0"), ("m/.data/version", b"6\n"))
 
 
-def exported(graph: object = GRAPH, payload: bytes = WEIGHTS, **meta: object) -> bytes:
+def exported(graph: object = GRAPH, payload: bytes = WEIGHTS, **meta: Any) -> bytes:
     """Return an archive as torch.export writes it, with one tensor of 4 by 3 floats."""
     tensor = {
         "dtype": 7,
@@ -260,13 +261,13 @@ def test_an_exported_program_is_understood() -> None:
         (WEIGHTS, {"strides": [{"as_int": 4}, {"as_int": 1}]}),
     ],
 )
-def test_a_raw_tensor_of_the_wrong_size_is_an_anomaly(payload: bytes, meta: dict[str, object]) -> None:
-    assert "torch-storage-size" in anomalies(facts_of(exported(payload=payload, **meta)))
+def test_a_raw_tensor_of_the_wrong_size_is_an_anomaly(payload: bytes, meta: dict[str, Any]) -> None:
+    assert "torch-storage-size" in anomalies(facts_of(exported(GRAPH, payload, **meta)))
 
 
 @pytest.mark.parametrize("meta", [{"dtype": 99}, {"sizes": [{"as_int": -4}, {"as_int": 3}]}, {"sizes": 4}])
-def test_a_configuration_that_is_not_understood_leaves_its_tensors_unexamined(meta: dict[str, object]) -> None:
-    facts, tally = examine(exported(**meta))
+def test_a_configuration_that_is_not_understood_leaves_its_tensors_unexamined(meta: dict[str, Any]) -> None:
+    facts, tally = examine(exported(GRAPH, WEIGHTS, **meta))
     assert (inert(facts), tally.unexamined > 48) == (0, True)
 
 

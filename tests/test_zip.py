@@ -7,6 +7,7 @@ import struct
 import time
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable
 
 import pytest
@@ -98,7 +99,7 @@ def test_zstandard_members_are_read() -> None:
     packed = zstandard.ZstdCompressor().compress(PAYLOAD)
     stored = archive(("a.pkl", packed))
     data = patch(patch(stored, LOCAL, 8, "<H", 93), CENTRAL, 10, "<H", 93)
-    size, crc = len(PAYLOAD), zipfile.crc32(PAYLOAD)
+    size, crc = len(PAYLOAD), zlib.crc32(PAYLOAD)
     data = patch(patch(data, LOCAL, 22, "<L", size), CENTRAL, 24, "<L", size)
     data = patch(patch(data, LOCAL, 14, "<L", crc), CENTRAL, 16, "<L", crc)
     assert calls(data) == ["a.pkl"]
@@ -166,6 +167,11 @@ DISAGREEMENTS = {
     "end record counts more": (patch(ONE, END, 8, "<HH", 9, 9), "zip-directory-size"),
     "end record with a short directory": (patch(TWO, END, 12, "<L", 47), "zip-directory-size"),
     "end record with a wrong offset": (patch(ONE, END, 16, "<L", 3), "zip-directory-offset"),
+    "end record with a comment too long": (patch(ONE, END, 20, "<H", 9), "zip-end-record"),
+    "payload in a comment too long": (
+        patch(archive(("b.pkl", BENIGN)), END, 20, "<H", 900) + PAYLOAD,
+        "zip-end-record",
+    ),
     "absolute name": (archive(("/etc/model.pkl", PAYLOAD)), "name-escapes"),
     "name with ..": (archive(("a/../../model.pkl", PAYLOAD)), "name-escapes"),
     "name with a drive": (archive(("C:model.pkl", PAYLOAD)), "name-escapes"),

@@ -112,14 +112,18 @@ def decode_name(raw: bytes, flags: int) -> str:
 
 
 def end_record(view: memoryview, position: int) -> End | None:
-    """Decode the end record at `position`; None when it or its comment does not fit the bytes."""
+    """Decode the end record at `position`; None when it does not fit the bytes.
+
+    A comment that does not fit is cut: torch does not look at its length, and zipfile takes what is there.
+    """
     if position < 0 or position + END_SIZE > len(view):
         return None
     _, disk, start_disk, count_here, count, size, offset, comment = _END(view, position)
     stop = position + END_SIZE + comment
-    if stop > len(view):
-        return None
     odd = []
+    if stop > len(view):
+        odd.append(f"its comment has {comment} bytes, {len(view) - position - END_SIZE} are left")
+        stop = len(view)
     if (disk, start_disk) != (0, 0):
         odd.append(f"it is disk {disk} of a set whose directory begins on disk {start_disk}")
     if count_here != count:
@@ -127,7 +131,7 @@ def end_record(view: memoryview, position: int) -> End | None:
     short = Claim(count, size, offset)
     claims, spans = _claims(view, position, short, odd)
     first = min((begin for begin, _ in spans if begin <= position), default=position)
-    return End(position, first, stop, comment, claims, (*spans, (position, stop)), tuple(odd))
+    return End(position, first, stop, stop - position - END_SIZE, claims, (*spans, (position, stop)), tuple(odd))
 
 
 def _claims(

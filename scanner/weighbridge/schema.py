@@ -73,8 +73,8 @@ class Signature:
 
 _TOKEN: Final = re.compile(
     r"\s*(?:(?P<string>'[^']*')|(?P<regex>/(?:[^/\\]|\\.)*/)|(?P<set>@\{[^}]*\})|(?P<name>@[\w.]+)|(?P<tag><[\w.\-]+>)"
-    r"|(?P<range>(?:-?\d+)?\.\.(?:-?\d+)?)|(?P<number>-?\d+)|(?P<arrow>->)|(?P<stars>\*\*)|(?P<word>[A-Za-
-  z_][\w\-]*)|(?P<mark>[()\[\]{},|*?:]))"
+    r"|(?P<range>(?:-?\d+)?\.\.(?:-?\d+)?)|(?P<number>-?\d+)|(?P<arrow>->)|(?P<stars>\*\*)|(?P<word>[A-Za-z_][\w\-]*)"
+    r"|(?P<mark>[()\[\]{},|*?:]))"
 )
 
 

@@ -165,13 +165,13 @@ def test_an_archive_of_old_torch_is_pickles_and_data() -> None:
     assert not reasons(facts)
     assert tally.unexamined == 0
     assert sorted(f.size for f in facts if isinstance(f, Inert)) == [20, 32]
-    for broken in (storages[:-1], storages[:40], storages + b"x", dump("x")):
+    for broken in (storages[:-1], storages[:40], storages + b"\xff", dump("x")):
         assert reasons(facts_of(pack([*items[:3], item("storages", broken)])))
 
 
 def test_every_truncation_leaves_a_gap() -> None:
     whole = pack([item("d/" * 60 + "a", NUMBERS), item("b", NUMBERS)])
-    for size in range(1, 512 * 6 + 1, 5):
+    for size in range(6, 512 * 6 + 1, 5):
         assert reasons(facts_of(whole[:size]))
 
 

@@ -52,7 +52,7 @@ def legacy_tar(data: bytes) -> bytes:
         tar_member("sys_info", P2.stream({"protocol_version": 1000, "little_endian": True})),
         tar_member("pickle", data),
         tar_member("tensors", P2.stream(0)),
-        tar_member("storages", P2.stream(0)),
+        tar_member("storages", P2.stream(0) + P2.stream([])),
     )
 
 
@@ -130,6 +130,8 @@ def _zip64_end(payload: Payload, write: Spelling) -> bytes:
     return other[:end] + record + locator + bytes(tail)
 
 
+# An Info-ZIP field (0x7075) that renames `archive/readme`; readers that know it and others see different members.
+_UNICODE_PATH = struct.pack("<HHBI", 0x7075, 21, 1, zlib.crc32(b"archive/readme")) + b"archive/data.pkl"
 ZIP: dict[str, Technique] = {
     "plain": _hostile(),
     "deflated": _hostile(method=8),
@@ -182,8 +184,8 @@ ZIP: dict[str, Technique] = {
     "pickle-behind-members": lambda payload, write: zip_archive(*torch_entries(PLAIN), gap=program(payload, write)),
     "pickle-behind-archive": lambda payload, write: torch_zip(PLAIN) + program(payload, write),
     "junk-before": lambda payload, write: b"JUNK" * 4 + torch_zip(program(payload, write)),
-    "pickle-in-extra-field": _with(
-        lambda es, bad: [replace(es[0], extra=b"XX" + struct.pack("<H", len(bad)) + bad), *es[1:]]
+    "unicode-path-differs": _with(
+        lambda es, bad: [replace(es[0], name="archive/readme", data=bad, central_extra=_UNICODE_PATH), es[0], *es[1:]]
     ),
     "second-pickle-in-data": lambda payload, write: torch_zip(PLAIN + program(payload, write)),
     "member-unreferenced": lambda payload, write: torch_zip(PLAIN, {"7": program(payload, write)}),
@@ -217,8 +219,8 @@ ZIP: dict[str, Technique] = {
             name="model.zip", data=zip_archive(Entry(name="a.zip", data=torch_zip(program(payload, write)))), method=8
         )
     ),
-    "torchscript-code": _with(
-        lambda es, bad: [*es, Entry(name="archive/code/__torch__.py", data=b"import os\nos.system('true')\n")]
+    "python-member": _with(
+        lambda es, bad: [*es, Entry(name="archive/hubconf.py", data=b"import os\n\nos.system('true')\n")]
     ),
     "native-member": _with(lambda es, bad: [*es, Entry(name="archive/data/lib.so", data=b"\x7fELF\2\1\1" + bytes(57))]),
     "script-member": _with(lambda es, bad: [*es, Entry(name="archive/run", data=b"#!/bin/sh\ntrue\n")]),

@@ -42,6 +42,11 @@ ABUSED: dict[str, tuple[object, ...]] = {
 }
 
 
+# Names whose import does nothing and that ordinary files store as data; only their call is a sample.
+STORED = set("builtins:max builtins:min builtins:sorted builtins:sum numpy:poly1d numpy:prod".split())
+_ALIASES = {"__builtin__": "builtins", "_functools": "functools", "copy_reg": "copyreg"}
+
+
 def _text_names(write: Spelling) -> Technique:
     """Call by REDUCE as a pickler of this protocol spells it."""
     return lambda payload, _: write.stream(payload.call(write))
@@ -91,15 +96,19 @@ def rows() -> list[dict[str, str]]:
 
 def _payload(row: dict[str, str]) -> Payload:
     name = INVENTED if row["name"] == "*" else row["name"]
-    arguments = ABUSED.get(f"{row['module']}:{name}", (COMMAND,))
-    return Payload(row["module"], name, arguments)
+    return Payload(row["module"], name, ABUSED.get(_key(row["module"], name), (COMMAND,)))
+
+
+def _key(module: str, name: str) -> str:
+    """Return the name as the tables here spell it."""
+    return f"{_ALIASES.get(module, module)}:{name}"
 
 
 def _techniques(row: dict[str, str]) -> dict[str, Technique]:
     allowed = {**FORMS["import"]}
     for need in row["needs"].split("|"):
         allowed |= FORMS[need]
-    if f"{row['module']}:{row['name']}" in ABUSED:
+    if _key(row["module"], row["name"]) in ABUSED.keys() | STORED:
         for name in (*_IMPORT_ONLY, "newobj-build"):
             allowed.pop(name, None)
     return allowed
@@ -123,4 +132,4 @@ def samples() -> list[Sample]:
 
 def code(module: str, name: str, write: Spelling = P4) -> Ops:
     """Return a hostile call of `module.name`, with the arguments that make it hostile where that matters."""
-    return Payload(module, name, ABUSED.get(f"{module}:{name}", (COMMAND,))).call(write)
+    return Payload(module, name, ABUSED.get(_key(module, name), (COMMAND,))).call(write)

@@ -154,7 +154,7 @@ def _listing(view: memoryview, directory: Directory, limit: int, archive: Archiv
         yield entry
     archive.covered.append((start, position))
     for place, detail in odd:
-        archive.note("zip-extra-field", place, detail)
+        archive.note("zip-header-field", place, detail)
     wrapped = claim.members == count & SENTINEL16  # a writer without zip64 counts modulo 65536
     if position != stop or not (claim.members == count or wrapped):
         detail = f"{count} entries in {position - start} bytes, the end record says {claim.members} in {claim.size}"
@@ -177,7 +177,7 @@ def _resolve(view: memoryview, entry: Entry, listed: dict[int, Entry], archive: 
     archive.covered.append((entry.start, stop))
     listed[entry.start] = entry
     for place, detail in odd:
-        archive.note("zip-extra-field", place, detail)
+        archive.note("zip-header-field", place, detail)
     differences = list(_differences(entry, local))
     for code, detail in differences:
         archive.note(code, entry.start, detail)

@@ -179,11 +179,14 @@ def central_header(view: memoryview, position: int, base: int, odd: list[tuple[i
     flags, method, crc, packed, size, name_size, extra_size, comment_size, disk, attributes, start = fields
     name_end = position + CENTRAL_SIZE + name_size
     stop = name_end + extra_size + comment_size
-    if stop > len(view):
+    if name_end > len(view):
         return None
+    if stop > len(view):  # zipfile takes what is there
+        odd.append((position, f"the entry has {stop - position} bytes, {len(view) - position} are left"))
+        stop = len(view)
     raw = bytes(view[position + CENTRAL_SIZE : name_end])
     if extra_size:
-        extra = bytes(view[name_end : name_end + extra_size])
+        extra = bytes(view[name_end : min(stop, name_end + extra_size)])
         size, packed, start = _zip64(extra, [size, packed, start], position, odd)
         _unicode_path(extra, raw, position, odd)
     if disk not in (0, SENTINEL16):

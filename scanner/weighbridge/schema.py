@@ -16,8 +16,8 @@ A schema is compiled once into a function of a value and the session of one prog
 * any other word is a definition of the file
 
 A signature is a tuple schema, with `**{k: v}` as its last part for keywords, and `-> tag` for the result; `-> @1`
-says that
-the result is an instance of the class given as the first argument.
+says that the result is an instance of the class given as the first argument, `-> @2` of a persistent id that it is the
+class given as its second part.
 """
 
 from __future__ import annotations
@@ -420,7 +420,7 @@ def compile_signature(text: str, defined: Mapping[str, Check]) -> Signature:
     result = ""
     if parser.accept("->"):
         kind, result, _ = parser.tokens[parser.at]
-        if kind != "word" and result != "@1":
+        if kind != "word" and result not in ("@1", "@2"):
             raise parser.error("the tag of the result")
         parser.at += 1
     parser.end()

@@ -83,7 +83,7 @@ class TrustFile:
     entries: dict[str, Entry] = field(default_factory=dict)
     state: dict[str, Check] = field(default_factory=dict)
     items: dict[str, Check] = field(default_factory=dict)
-    persistent: list[Check] = field(default_factory=list)
+    persistent: tuple[Signature, ...] = ()
 
     def entry(self, dotted: str) -> Entry:
         """Return the entry of a name, made on first use; the name must be written as it is normalised."""
@@ -137,7 +137,7 @@ class _Reading:
             for key, node in self._pairs(section):
                 checks.update(dict.fromkeys(_names(key), self._schema(node)))
         if "persistent" in self.nodes:
-            self.file.persistent.append(self._schema(self.nodes["persistent"]))
+            self.file.persistent = self._signatures(self.nodes["persistent"])
 
     def _decode_signatures(self) -> None:
         for key, node in self._pairs("call"):
@@ -226,7 +226,7 @@ class _Session:
         self._program = program
         self._entries: dict[Global, Entry | None] = {}
         self._tags: dict[Call, str] = {}
-        self._owners: dict[Call, Global] = {}
+        self._owners: dict[Call | PersistentId, Global] = {}
         self._work = 0
         self._plain_keys: list[Value] = []
 
@@ -291,11 +291,14 @@ class _Session:
         try:
             return self._entries[name]
         except KeyError:
-            file = self._trust.file_of(name.module.partition(".")[0])
-            entry = self._entries[name] = file.entries.get(name.dotted)
+            package = name.module.partition(".")[0]
+            entries = self._trust.file_of(package).entries
+            entry = self._entries[name] = entries.get(name.dotted) or entries.get(f"{package}.*")
             return entry
 
     def _entry_of_callable(self, function: Value) -> Entry | None:
+        if type(function) is PersistentId:
+            function = self._owners.get(function)
         if type(function) is Global:
             return self._entry(function)
         if type(function) is Call and function in self._tags:
@@ -333,8 +336,8 @@ class _Session:
     def _owner(self, call: Call) -> Global | None:
         """Return the class or callable that a trusted call's result belongs to."""
         owner = self._owners.get(call, call.callable)
-        while type(owner) is Call:
-            owner = self._owners.get(owner, owner.callable)
+        while type(owner) is Call or type(owner) is PersistentId:
+            owner = self._owners.get(owner, owner.callable if type(owner) is Call else None)
         return owner if type(owner) is Global else None
 
     def _reason_of_state(self, event: State) -> str:
@@ -396,8 +399,10 @@ class _Session:
         value = event.value
         for name in value if type(value) is tuple else ():
             if type(name) is Global:
-                for check in self._trust.file_of(name.module.partition(".")[0]).persistent:
-                    if check(value, self):
+                for signature in self._trust.file_of(name.module.partition(".")[0]).persistent:
+                    if signature.arguments(value, self):
+                        if signature.result == "@2":
+                            self._owners[event] = name
                         return ""
         return "the loading program decides what this persistent id is"
 

@@ -62,8 +62,8 @@ def _is_prose(data: bytes) -> bool:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         return False
-    if len(text) <= _WORD_LIMIT and _WORD.fullmatch(text):
-        return True
+    if len(text.split(None, 1)) < 2:
+        return len(text) <= _WORD_LIMIT and _WORD.fullmatch(text) is not None
     if not all(character.isalnum() or character in _PUNCTUATION for character in set(text)):
         return False
     return _NOT_PROSE.search(text.strip()) is None and _are_sentences(text)

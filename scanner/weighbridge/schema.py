@@ -5,14 +5,13 @@
 A schema is compiled once into a function of a value and the session of one program.
 
 * `any none bool int uint float number str text bytes literal list tuple dict set ints` are kinds of values;
-  `persistent` is a
-  persistent id; `nested` is a literal that was examined as a program of its own
+  `persistent` is a persistent id; `nested` is a literal that was examined as a program of its own
 * `'latin1'` is that string, `/regex/` a string that matches it whole, `0..255` a whole number in the range
 * `@pkg.name` is that import, `@{pkg: a b; pkg.sub: c}` one of the set, `@class` a plain class, `@any` an import
-  that a trust
-  entry calls a reference or a class
+  that a trust entry calls a reference or a class
 * `<tag>` is the result of a trusted call with that tag or of that callable
-* `[s]` is a list of s, `(a, b?, c*)` a tuple, `{k: v}` a dict, `{}` an empty dict, `a | b` either
+* `[s]` is a list of s, `(a, b?, c*)` a tuple, `{}` an empty dict, `{k: v}` a dict, `{k: v, l: w}` a dict in which the
+  first of `k` and `l` that fits a key decides about its value, `a | b` either
 * any other word is a definition of the file
 
 A signature is a tuple schema, with `**{k: v}` as its last part for keywords, and `-> tag` for the result; `-> @1`

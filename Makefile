@@ -9,8 +9,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .PHONY: gate test check bench docs clean
 
-gate: $(BIN)/weighbridge  ## scan the two example models, or MODEL=path
-	@$(BIN)/python benchmarks/gate.py $(MODEL)
+gate: $(BIN)/weighbridge  ## scan an ordinary and a booby-trapped model, or MODEL=path
+ifeq ($(MODEL),)
+	$(BIN)/weighbridge scan fixtures/models/ordinary.pt
+	@echo
+	$(BIN)/weighbridge scan fixtures/models/booby_trapped.pt; test $$? -eq 1
+else
+	$(BIN)/weighbridge scan $(MODEL)
+endif
 
 test: $(VENV)/.dev  ## everything a change must pass
 	$(BIN)/ruff check

@@ -31,6 +31,9 @@ def _rules() -> click.Command:
 COMMANDS: Final[dict[str, Callable[[], click.Command]]] = {"scan": _scan, "inspect": _inspect, "rules": _rules}
 
 
+HELP_OPTIONS: Final = ["-h", "--help"]
+
+
 class _Lazy(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -40,7 +43,7 @@ class _Lazy(click.Group):
         return load() if load else None
 
 
-@click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.command(cls=_Lazy, context_settings={"help_option_names": HELP_OPTIONS, "max_content_width": 100})
 @click.version_option(__version__, prog_name="weighbridge")
 def weighbridge() -> None:
     """Find out what a model file would do before anybody loads it.

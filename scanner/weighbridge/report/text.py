@@ -15,7 +15,7 @@ from weighbridge.rules import Finding, Rule, Severity, Unknown
 WIDTH: Final = 100
 # How many places of one rule, of one unknown name, and of gaps are worth a line on a screen.
 PLACES: Final = 4
-NAMES: Final = 12
+NAMES: Final = 6
 GAPS: Final = 10
 DIGEST_DIGITS: Final = 12
 
@@ -112,8 +112,9 @@ def _unknowns(unknowns: tuple[Unknown, ...], style: Style) -> Iterator[str]:
     yield _paint("Not reviewed:", "bold", style)
     shown = len(groups) if style.verbose else NAMES
     for (subject, kind), group in list(groups.items())[:shown]:
-        times = f", {counted(_total(group), 'time')}" if _total(group) > 1 else ""
-        yield f"  {printable(subject)} ({kind}{times}): {printable(group[0].reason)}"
+        what = kind if subject == kind else f"{kind} {printable(subject)}"
+        times = f" ({counted(_total(group), 'time')})" if _total(group) > 1 else ""
+        yield f"  {what}{times}: {printable(group[0].reason)}"
         for unknown in group if style.verbose else group[:1]:
             yield f"      {unknown.location}: {describe(unknown.fact)}"
     if len(groups) > shown:

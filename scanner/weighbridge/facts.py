@@ -58,8 +58,9 @@ class Recognised(Fact):
 class Member(Fact):
     """A member of a container; `location` is where the container holds it.
 
-    `type` is file, directory, symlink, hardlink, device, literal (a program inside a pickle's string) or
-    trailing (bytes behind the end); `stored` is its size inside the container, None when it is computed.
+    `type` is file, directory, symlink, hardlink, device, literal (a program inside a pickle's string), or
+    trailing, prepended or hole (bytes that belong to no member); `stored` is its size inside the
+    container, None when it is computed.
     """
 
     kind = "member"

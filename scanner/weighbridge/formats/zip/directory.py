@@ -125,7 +125,7 @@ def _plausible(view: memoryview, end: End) -> bool:
 def _candidates(end: End) -> Iterator[Directory]:
     """Yield where the directory may lie: at its offset, and where it would end at the end record."""
     for claim in end.claims:
-        for start in dict.fromkeys((claim.offset, end.first - claim.size)):
+        for start in dict.fromkeys((claim.offset, claim.behind - claim.size)):
             if 0 <= start <= end.position - CENTRAL_SIZE:
                 yield Directory(start, start - claim.offset, claim)
 
@@ -133,7 +133,7 @@ def _candidates(end: End) -> Iterator[Directory]:
 def _directories(view: memoryview, end: End, archive: Archive) -> list[Directory]:
     found = [place for place in _candidates(end) if signed(view, place.start, CENTRAL)]
     for claim in end.claims:
-        adjusted = end.first - claim.size
+        adjusted = claim.behind - claim.size
         if adjusted != claim.offset and (claim.size or claim.members):
             detail = f"its offset says {claim.offset:#x}, its size and the end record say {adjusted:#x}"
             archive.note("zip-directory-offset", end.position, detail)
@@ -301,7 +301,7 @@ def _fits(sample: Sample, tail: memoryview, at: int, shift: int) -> bool:
     end = end_record(tail, at)
     if end is None or end.claims[0].size < CENTRAL_SIZE:
         return False
-    _, size, offset = end.claims[0]
+    _, size, offset, _ = end.claims[0]
     starts = [start for start in (offset, shift + at - size) if 0 <= start <= shift + at - CENTRAL_SIZE]
     return any(_seen(sample, start, shift) in (CENTRAL, None) for start in starts)
 

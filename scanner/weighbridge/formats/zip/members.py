@@ -91,6 +91,7 @@ class Members:
             return
         self._seen.add(reading)
         location = self.reader.at(entry.data)
+        self.context.budget.check_time(location)
         if entry.stop > self.reader.size:
             reason = f"the member has {entry.packed} bytes, {self.reader.size - entry.data} are left"
             yield Gap(location=location, reason=reason, size=self.reader.size - entry.data)

@@ -41,23 +41,23 @@ _DESCRIPTOR64: Final = Struct("<L2Q").unpack_from
 
 
 class Claim(NamedTuple):
-    """What an end record says of its directory."""
+    """What an end record says of its directory, which would end at `behind` if nothing was put between."""
 
     members: int
     size: int
     offset: int
+    behind: int
 
 
 @dataclass(slots=True)
 class End:
     """An end record with its zip64 companions.
 
-    `first` is where the group of end records begins, `stop` where its comment ends; `claims` holds what
-    the 32-bit and the 64-bit record say, once when they agree.
+    `stop` is where its comment ends; `claims` holds what the 32-bit and the 64-bit records say, once when they
+    agree; `spans` are the (begin, end) of all of them.
     """
 
     position: int
-    first: int
     stop: int
     comment: int
     claims: tuple[Claim, ...]
@@ -128,10 +128,9 @@ def end_record(view: memoryview, position: int) -> End | None:
         odd.append(f"it is disk {disk} of a set whose directory begins on disk {start_disk}")
     if count_here != count:
         odd.append(f"it counts {count_here} members on this disk and {count} in all")
-    short = Claim(count, size, offset)
+    short = Claim(count, size, offset, position)
     claims, spans = _claims(view, position, short, odd)
-    first = min((begin for begin, _ in spans if begin <= position), default=position)
-    return End(position, first, stop, stop - position - END_SIZE, claims, (*spans, (position, stop)), tuple(odd))
+    return End(position, stop, stop - position - END_SIZE, claims, (*spans, (position, stop)), tuple(odd))
 
 
 def _claims(
@@ -150,7 +149,7 @@ def _claims(
             _, length, _, _, _, _, here, count, size, offset = _END64(view, begin)
             if here != count or length != END64_SIZE - 12:
                 odd.append(f"the zip64 record has {length} bytes and counts {here} of {count} members")
-            claims.append(Claim(count, size, offset))
+            claims.append(Claim(count, size, offset, begin))
             spans.append((begin, begin + END64_SIZE))
     if len(claims) != 1:
         odd.append(f"{len(claims)} zip64 records follow from its locator")
@@ -161,10 +160,11 @@ def _claims(
         wide.members if short.members == SENTINEL16 else short.members,
         wide.size if short.size == SENTINEL32 else short.size,
         wide.offset if short.offset == SENTINEL32 else short.offset,
+        claims[-1].behind,
     )
     distinct = tuple(dict.fromkeys((*claims, merged)))
     if len(distinct) > 1:
-        odd.append(f"the 32-bit record says {merged}, the zip64 record {wide}")
+        odd.append(f"the 32-bit record says {merged}, the zip64 records {claims}")
     return distinct, tuple(spans)
 
 

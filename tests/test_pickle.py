@@ -35,9 +35,9 @@ PLAIN = st.recursive(
 )
 
 
-def run(data: bytes, **options: bool) -> Machine:
+def run(data: bytes, *, records: bool = True) -> Machine:
     """Run one stream."""
-    machine = Machine(memoryview(data), 0, Location(("x.pkl",)), Budget(Limits()), **options)
+    machine = Machine(memoryview(data), 0, Location(("x.pkl",)), Budget(Limits()), records=records)
     machine.run()
     return machine
 
@@ -269,6 +269,70 @@ def test_runs_of_numbers_keep_their_values_or_count() -> None:
     floats = run(pickle.dumps([0.5] * 1000, 4)).result
     assert isinstance(floats, list)
     assert len(floats) == 1000
+
+
+def row(index: int) -> dict[str, object]:
+    return {"id": index, "name": f"n{index}", "score": index / 2, "flag": index % 2 == 0, "none": None}
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [row(i) for i in range(5000)],
+        [(i, f"n{i}", i / 2) for i in range(5000)],
+        [[i, i + 1, i + 2, f"n{i}", None] for i in range(5000)],
+        [(i, f"n{i}", i / 2, True, i) for i in range(5000)],
+        [(i, "x" * (i % 40)) for i in range(5000)],
+        [row(i) for i in range(70_000, 70_100)] * 50,
+        [{"shared": "a" if i < 300 else "bb", "i": i} for i in range(5000)],
+    ],
+    ids=["dicts", "triples", "lists", "tuples", "long-texts", "repeated", "shared-values"],
+)
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_runs_of_records_are_what_the_machine_would_make_of_them(rows: list[object], protocol: int) -> None:
+    data = pickle.dumps([rows, "end", collections.OrderedDict(a=1)], protocol)
+    fast, slow = run(data), run(data, records=False)
+    assert fast.complete
+    assert slow.complete
+    assert [shape(value) for value in parts(fast.result)] == [shape(value) for value in parts(slow.result)]
+    assert [event.kind for event in fast.events] == [event.kind for event in slow.events]
+
+
+def parts(value: Value) -> list[Value]:
+    assert isinstance(value, list)
+    assert isinstance(value[0], list)
+    return value[0]
+
+
+def shape(value: Value) -> object:
+    """Return the types of a record's values, and its keys."""
+    if isinstance(value, Dict):
+        return [(key, kind(part)) for key, part in zip(value[::2], value[1::2], strict=True)]
+    assert isinstance(value, list | tuple)
+    return type(value), [kind(part) for part in value]
+
+
+def kind(value: Value) -> str:
+    # A constant of the first record stands for the other constants too.
+    name = type(value).__name__.removeprefix("Elided").lower()
+    return {"text": "str", "bool": "constant", "nonetype": "constant", "elided": "float", "": "float"}.get(name, name)
+
+
+def test_a_stream_that_asks_for_a_memo_entry_of_a_run_is_run_again() -> None:
+    rows: list[object] = [(i, f"n{i}", i / 2) for i in range(2000)]
+    data = pickle.dumps([rows, rows[1500], [rows[700]]], 4)
+    machine = run(data)
+    assert machine.complete
+    assert isinstance(machine.result, list)
+    assert machine.result[1:] == [rows[1500], [rows[700]]]
+
+
+def test_what_follows_a_run_cannot_change_the_records_of_it() -> None:
+    record = b"}(\x8c\x01aJ\x01\x01\x01\x01\x8c\x01bG" + b"?" * 8 + b"u"
+    data = b"\x80\x04](" + record * 400 + SYSTEM + b"K\x01s" + b"e."
+    result = run(data).result
+    assert isinstance(result, list)
+    assert [len(value) for value in result if isinstance(value, Dict)] == [4] * 399 + [6]
 
 
 @pytest.mark.parametrize(

@@ -262,11 +262,17 @@ class _Ledger:
         self._kept: dict[tuple[object, ...], list[Finding | Unknown]] = {}
         self._count: dict[tuple[object, ...], int] = {}
 
-    def add(self, group: tuple[object, ...], make: Callable[[], Finding | Unknown]) -> None:
-        """Count an occurrence of `group`, and keep what `make` returns if it is one of the first."""
+    def add(self, group: tuple[object, ...], make: Callable[[], Finding | Unknown]) -> bool:
+        """Count an occurrence of `group`; keep what `make` returns, and say so, if it is one of the first."""
         self._count[group] = self._count.get(group, 0) + 1
         if self._count[group] <= OCCURRENCES:
             self._kept.setdefault(group, []).append(make())
+            return True
+        return False
+
+    def add_more(self, group: tuple[object, ...], count: int) -> None:
+        """Count further occurrences of a group of which enough were kept."""
+        self._count[group] += count
 
     def sorted(self, kind: type[_Item]) -> tuple[_Item, ...]:
         """Return what was kept, once each, the first of a group with the count of those that were not."""
@@ -315,27 +321,44 @@ def _check_program(program: Program, rules: RuleSet, trust: Trust, ledger: _Ledg
     """Match every event that trust leaves over; an import is told only if nothing else is told of its name."""
     imports: list[tuple[Global, str]] = []
     used: set[int] = set()
+    # A class that makes a million objects is matched a few times and then only counted, by the name it goes back to.
+    enough: dict[tuple[type[Event], int, str], tuple[object, ...]] = {}
+    more: dict[tuple[type[Event], int, str], int] = {}
     for event, reason in trust.untrusted(program):
         if isinstance(event, Global):
             imports.append((event, reason))
             continue
         source = named(event)
-        if source is not None:
-            used.add(id(source))
-        _check_event(event, reason, rules, ledger)
+        if source is None:
+            _check_event(event, reason, rules, ledger)
+            continue
+        used.add(id(source))
+        key = (type(event), id(source), reason)
+        if key in enough:
+            more[key] = more.get(key, 0) + 1
+            continue
+        group = _check_event(event, reason, rules, ledger)
+        if group is not None:
+            enough[key] = group
+    for key, count in more.items():
+        ledger.add_more(enough[key], count)
     for event, reason in imports:
         if id(event) not in used:
             _check_event(event, reason, rules, ledger)
 
 
-def _check_event(event: Event, reason: str, rules: RuleSet, ledger: _Ledger) -> None:
+def _check_event(event: Event, reason: str, rules: RuleSet, ledger: _Ledger) -> tuple[object, ...] | None:
+    """Add what is to be said of an event; return its group once enough of that were kept."""
     rule = rules.about_event(event)
     if rule is not None:
         group: tuple[object, ...] = (rule.id, event.kind, event.subject, event.origin.path)
-        ledger.add(group, lambda: Finding(rule=rule, fact=observe(event)))
+        kept = ledger.add(group, lambda: Finding(rule=rule, fact=observe(event)))
     elif event.kind in REVIEWED:
         group = ("unknown", event.kind, event.subject, event.origin.path)
-        ledger.add(group, lambda: Unknown(fact=observe(event), reason=reason))
+        kept = ledger.add(group, lambda: Unknown(fact=observe(event), reason=reason))
+    else:
+        return None
+    return None if kept else group
 
 
 def prove(rule: Rule, examine: Callable[[str], Judgement]) -> Iterator[str]:

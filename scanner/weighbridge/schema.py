@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from weighbridge.names import normalise
-from weighbridge.symbols import Call, Dict, Elided, Global, PersistentId, Set, Span, Value
+from weighbridge.symbols import Call, Dict, Elided, ElidedInt, ElidedText, Global, PersistentId, Set, Span, Value
 
 WORK_LIMIT: Final = 50_000_000  # parts of values that the schemas of one program may visit
 INDEX_LIMIT: Final = 1 << 48  # no shape, stride or offset is larger; numpy and torch refuse far less
@@ -96,7 +96,7 @@ def _uint(value: Value, _: Session) -> bool:
 
 
 def _text(value: Value, _: Session) -> bool:
-    return type(value) is str or (type(value) is Span and value.kind == "str")
+    return type(value) in (str, ElidedText) or (type(value) is Span and value.kind == "str")
 
 
 def _bytes(value: Value, session: Session) -> bool:
@@ -112,7 +112,7 @@ def _ints(value: Value, session: Session) -> bool:
     return all(type(item) is int and 0 <= item < INDEX_LIMIT for item in value)
 
 
-_SCALARS: Final = frozenset({str, bytes, int, float, bool, complex, type(None), Elided, Span})
+_SCALARS: Final = frozenset({str, bytes, int, float, bool, complex, type(None), Elided, ElidedInt, ElidedText, Span})
 
 
 def _literal(value: Value, session: Session) -> bool:
@@ -138,11 +138,11 @@ _WORDS: Final[dict[str, Check]] = {
     "any": _any,
     "none": _none,
     "bool": _is(bool),
-    "int": _is(int),
+    "int": _is(int, ElidedInt),
     "uint": _uint,
     "float": _is(float, Elided),
-    "number": _is(int, float, Elided, complex),
-    "str": _is(str),
+    "number": _is(int, ElidedInt, float, Elided, complex),
+    "str": _is(str, ElidedText),
     "text": _text,
     "bytes": _bytes,
     "literal": _literal,

@@ -242,7 +242,24 @@ class Elided(float):
         return "…"
 
 
+class ElidedInt(int):
+    """An int in a run of records, whose value nothing depends on: it fits `int`, but no range."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "…"
+
+
+class ElidedText(str):
+    """A short string in a run of records, whose value nothing depends on: it fits `str`, but no other text."""
+
+    __slots__ = ()
+
+
 ELIDED: Final = Elided()
+ELIDED_INT: Final = ElidedInt()
+ELIDED_TEXT: Final = ElidedText("…")
 
 
 def owner(value: Value) -> str:
@@ -302,6 +319,8 @@ def _atom(value: Value) -> str:
         case bytes():
             return f"{value[:100]!r}{'…' if len(value) > 100 else ''}"
         case None | bool() | float() | complex():
+            return repr(value)
+        case ElidedInt():
             return repr(value)
         case int():
             return str(value) if value.bit_length() < 256 else f"<int of {value.bit_length()} bits>"

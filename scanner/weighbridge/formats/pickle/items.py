@@ -17,12 +17,12 @@ _F64: Final = Struct(">d").unpack_from
 
 
 def take_items(  # noqa: C901, PLR0912, PLR0915
-    buf: bytes, i: int, limit: int, memo: dict[int, Value], flat: list[Value]
+    buf: bytes, i: int, limit: int, memo: dict[int, Value], skipped: int, flat: list[Value]
 ) -> int:
     """Append plain keys and values from `i` on to `flat`; return where something else begins.
 
     Takes memo entries, short strings with their MEMOIZE, numbers, None and booleans; leaves every other opcode, and all
-    that stands at or behind `limit`, to the machine. May end behind a key.
+    that stands at or behind `limit`, to the machine. May end behind a key. `skipped` counts the memo entries left out.
     """
     add = flat.append
     while True:
@@ -38,7 +38,7 @@ def take_items(  # noqa: C901, PLR0912, PLR0915
             add(text)
             i = j
             if i < limit and buf[i] == 0x94:  # MEMOIZE
-                memo[len(memo)] = text
+                memo[len(memo) + skipped] = text
                 i += 1
         elif op == 0x6A:  # LONG_BINGET
             add(memo[_U32(buf, i + 1)[0]])
@@ -66,7 +66,7 @@ def take_items(  # noqa: C901, PLR0912, PLR0915
             add(text)
             i = j
             if i < limit and buf[i] == 0x94:  # MEMOIZE
-                memo[len(memo)] = text
+                memo[len(memo) + skipped] = text
                 i += 1
         elif op == 0x4D:  # BININT2
             add(buf[i + 1] | buf[i + 2] << 8)

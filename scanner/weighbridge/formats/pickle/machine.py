@@ -25,6 +25,7 @@ from weighbridge.formats.pickle.recorder import (
     PROGRAM_STARTS,
     Recorder,
 )
+from weighbridge.formats.pickle.records import take_records
 from weighbridge.symbols import ELIDED, Call, Dict, Extension, Form, Items, Opaque, PersistentId, Set, State, Value
 
 SLICE: Final = 1 << 20  # bytes between two looks at the budget and the clock
@@ -51,7 +52,10 @@ class Machine(Recorder):
         except LimitError as error:
             self.limit = error
         except KeyError as error:
-            self.broken = f"memo entry {error} does not exist"
+            if self.skipped:
+                self._run_again()
+            else:
+                self.broken = f"memo entry {error} does not exist"
         except IndexError:
             past = self.position - self.shift + 9 > len(self.view)
             self.broken = "the stream ends before STOP" if past else "an opcode finds no value on the stack"
@@ -59,6 +63,12 @@ class Machine(Recorder):
             self.broken = "the stream ends before STOP"
         except ValueError as error:
             self.broken = str(error)
+
+    def _run_again(self) -> None:
+        """Run without taking records in one step: the stream asks for a memo entry that this may have left out."""
+        self.records = False
+        self._reset()
+        self.run()
 
     def _boundary(
         self, pos: int, i: int, sliced: int, frame_end: int, made: int, stack: list[Value]
@@ -101,6 +111,7 @@ class Machine(Recorder):
 
     def _loop(self) -> None:  # noqa: C901, PLR0912, PLR0915
         origin, record = self.origin, self.events.append
+        records = self.records and not self.framed
         newobj, reduced = Form.NEWOBJ, Form.REDUCE
         buf = self._window(self.start)
         end, at = len(buf) - self.margin, self.base + self.shift
@@ -109,8 +120,7 @@ class Machine(Recorder):
         memo: dict[int, Value] = {}
         push, pop, mark, unmark = stack.append, stack.pop, marks.append, marks.pop
         plain_keys: list[Value] = []
-        frame_end = 0
-        made = 0
+        frame_end = skipped = made = 0
         pos = i = sliced = 0
         limit = min(end, i + SLICE)
         try:
@@ -133,18 +143,18 @@ class Machine(Recorder):
                         self.literals.append((i + 2 + at, j - i - 2, value))
                     i = j
                     if i < limit and buf[i] == 0x94:  # MEMOIZE, nearly always
-                        memo[len(memo)] = value
+                        memo[len(memo) + skipped] = value
                         i += 1
                     continue
                 if op == 0x94:  # MEMOIZE
-                    memo[len(memo)] = stack[-1]
+                    memo[len(memo) + skipped] = stack[-1]
                     i += 1
                     continue
                 if op == 0x28:  # MARK
                     i += 1
                     if stack and type(stack[-1]) is Dict:
                         flat: list[Value] = []
-                        i = take_items(buf, i, limit, memo, flat)
+                        i = take_items(buf, i, limit, memo, skipped, flat)
                         if i < limit and buf[i] == 0x75 and not len(flat) & 1:  # SETITEMS
                             i += 1
                             keys = flat[::2]
@@ -159,6 +169,14 @@ class Machine(Recorder):
                             stack += flat
                     else:
                         mark(len(stack))
+                        if records and stack and type(stack[-1]) is list:
+                            found = take_records(buf, i, limit, memo)
+                            if found is not None:
+                                i, count, shape = found
+                                stack += [shape.record] * count
+                                made += count
+                                skipped += count * shape.entries
+                                self.skipped = skipped
                     continue
                 if op == 0x4B:  # BININT1
                     run = _INT1_RUN(buf, i, limit) if buf[i + 2] == 0x4B else None
@@ -206,7 +224,7 @@ class Machine(Recorder):
                     made += 1
                     i += 1
                     if i < limit and buf[i] == 0x94:
-                        memo[len(memo)] = value
+                        memo[len(memo) + skipped] = value
                         i += 1
                     continue
                 if op == 0x75:  # SETITEMS
@@ -249,7 +267,7 @@ class Machine(Recorder):
                     made += 1
                     i += 1
                     if i < limit and buf[i] == 0x94:
-                        memo[len(memo)] = call
+                        memo[len(memo) + skipped] = call
                         i += 1
                     continue
                 if op == 0x58 or op == 0x54 or op == 0x42:  # BINUNICODE, BINSTRING, BINBYTES

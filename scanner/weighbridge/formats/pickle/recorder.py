@@ -17,6 +17,8 @@ from weighbridge.symbols import (
     ComputedName,
     Dict,
     Elided,
+    ElidedInt,
+    ElidedText,
     Event,
     Global,
     Items,
@@ -39,7 +41,7 @@ MARGIN: Final = 1 << 17  # more than any operand that is kept
 ARRAY_DEPTH: Final = 8  # object arrays inside object arrays of joblib
 ANOMALIES_PER_CODE: Final = 8  # a stream of nothing but odd integers needs no million facts
 
-PLAIN: Final = frozenset({str, int, float, bool, type(None), bytes, Elided, complex})
+PLAIN: Final = frozenset({str, int, float, bool, type(None), bytes, Elided, ElidedInt, ElidedText, complex})
 # First bytes of a program in a literal: a pickle, zip, gzip, zlib or npy; base64 or hexadecimal of one; a text pickle.
 PROGRAM_STARTS: Final = frozenset(b"\x80P\x1fgUHk8x5\x93c(")
 # Length of the length field of opcodes that have one, for reading frames as C reads them from a file.
@@ -53,7 +55,8 @@ class Recorder:
     `margin` bytes are left for the next window. `shift` is what lies between an offset in the view and one in the file.
 
     `interleaved` reads arrays behind joblib's wrappers as joblib does. `framed` reads frames as the C
-    unpickler does from a file, where an operand that crosses the end of a frame skips the frame's rest.
+    unpickler does from a file, where an operand that crosses the end of a frame skips the frame's rest. `records` takes
+    runs of records in one step; `skipped` counts the memo entries that this leaves out.
     """
 
     def __init__(
@@ -65,20 +68,27 @@ class Recorder:
         *,
         interleaved: bool = True,
         framed: bool = False,
+        records: bool = True,
         depth: int = 0,
     ) -> None:
         self.view = view
-        self.buffer = b""
-        self.base = 0
-        self.margin = 0
-        self.height = 0
         self.start = start
         self.origin = origin
         self.budget = budget
         self.interleaved = interleaved
         self.framed = framed
+        self.records = records
         self.depth = depth
-        self.position = start
+        self._reset()
+
+    def _reset(self) -> None:
+        """Forget what was found, to run from the start."""
+        self.buffer = b""
+        self.base = 0
+        self.margin = 0
+        self.height = 0
+        self.skipped = 0
+        self.position = self.start
         self.shift = 0
         self.events: list[Event] = []
         self.anomalies: list[Anomaly] = []

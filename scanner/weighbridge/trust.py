@@ -14,9 +14,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from weighbridge import documents
+from weighbridge.documents import Node
 from weighbridge.errors import DocumentError
 from weighbridge.facts import Program
 from weighbridge.names import normalise
@@ -45,9 +46,6 @@ from weighbridge.symbols import (
     State,
     Value,
 )
-
-if TYPE_CHECKING:
-    from yaml import Node
 
 STANDARD: Final = "python"  # the file of the standard library, for every package that no other file claims
 _PACKAGES: Final = re.compile(r"^packages:\s*\[([^\]]*)\]", re.MULTILINE)

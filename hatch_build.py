@@ -1,0 +1,36 @@
+"""A step of the build: compose the shipped YAML documents, so that no scan has to read YAML."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+ROOT = Path(__file__).resolve().parent
+
+
+class ComposeDocuments(BuildHookInterface[Any]):
+    """Writes `weighbridge/_composed.json`, for wheels and for editable installs."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compose the documents before the files of the wheel are collected."""
+        del version
+        build_data["artifacts"].append(compose().relative_to(ROOT).as_posix())
+
+
+def compose() -> Path:
+    """Write the documents of `rules/` where `weighbridge.documents` looks for them, and return the path."""
+    sys.path.insert(0, str(ROOT / "scanner"))
+    from weighbridge import documents
+
+    paths = sorted((ROOT / "rules").rglob("*.yaml"))
+    texts = ((path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")) for path in paths)
+    written = documents.COMPOSED.with_suffix(".new")
+    written.write_text(documents.precompose(texts), encoding="utf-8")
+    return written.replace(documents.COMPOSED)
+
+
+if __name__ == "__main__":
+    compose()

@@ -383,6 +383,7 @@ def test_data_that_looks_like_a_pickle_is_no_gap() -> None:
         (pickle.dumps([1, 2], 0), {"pickle"}),
         (pickle.dumps({"a": list(range(5000))}, 0), {"pickle"}),
         (pickle.dumps([1, 2], 1), {"pickle"}),
+        (pickle.dumps(["a", "b" * 10_000], 0), {"pickle"}),
     ],
 )
 def test_a_pickle_without_proto_is_told_from_text(text: bytes, expected: set[str]) -> None:

@@ -17,7 +17,7 @@ from weighbridge.errors import ArtifactError
 from weighbridge.facts import Anomaly, Fact, Gap, Inert, Member, Program, Recognised
 from weighbridge.formats.base import Context, Format
 from weighbridge.formats.pickle import nested, torch_legacy
-from weighbridge.formats.pickle.machine import Machine
+from weighbridge.formats.pickle.machine import ENDED, Machine
 from weighbridge.limits import Budget, Limits
 from weighbridge.location import Location
 from weighbridge.reader import Reader, Sample
@@ -51,7 +51,7 @@ def _runs(head: bytes, size: int) -> bool:
         return True
     if machine.complete:
         return machine.position == size or head[machine.position] in _TEXT_STARTS | {0x80}
-    return size > len(head) and machine.position > len(head) // 2
+    return size > len(head) and machine.broken == ENDED
 
 
 def _plausible(event: Global) -> bool:

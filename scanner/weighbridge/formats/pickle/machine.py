@@ -28,6 +28,7 @@ from weighbridge.formats.pickle.recorder import (
 from weighbridge.formats.pickle.records import take_records
 from weighbridge.symbols import ELIDED, Call, Dict, Extension, Form, Items, Opaque, PersistentId, Set, State, Value
 
+ENDED: Final = "the stream ends before STOP"
 SLICE: Final = 1 << 20  # bytes between two looks at the budget and the clock
 
 _I32: Final = Struct("<i").unpack_from
@@ -58,9 +59,9 @@ class Machine(Recorder):
                 self.broken = f"memo entry {error} does not exist"
         except IndexError:
             past = self.position - self.shift + 9 > len(self.view)
-            self.broken = "the stream ends before STOP" if past else "an opcode finds no value on the stack"
+            self.broken = ENDED if past else "an opcode finds no value on the stack"
         except (EOFError, struct.error):
-            self.broken = "the stream ends before STOP"
+            self.broken = ENDED
         except ValueError as error:
             self.broken = str(error)
 

@@ -45,7 +45,10 @@ PLAIN: Final = frozenset({str, int, float, bool, type(None), bytes, Elided, Elid
 # First bytes of a program in a literal: a pickle, zip, gzip, zlib or npy; base64 or hexadecimal of one; a text pickle.
 PROGRAM_STARTS: Final = frozenset(b"\x80P\x1fgUHk8x5\x93c(")
 # Length of the length field of opcodes that have one, for reading frames as C reads them from a file.
-PREFIXES: Final = {0x58: 4, 0x42: 4, 0x54: 4, 0x55: 1, 0x43: 1, 0x8C: 1, 0x8D: 8, 0x8E: 8, 0x96: 8, 0x8A: 1, 0x8B: 4}
+PREFIXES: Final = {
+    **{0x58: 4, 0x42: 4, 0x54: 4, 0x55: 1, 0x43: 1, 0x8C: 1, 0x8D: 8, 0x8E: 8, 0x96: 8, 0x8A: 1, 0x8B: 4},
+    0x95: 8,
+}
 
 
 class Recorder:
@@ -175,6 +178,8 @@ class Recorder:
             self._anomaly("pickle-frame-nested", pos, "a frame opens inside a frame")
             if pos + 9 + size > frame_end:
                 self.straddles = True
+                if self.framed:
+                    self._splice(pos, frame_end)
         if size > left:
             self._anomaly("pickle-frame-length", pos, f"a frame of {size} bytes, {left} left")
         return pos + 9

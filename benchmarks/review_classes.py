@@ -1,9 +1,9 @@
 """Print the plain classes of an installed library as the `classes:` of a trust file.
 
-`python -m benchmarks.review_classes sklearn torch.nn` imports every module of the packages and keeps a class when nothing
-runs that its author did not write for reading a pickle: making it without arguments and filling its `__dict__` must be all
-that NEWOBJ and BUILD do. A hook (`__setstate__`, `__getattr__`, ...) is accepted only from a class in `REVIEWED`, whose
-source was read. The lists in `rules/trust/` are this program's output, looked through by a person.
+`python -m benchmarks.review_classes sklearn torch.nn` imports every module of the packages. It keeps a class when making
+it without arguments and filling its `__dict__` is all that NEWOBJ and BUILD do. A hook (`__setstate__`, `__getattr__`,
+...) is accepted only from a class in `REVIEWED`, whose source was read. The lists in `rules/trust/` are this program's
+output, looked through by a person.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from types import ModuleType
 
-# What loading runs or could run: object creation, state, attribute access while BUILD looks for __setstate__, destruction.
+# What loading may run: creation, state, attribute access while BUILD looks for __setstate__, destruction.
 HOOKS = (
     "__new__",
     "__setstate__",
@@ -55,13 +55,24 @@ REVIEWED = {
     **dict.fromkeys(
         (
             f"torch.optim.{name}"
-            for name in "Adafactor adadelta.Adadelta adagrad.Adagrad adam.Adam adamw.AdamW adamax.Adamax asgd.ASGD nadam.NAdam "
-            "radam.RAdam rmsprop.RMSprop rprop.Rprop sgd.SGD".split()
+            for name in "Adafactor adadelta.Adadelta adagrad.Adagrad adam.Adam adamw.AdamW adamax.Adamax asgd.ASGD "
+            "nadam.NAdam radam.RAdam rmsprop.RMSprop rprop.Rprop sgd.SGD".split()
         ),
         "adds missing settings to its parameter groups and turns step counts into tensors",
     ),
 }
-SKIPPED = ("test", "conftest", "externals", "_build_utils", "__main__", "setup", "datasets", "callback", "experimental", "f2py")
+SKIPPED = (
+    "test",
+    "conftest",
+    "externals",
+    "_build_utils",
+    "__main__",
+    "setup",
+    "datasets",
+    "callback",
+    "experimental",
+    "f2py",
+)
 METACLASSES = (type, abc.ABCMeta)
 
 
@@ -138,7 +149,10 @@ def main() -> None:
         if len(line) <= 150:
             print(line)
         else:
-            print(f"  {module}: >-\n" + textwrap.fill(" ".join(sorted(names)), 146, initial_indent="    ", subsequent_indent="    "))
+            print(
+                f"  {module}: >-\n"
+                + textwrap.fill(" ".join(sorted(names)), 146, initial_indent="    ", subsequent_indent="    ")
+            )
 
 
 if __name__ == "__main__":

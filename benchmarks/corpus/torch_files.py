@@ -1,3 +1,5 @@
+# mypy: ignore-errors
+# The libraries are installed where the corpus is built, not where the project is checked.
 """Ordinary PyTorch files: state dicts, checkpoints, whole modules, optimisers, TorchScript, exported programs."""
 
 from __future__ import annotations
@@ -40,33 +42,42 @@ DTYPES = [
 # class name and the arguments it is made with, as a literal tuple
 MODULES = {
     "activation": (
-        "ELU() GELU() GLU() Hardshrink() Hardsigmoid() Hardswish() Hardtanh() LeakyReLU() LogSigmoid() LogSoftmax(1) Mish() "
-        "MultiheadAttention(4,2) PReLU() RReLU() ReLU() ReLU6() SELU() SiLU() Sigmoid() Softmax(1) Softmax2d() Softmin(1) "
-        "Softplus() Softshrink() Softsign() Tanh() Tanhshrink() Threshold(0,1) CELU()"
+        "ELU() GELU() GLU() Hardshrink() Hardsigmoid() Hardswish() Hardtanh() LeakyReLU() LogSigmoid() "
+        "LogSoftmax(1) Mish() MultiheadAttention(4,2) PReLU() RReLU() ReLU() ReLU6() SELU() SiLU() Sigmoid() "
+        "Softmax(1) Softmax2d() Softmin(1) Softplus() Softshrink() Softsign() Tanh() Tanhshrink() "
+        "Threshold(0,1) CELU()"
     ),
     "convolution": (
-        "Conv1d(2,2,3) Conv2d(2,2,3) Conv3d(2,2,3) ConvTranspose1d(2,2,3) ConvTranspose2d(2,2,3) ConvTranspose3d(2,2,3) "
-        "LazyConv2d(2,3) Fold((4,4),2) Unfold(2) Upsample((4,4)) UpsamplingNearest2d((4,4)) UpsamplingBilinear2d((4,4)) "
-        "PixelShuffle(2) PixelUnshuffle(2) ChannelShuffle(2)"
+        "Conv1d(2,2,3) Conv2d(2,2,3) Conv3d(2,2,3) ConvTranspose1d(2,2,3) ConvTranspose2d(2,2,3) "
+        "ConvTranspose3d(2,2,3) LazyConv2d(2,3) Fold((4,4),2) Unfold(2) Upsample((4,4)) "
+        "UpsamplingNearest2d((4,4)) UpsamplingBilinear2d((4,4)) PixelShuffle(2) PixelUnshuffle(2) "
+        "ChannelShuffle(2)"
     ),
-    "linear": "Linear(3,4) Bilinear(2,3,4) Identity() LazyLinear(3) Embedding(5,3) EmbeddingBag(5,3) Flatten() Unflatten(1,(2,2))",
+    "linear": (
+        "Linear(3,4) Bilinear(2,3,4) Identity() LazyLinear(3) Embedding(5,3) EmbeddingBag(5,3) Flatten() "
+        "Unflatten(1,(2,2))"
+    ),
     "normalisation": (
-        "BatchNorm1d(3) BatchNorm2d(3) BatchNorm3d(3) InstanceNorm1d(3) InstanceNorm2d(3) GroupNorm(1,3) LayerNorm(3) "
-        "LocalResponseNorm(2) RMSNorm(3) SyncBatchNorm(3) CrossMapLRN2d(2) LazyBatchNorm2d()"
+        "BatchNorm1d(3) BatchNorm2d(3) BatchNorm3d(3) InstanceNorm1d(3) InstanceNorm2d(3) GroupNorm(1,3) "
+        "LayerNorm(3) LocalResponseNorm(2) RMSNorm(3) SyncBatchNorm(3) CrossMapLRN2d(2) LazyBatchNorm2d()"
     ),
     "pooling": (
-        "AdaptiveAvgPool1d(1) AdaptiveAvgPool2d(1) AdaptiveMaxPool2d((2,2)) AvgPool1d(2) AvgPool2d(2) AvgPool3d(2) "
-        "FractionalMaxPool2d(2,2) LPPool1d(2,2) LPPool2d(2,2) MaxPool1d(2) MaxPool2d(2) MaxPool3d(2) MaxUnpool2d(2)"
+        "AdaptiveAvgPool1d(1) AdaptiveAvgPool2d(1) AdaptiveMaxPool2d((2,2)) AvgPool1d(2) AvgPool2d(2) "
+        "AvgPool3d(2) FractionalMaxPool2d(2,2) LPPool1d(2,2) LPPool2d(2,2) MaxPool1d(2) MaxPool2d(2) "
+        "MaxPool3d(2) MaxUnpool2d(2)"
     ),
-    "padding": "ConstantPad1d(1,0.0) ConstantPad2d(1,0.0) ReflectionPad2d(1) ReplicationPad2d(1) ZeroPad2d(1) CircularPad2d(1)",
+    "padding": (
+        "ConstantPad1d(1,0.0) ConstantPad2d(1,0.0) ReflectionPad2d(1) ReplicationPad2d(1) ZeroPad2d(1) CircularPad2d(1)"
+    ),
     "dropout": "Dropout() Dropout1d() Dropout2d() Dropout3d() AlphaDropout() FeatureAlphaDropout()",
     "recurrent": "RNN(3,4) LSTM(3,4) GRU(3,4) RNNCell(3,4) LSTMCell(3,4) GRUCell(3,4)",
     "transformer": "Transformer(4,2,1,1,8) TransformerEncoderLayer(4,2,8) TransformerDecoderLayer(4,2,8)",
     "loss": (
-        "L1Loss() MSELoss() CrossEntropyLoss() NLLLoss() PoissonNLLLoss() GaussianNLLLoss() KLDivLoss() BCELoss() "
-        "BCEWithLogitsLoss() CTCLoss() HingeEmbeddingLoss() MarginRankingLoss() MultiMarginLoss() SmoothL1Loss() HuberLoss() "
-        "SoftMarginLoss() TripletMarginLoss() TripletMarginWithDistanceLoss() CosineEmbeddingLoss() MultiLabelMarginLoss() "
-        "CosineSimilarity() PairwiseDistance() AdaptiveLogSoftmaxWithLoss(4,8,(2,4))"
+        "L1Loss() MSELoss() CrossEntropyLoss() NLLLoss() PoissonNLLLoss() GaussianNLLLoss() KLDivLoss() "
+        "BCELoss() BCEWithLogitsLoss() CTCLoss() HingeEmbeddingLoss() MarginRankingLoss() MultiMarginLoss() "
+        "SmoothL1Loss() HuberLoss() SoftMarginLoss() TripletMarginLoss() TripletMarginWithDistanceLoss() "
+        "CosineEmbeddingLoss() MultiLabelMarginLoss() CosineSimilarity() PairwiseDistance() "
+        "AdaptiveLogSoftmaxWithLoss(4,8,(2,4))"
     ),
 }
 OPTIMISERS = [
@@ -92,7 +103,7 @@ def module(expression: str) -> nn.Module:
     """Return the module that `Name(arguments)` describes."""
     name, _, arguments = expression.partition("(")
     literal = arguments.removesuffix(")")
-    values = [part for part in literal.replace("(", " ( ").replace(")", " ) ").replace(",", " ").split()]
+    values = literal.replace("(", " ( ").replace(")", " ) ").replace(",", " ").split()
     return getattr(nn, name)(*_arguments(values))
 
 
@@ -296,6 +307,7 @@ def checkpoints(corpus: Corpus) -> None:
         "cpu": torch.random.get_rng_state(),
     }
     save(corpus, "rng_state", random_states, "pth")
+    save(corpus, "checkpoint-version", {"torch": torch.__version__, "state_dict": model.state_dict()})
 
 
 def optimisers(corpus: Corpus) -> None:

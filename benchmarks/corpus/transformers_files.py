@@ -1,3 +1,5 @@
+# mypy: ignore-errors
+# The libraries are installed where the corpus is built, not where the project is checked.
 """Ordinary files that transformers and accelerate leave beside a model."""
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weighbridge.facts import Inert, Metadata, Tensor
-from weighbridge.formats import safetensors
+from weighbridge.formats.safetensors.parse import BITS
 
 
 def pack(header: object, data: bytes = b"") -> bytes:
@@ -41,9 +41,9 @@ def test_an_ordinary_file_is_tensors_metadata_and_inert_data() -> None:
     assert not reasons(facts)
 
 
-@pytest.mark.parametrize("dtype", safetensors.BITS)
+@pytest.mark.parametrize("dtype", BITS)
 def test_every_type_of_the_reference_reader_is_known(dtype: str) -> None:
-    size = safetensors.BITS[dtype]
+    size = BITS[dtype]
     facts = facts_of(pack({"a": entry(0, size, dtype, [8])}, bytes(size)))
     assert not anomalies(facts)
     assert not reasons(facts)

@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
-from weighbridge.formats.base import Format
-from weighbridge.formats.zip.directory import sniff
-from weighbridge.formats.zip.parse import parse
+from weighbridge.facts import Fact
+from weighbridge.formats.base import Context, Format
+from weighbridge.reader import Reader, Sample
+
+_LOCAL: Final = b"PK\x03\x04"
+_END: Final = b"PK\x05\x06"
+
+
+def sniff(sample: Sample) -> bool:
+    """Tell whether the bytes begin like an archive or hold a valid end record near their end."""
+    if sample.head.startswith(_LOCAL):
+        return True
+    if _END not in sample.tail:
+        return False
+    from weighbridge.formats.zip import directory
+
+    return directory.sniff(sample)
+
+
+def parse(reader: Reader, context: Context) -> Iterator[Fact]:
+    """Yield what readers disagree on, then the members, then the bytes that belong to none."""
+    from weighbridge.formats.zip.parse import parse as parse_archive
+
+    yield from parse_archive(reader, context)
+
 
 FORMAT: Final = Format("zip", "zip archive", sniff, parse)

@@ -1,10 +1,4 @@
-"""7z archives: folders of packed bytes, each decoded as one, that hold files behind each other.
-
-Decoded with the standard library: copy, LZMA, LZMA2, delta, branch filters over LZMA2, deflate and bzip2. Anything
-else, encryption included, is a gap.
-
-Specification: 7zFormat.txt and Methods.txt of the LZMA SDK (https://www.7-zip.org/sdk.html).
-"""
+"""The folders and files of a 7z archive."""
 
 from __future__ import annotations
 
@@ -18,9 +12,10 @@ from typing import Final
 from weighbridge.digest import CHUNK
 from weighbridge.errors import ArtifactError, LimitError
 from weighbridge.facts import Anomaly, Fact, Gap, Member
-from weighbridge.formats.base import Context, Format
-from weighbridge.formats.compressed import FEED, MEMORY, Decoder, Zlib
-from weighbridge.formats.seven_zip_header import (
+from weighbridge.formats.base import Context
+from weighbridge.formats.compressed import MEMORY
+from weighbridge.formats.compressed.parse import FEED, Decoder, Zlib
+from weighbridge.formats.seven_zip.header import (
     ENCODED_HEADER,
     HEADER,
     Coder,
@@ -32,9 +27,8 @@ from weighbridge.formats.seven_zip_header import (
     read_streams,
 )
 from weighbridge.formats.zip.checks import escapes
-from weighbridge.reader import Reader, Sample
+from weighbridge.reader import Reader
 
-MAGIC: Final = b"7z\xbc\xaf\x27\x1c"
 START: Final = 32  # the signature header
 HEADER_LIMIT: Final = 16 << 20  # decoded; a file takes 40 bytes or so
 HEADERS_LIMIT: Final = 4  # an encoded header may hold another; writers stop at one
@@ -65,11 +59,6 @@ _NAMES: Final = {
     b"\x03\x03\x01\x1b": "BCJ2",
     b"\x04\xf7\x11\x01": "zstd",
 }
-
-
-def sniff(sample: Sample) -> bool:
-    """Tell whether the bytes start with the signature of 7z."""
-    return sample.head[:6] == MAGIC
 
 
 def parse(reader: Reader, context: Context) -> Iterator[Fact]:
@@ -305,6 +294,3 @@ def _dictionary(reader: Reader, size: int, coder: Coder) -> int:
     if size > MEMORY:
         raise LimitError(reader.origin, f"a dictionary of {size} bytes, limit is {MEMORY}")
     return size
-
-
-FORMAT: Final = Format("7z", "7z archive", sniff, parse)

@@ -1,11 +1,4 @@
-"""tar archives: v7, ustar, pax and GNU, read header by header; members are windows, never copies.
-
-Nothing is extracted, so a name cannot do harm here; names that would harm an extracting reader are
-anomalies. A header counts by its check sum, as every reader holds it, not by its magic.
-
-Sources: POSIX.1-2017 pax (ustar and extended headers), the GNU tar manual ("Basic Tar Format"),
-CVE-2007-4559 (names that leave the directory), CVE-2025-4517 (links through links).
-"""
+"""The members of a tar archive, header by header, and what follows its end."""
 
 from __future__ import annotations
 
@@ -16,12 +9,11 @@ from typing import Final
 
 from weighbridge.errors import ArtifactError, TruncatedError
 from weighbridge.facts import Anomaly, Fact, Gap, Member
-from weighbridge.formats import torch_legacy_tar
-from weighbridge.formats.base import Context, Format
+from weighbridge.formats.base import Context
+from weighbridge.formats.tar import BLOCK, checksum_fits, number, torch_legacy
 from weighbridge.formats.zip.checks import escapes
-from weighbridge.reader import Reader, Sample
+from weighbridge.reader import Reader
 
-BLOCK: Final = 512
 EXTENSION_LIMIT: Final = 1 << 20  # a long name or a pax header; paths end at 4 KiB on most systems
 ZEROS_STEP: Final = 1 << 20
 
@@ -30,9 +22,7 @@ _EXTENSIONS: Final = {"L", "K", "x", "X", "g"}
 _SPARSE: Final = "S"
 # No data follows these, whatever their size field says (Python's tarfile; others skip the data).
 _TYPES: Final = {"1": "hardlink", "2": "symlink", "3": "device", "4": "device", "5": "directory", "6": "device"}
-_CHECKSUM: Final = slice(148, 156)
 _USTAR: Final = b"ustar\0"
-_OCTAL: Final = frozenset(b"01234567")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,38 +88,6 @@ class _Names:
         return False
 
 
-def sniff(sample: Sample) -> bool:
-    """Tell whether the first block is a header with the right check sum."""
-    head = sample.head
-    return len(head) >= BLOCK and _may_be_number(head[_CHECKSUM]) and _checksum_fits(head[:BLOCK])
-
-
-def _may_be_number(text: bytes) -> bool:
-    """Refuse most other formats before anything is added up."""
-    return text[0] in b" \x8001234567" and text[7] in b"\0 01234567" and text.strip(b"\0 ") != b""
-
-
-def _checksum_fits(block: bytes) -> bool:
-    """Compare the check sum with the sum of the bytes, unsigned or, as old writers had it, signed."""
-    try:
-        wanted = _number(block[_CHECKSUM])
-    except ValueError:
-        return False
-    unsigned = sum(block) - sum(block[_CHECKSUM]) + 8 * ord(" ")
-    signed = unsigned - 256 * sum(byte > 127 for byte in block[:148] + block[156:])
-    return wanted in (unsigned, signed)
-
-
-def _number(text: bytes) -> int:
-    """Return an octal or base-256 field; raise ValueError for what only some readers take."""
-    if text[0] == 0x80:
-        return int.from_bytes(text[1:], "big")
-    digits = text.partition(b"\0")[0].strip(b" ")
-    if not _OCTAL.issuperset(digits):
-        raise ValueError(f"{text!r} is not an octal number")
-    return int(digits or b"0", 8)
-
-
 def _string(text: bytes) -> str:
     return text.partition(b"\0")[0].decode("utf-8", "surrogateescape")
 
@@ -148,7 +106,7 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     except ArtifactError as error:
         problem = error
     names = _Names()
-    legacy = torch_legacy_tar.MEMBERS.issubset({header.name for header in headers})
+    legacy = torch_legacy.MEMBERS.issubset({header.name for header in headers})
     for header in headers:
         yield from _member(reader, context, header, names, legacy=legacy)
     if problem is not None:
@@ -167,8 +125,8 @@ def _member(reader: Reader, context: Context, header: _Header, names: _Names, *,
     there = min(header.size, reader.size - header.data)
     if header.sparse:
         yield Gap(location=reader.at(header.data), reason="tar: a sparse member", size=there)
-    elif legacy and header.name in torch_legacy_tar.PARSERS:
-        yield from torch_legacy_tar.PARSERS[header.name](reader.window(header.data, there), context)
+    elif legacy and header.name in torch_legacy.PARSERS:
+        yield from torch_legacy.PARSERS[header.name](reader.window(header.data, there), context)
     else:
         yield from context.examine(reader.window(header.data, there, header.name), there)
     if there < header.size:
@@ -188,7 +146,7 @@ def _headers(reader: Reader) -> Iterator[_Header]:
         block = reader.read(position, BLOCK)
         if not block.strip(b"\0"):
             return
-        if not _checksum_fits(block):
+        if not checksum_fits(block):
             raise ArtifactError(reader.at(position), "a header with a wrong check sum")
         try:
             header = _header(reader, position, block, {**shared, **own})
@@ -215,7 +173,7 @@ def _header(reader: Reader, offset: int, block: bytes, extended: dict[str, str])
         oddities.append(("tar-prefix", "a name prefix that only some readers use"))
     if kind not in _REGULAR | _EXTENSIONS | _TYPES.keys() | {_SPARSE}:
         oddities.append(("tar-type", f"member type {kind!r}"))
-    size, data = _number(block[124:136]), offset + BLOCK
+    size, data = number(block[124:136]), offset + BLOCK
     if kind in _EXTENSIONS:
         return _Header(offset, kind, name, "", size, data)
     if kind in _TYPES and size:
@@ -298,6 +256,3 @@ def _skip_zeros(reader: Reader, position: int) -> int:
         if rest:
             break
     return position
-
-
-FORMAT: Final = Format("tar", "tar archive", sniff, parse)

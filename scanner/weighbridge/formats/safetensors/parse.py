@@ -1,10 +1,4 @@
-"""safetensors: eight bytes of header length, a JSON header, then tensors that tile the rest.
-
-The header contract is checked in full, stricter than the reference reader where readers differ
-(duplicate keys, unknown fields of an entry, padding other than spaces).
-
-Specification: https://github.com/huggingface/safetensors#format
-"""
+"""The header of safetensors, checked in full, and the account of every byte behind it."""
 
 from __future__ import annotations
 
@@ -16,8 +10,8 @@ from typing import Final
 
 from weighbridge.errors import ArtifactError, LimitError
 from weighbridge.facts import Anomaly, Fact, Inert, Member, Metadata, Tensor
-from weighbridge.formats.base import Context, Format
-from weighbridge.reader import Reader, Sample
+from weighbridge.formats.base import Context
+from weighbridge.reader import Reader
 
 HEADER_LIMIT: Final = 100_000_000  # the reference reader's own limit
 # What this parser is ready to decode: a header of MAX_TENSORS ordinary entries has 30 MB. The
@@ -75,12 +69,6 @@ class _Object(dict[str, object]):
     """A JSON object that remembers which of its keys came twice."""
 
     repeated: tuple[str, ...] = ()
-
-
-def sniff(sample: Sample) -> bool:
-    """Tell whether a plausible header length is followed by an opening brace."""
-    head = sample.head
-    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= sample.size - 8
 
 
 def parse(reader: Reader, context: Context) -> Iterator[Fact]:
@@ -224,6 +212,3 @@ def _uncovered(reader: Reader, context: Context, what: str, begin: int, end: int
     name = what if what == "trailing" else f"hole at {begin:#x}"
     yield Member(location=place, name=name, size=size, stored=size, type="trailing")
     yield from context.examine(reader.window(begin, size, name), size)
-
-
-FORMAT: Final = Format("safetensors", "safetensors", sniff, parse)

@@ -1,12 +1,4 @@
-"""Compressed streams: gzip, zlib, bzip2, xz, lzma, lz4 and zstd, each with one member inside.
-
-Streams of one kind that follow each other are one member, as multi-member readers take them. A stream
-that breaks still hands on what came out before: a reader that unpacks as it goes would have used it.
-
-Specifications: RFC 1952 (gzip), RFC 1950 (zlib), https://tukaani.org/xz/xz-file-format.txt,
-https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md, RFC 8878 (zstd); joblib's old `ZF` files are
-described only by joblib/numpy_pickle_compat.py.
-"""
+"""The member inside a compressed stream, and what stands beside it."""
 
 from __future__ import annotations
 
@@ -20,19 +12,17 @@ from typing import Final, Protocol
 
 from weighbridge.errors import ArtifactError, MissingExtraError
 from weighbridge.facts import Anomaly, Fact, Gap, Member, Metadata
-from weighbridge.formats.base import Context, Format
+from weighbridge.formats.base import Context
+from weighbridge.formats.compressed import KINDS, MEMORY, is_skippable
 from weighbridge.location import Location
-from weighbridge.reader import HEAD, Reader, Sample
+from weighbridge.reader import HEAD, Reader
 
 FEED: Final = 1 << 16  # compressed bytes given to a decoder at once
 CHUNK: Final = 1 << 20  # decompressed bytes taken from a decoder at once
 # A decoder without an output limit: the worst zstd block turns 4 bytes into 128 KiB, so this yields 32 MiB.
 FEED_UNBOUNDED: Final = 1 << 10
-PROBE: Final = 1 << 16  # decompressed bytes that show a stream without a magic number to be one
-MEMORY: Final = 1 << 27  # of a decoder; `xz -9` needs 65 MiB, zstd's own limit is this
 NAME_LIMIT: Final = 1 << 12  # a file name inside a gzip header
 
-_ZF_PREFIX: Final = b"ZF0x"
 _ZF_HEADER: Final = 2 + len(hex(1 << 64))
 _GZIP_EXTRA, _GZIP_NAME, _GZIP_COMMENT, _GZIP_RESERVED = 4, 8, 16, 0xE0
 
@@ -107,11 +97,9 @@ Library = tuple[Callable[[], Decoder], tuple[type[Exception], ...]]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of stream: how it begins, and what decodes it."""
+    """A kind of stream, and what decodes it."""
 
     name: str
-    title: str
-    begins: Callable[[bytes], bool]
     library: Callable[[Location], Library]
     feed: int = FEED
     skippable: bool = False
@@ -134,14 +122,14 @@ class _Stream:
             yield b""
             if self._skip():
                 continue
-            if self.broken or not self.kind.begins(bytes(self.reader.view[self.end : self.end + HEAD])):
+            if self.broken or not KINDS[self.kind.name][1](bytes(self.reader.view[self.end : self.end + HEAD])):
                 return
             yield from self._one(self.library[0]())
 
     def _skip(self) -> bool:
         """Step over one frame that holds no data of the stream (lz4 and zstd share its layout)."""
         view, start = self.reader.view, self.end
-        if not self.kind.skippable or not _is_skippable(bytes(view[start : start + 4])):
+        if not self.kind.skippable or not is_skippable(bytes(view[start : start + 4])):
             return False
         size = int.from_bytes(view[start + 4 : start + 8], "little")
         if start + 8 + size > len(view):
@@ -170,11 +158,7 @@ class _Stream:
 
 
 def _parse(kind: Kind, start: int, reader: Reader, context: Context) -> Iterator[Fact]:
-    """Yield the member inside, then whatever follows the stream.
-
-    Raises MissingExtraError when the library that decodes it is not installed, LimitError when
-    it unpacks to too much.
-    """
+    """Yield the member that begins at `start`, then whatever follows the stream."""
     place = reader.at(start)
     stream = _Stream(kind, reader, kind.library(place), start)
     context.budget.spend_members(place)
@@ -244,63 +228,6 @@ def _text(reader: Reader) -> str:
     return text.decode("latin-1")
 
 
-def _is_skippable(magic: bytes) -> bool:
-    return magic[1:] == b"\x2a\x4d\x18" and magic[0] & 0xF0 == 0x50
-
-
-def _begins_with(magic: bytes, head: bytes) -> bool:
-    return head.startswith(magic)
-
-
-def _begins_frame(magic: bytes, head: bytes) -> bool:
-    """Look for the first frame behind skippable ones, as far as the head reaches."""
-    while _is_skippable(head[:4]):
-        head = head[8 + int.from_bytes(head[4:8], "little") :]
-    return head.startswith(magic)
-
-
-def _begins_bz2(head: bytes) -> bool:
-    """`BZh`, the block size, then the magic of a block (pi) or of the end (the root of pi)."""
-    return head[:3] == b"BZh" and head[3:4].isdigit() and head[4:10] in (b"1AY&SY", b"\x17\x72\x45\x38\x50\x90")
-
-
-def _begins_zlib(head: bytes) -> bool:
-    """Check the two bytes of RFC 1950, which say little, and then that deflate understands the rest."""
-    if head[:1] not in _ZLIB_FIRST or len(head) < 2 or (head[0] << 8 | head[1]) % 31 or head[1] & 0x20:
-        return False
-    decoder = zlib.decompressobj()
-    try:
-        return bool(decoder.decompress(head, PROBE)) or decoder.eof
-    except zlib.error:
-        return False
-
-
-_ZLIB_FIRST: Final = frozenset(bytes([window << 4 | 8]) for window in range(8))
-
-
-def _begins_lzma(head: bytes) -> bool:
-    """Check the properties and sizes of the header that has no magic, and then that LZMA understands the rest.
-
-    The rules are liblzma's own for telling these files from others: the dictionary has a size of
-    2^n or 2^n + 2^(n-1), the content less than 256 GiB. The range coder's first byte is always 0.
-    """
-    if len(head) < 18 or head[0] >= 225 or head[13]:
-        return False
-    dictionary, size = int.from_bytes(head[1:5], "little"), int.from_bytes(head[5:13], "little")
-    if not _is_dictionary(dictionary) or not (size < 1 << 38 or size == (1 << 64) - 1):
-        return False
-    decoder = lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=MEMORY)
-    try:
-        return bool(decoder.decompress(head, PROBE)) or decoder.eof
-    except lzma.LZMAError:
-        return False
-
-
-def _is_dictionary(size: int) -> bool:
-    low = size & -size
-    return size == 0xFFFFFFFF or (size >= 4096 and size in (low, low * 3))
-
-
 def _standard(decoder: Callable[[], Decoder], error: type[Exception], place: Location) -> Library:
     return decoder, (error,)
 
@@ -321,48 +248,27 @@ def _zstd(place: Location) -> Library:
     return _Zstd, (ZstdError,)
 
 
-GZIP: Final = Kind(
-    "gzip",
-    "gzip stream",
-    partial(_begins_with, b"\x1f\x8b\x08"),
-    partial(_standard, partial(Zlib, 31), zlib.error),
-)
-ZLIB: Final = Kind("zlib", "zlib stream", _begins_zlib, partial(_standard, partial(Zlib, 15), zlib.error))
-BZ2: Final = Kind("bz2", "bzip2 stream", _begins_bz2, partial(_standard, bz2.BZ2Decompressor, OSError))
-XZ: Final = Kind(
-    "xz",
-    "xz stream",
-    partial(_begins_with, b"\xfd7zXZ\0"),
-    partial(_standard, partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, MEMORY), lzma.LZMAError),
-)
-LZMA: Final = Kind(
-    "lzma",
-    "lzma stream",
-    _begins_lzma,
-    partial(_standard, partial(lzma.LZMADecompressor, lzma.FORMAT_ALONE, MEMORY), lzma.LZMAError),
-)
-LZ4: Final = Kind("lz4", "lz4 frame", partial(_begins_frame, b"\x04\x22\x4d\x18"), _lz4, skippable=True)
-ZSTD: Final = Kind(
-    "zstd", "zstd frame", partial(_begins_frame, b"\x28\xb5\x2f\xfd"), _zstd, feed=FEED_UNBOUNDED, skippable=True
-)
+GZIP: Final = Kind("gzip", partial(_standard, partial(Zlib, 31), zlib.error))
+ZLIB: Final = Kind("zlib", partial(_standard, partial(Zlib, 15), zlib.error))
+_DECODED: Final = {
+    kind.name: kind
+    for kind in (
+        GZIP,
+        ZLIB,
+        Kind("bz2", partial(_standard, bz2.BZ2Decompressor, OSError)),
+        Kind("xz", partial(_standard, partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, MEMORY), lzma.LZMAError)),
+        Kind("lzma", partial(_standard, partial(lzma.LZMADecompressor, lzma.FORMAT_ALONE, MEMORY), lzma.LZMAError)),
+        Kind("lz4", _lz4, skippable=True),
+        Kind("zstd", _zstd, feed=FEED_UNBOUNDED, skippable=True),
+    )
+}
 
 
-def _format(kind: Kind) -> Format:
-    begins = kind.begins
+def parse_kind(name: str, reader: Reader, context: Context) -> Iterator[Fact]:
+    """Yield the member inside, then whatever follows the stream.
 
-    def sniff(sample: Sample) -> bool:
-        """Tell whether a stream of this kind begins here."""
-        return begins(sample.head)
-
-    return Format(kind.name, kind.title, sniff, partial(_parse, kind, 0))
-
-
-def sniff_zf(sample: Sample) -> bool:
-    """Tell whether joblib before 0.9.3 wrote the bytes."""
-    return sample.head.startswith(_ZF_PREFIX)
-
-
-FORMATS: Final = (
-    *map(_format, (GZIP, ZLIB, BZ2, XZ, LZMA, LZ4, ZSTD)),
-    Format("joblib-zfile", "joblib file of before 0.9.3", sniff_zf, _parse_zf),
-)
+    Raises MissingExtraError when the library that decodes it is not installed, LimitError when
+    it unpacks to too much.
+    """
+    kind = _DECODED.get(name)
+    yield from _parse_zf(reader, context) if kind is None else _parse(kind, 0, reader, context)

@@ -1,10 +1,4 @@
-"""numpy `.npy` arrays: a header that is a Python literal, then raw data or a pickle.
-
-An array of objects is a pickle behind the header. A `.npz` is a zip whose members are these.
-The header is read by a parser of its own for the few literals that numpy writes: it is never evaluated.
-
-Specification: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
-"""
+"""The header of a numpy array, and the data or the pickle behind it."""
 
 from __future__ import annotations
 
@@ -15,10 +9,10 @@ from typing import Final
 
 from weighbridge.errors import ArtifactError
 from weighbridge.facts import Anomaly, Fact, Gap, Inert, Member, Tensor
-from weighbridge.formats.base import Context, Format
-from weighbridge.reader import Reader, Sample
+from weighbridge.formats.base import Context
+from weighbridge.formats.numpy import MAGIC
+from weighbridge.reader import Reader
 
-MAGIC: Final = b"\x93NUMPY"
 HEADER_LIMIT: Final = 1 << 16  # numpy itself refuses headers over 10 000 bytes unless told to trust the file
 MAX_DEPTH: Final = 16  # of brackets; structured types nest, but not like this
 MAX_DIMENSIONS: Final = 64  # numpy 2's limit
@@ -31,11 +25,6 @@ _TOKEN: Final = re.compile(
 )
 _DTYPE: Final = re.compile(r"[<>|=]?([biufcSaUVmMO])([0-9]{0,10})(\[[0-9]{0,10}[a-zA-Z]{1,2}\])?")
 _CLOSING: Final = {"(": ")", "[": "]", "{": "}"}
-
-
-def sniff(sample: Sample) -> bool:
-    """Tell whether the bytes start with numpy's magic."""
-    return sample.head[:6] == MAGIC
 
 
 def parse(reader: Reader, context: Context) -> Iterator[Fact]:
@@ -219,6 +208,3 @@ def _scalar_size(text: str) -> int:
     if not digits:
         raise ValueError(f"type {text!r} has no size")
     return int(digits) * (4 if kind == "U" else 1)
-
-
-FORMAT: Final = Format("numpy", "numpy array", sniff, parse)

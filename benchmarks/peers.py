@@ -68,7 +68,7 @@ PEERS = (
 
 
 def ask_all(peer: Peer, command: Sequence[str], files: Sequence[Path], jobs: int) -> tuple[list[str], float]:
-    """Return the outcome of each file and the processor-independent wall time in seconds."""
+    """Return the outcome of each file and the wall time of all in seconds."""
     start = time.perf_counter()
     ask: Callable[[Path], str] = lambda file: peer.ask(command, file)  # noqa: E731
     with ThreadPoolExecutor(jobs) as pool:

@@ -1,0 +1,138 @@
+"""The files that speed is measured on: made here of numbers and words; large ones have holes instead of data."""
+
+from __future__ import annotations
+
+import pickle
+import random
+import struct
+import sys
+import types
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fixtures.archives import Entry, torch_entries, zip_archive
+from fixtures.assemble import P2, Ops
+
+GIB = 1 << 30
+_CHUNK = 1 << 24
+
+
+@dataclass(frozen=True)
+class Case:
+    """A file or folder to scan: `make` writes it at a path, `limit` is the physical limit it is compared with."""
+
+    name: str
+    title: str
+    make: Callable[[Path], None]
+    limit: str
+    big: bool = False
+    digest: bool = False
+
+
+def _pickled(value: Callable[[], object]) -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        with path.open("wb") as file:
+            pickle.dump(value(), file, 4)
+
+    return make
+
+
+def floats() -> object:
+    """Return a million different floats."""
+    source = random.Random(0)
+    return [source.random() for _ in range(1_000_000)]
+
+
+def vocabulary() -> object:
+    """Return a tokenizer's vocabulary of half a million entries."""
+    return {f"token_{index:x}": index for index in range(500_000)}
+
+
+def records() -> object:
+    """Return 200 000 small dicts."""
+    return [{"id": index, "text": f"row {index}", "score": index / 7} for index in range(200_000)]
+
+
+def instances() -> object:
+    """Return 200 000 objects of a class of a module that no scanner has."""
+    module = types.ModuleType("weighbridge_benchmark")
+    kind = type("Record", (), {"__module__": module.__name__})
+    module.Record = kind  # type: ignore[attr-defined]
+    sys.modules[module.__name__] = module
+    made = []
+    for index in range(200_000):
+        record = kind()
+        record.__dict__.update(id=index, text=f"row {index}", score=index / 7)
+        made.append(record)
+    return made
+
+
+def _zeros_crc(size: int) -> int:
+    crc, zeros = 0, bytes(_CHUNK)
+    for _ in range(size // _CHUNK):
+        crc = zlib.crc32(zeros, crc)
+    return zlib.crc32(bytes(size % _CHUNK), crc)
+
+
+def _tensor(items: int) -> Ops:
+    storage = Ops(P2.tuple_of("storage", P2.name("torch", "FloatStorage"), "0", "cpu", items) + b"Q")
+    hooks = P2.call("collections:OrderedDict")
+    return P2.call("torch._utils:_rebuild_tensor_v2", storage, 0, (items,), (1,), False, hooks)
+
+
+def torch_zip(path: Path, size: int = 2 * GIB) -> None:
+    """Write a torch checkpoint of one tensor of `size` bytes, which are a hole in the file."""
+    program = P2.stream(P2.dict_of({"weight": _tensor(size // 4)}))
+    before = torch_entries(program)
+    crc = _zeros_crc(size)
+    data = Entry(name="archive/data/0", align=64, crc=crc, local_crc=crc, size=size, local_size=size)
+    archive = zip_archive(*before, data)
+    directory = archive.find(b"PK\x01\x02")
+    tail = bytearray(archive[directory:])
+    tail[-6:-2] = struct.pack("<I", directory + size)
+    with path.open("wb") as file:
+        file.write(archive[:directory])
+        file.seek(directory + size)
+        file.write(tail)
+
+
+def _blob(path: Path) -> None:
+    """Write a pickle of one bytes object of 500 MB."""
+    size = 500_000_000
+    with path.open("wb") as file:
+        file.write(b"\x80\x03B" + struct.pack("<I", size))
+        file.seek(size, 1)
+        file.write(b".")
+
+
+def _safetensors(path: Path) -> None:
+    """Write a safetensors file of 1 GiB."""
+    header = b'{"a":{"dtype":"U8","shape":[%d],"data_offsets":[0,%d]}}' % (GIB, GIB)
+    header += b" " * (-len(header) % 8)
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(header)) + header)
+        file.truncate(8 + len(header) + GIB)
+
+
+def _many(path: Path) -> None:
+    """Write a folder of 1000 small torch checkpoints."""
+    path.mkdir()
+    for index in range(1000):
+        program = P2.stream(P2.dict_of({f"layer{index}.weight": _tensor(64)}))
+        entries = [*torch_entries(program), Entry(name="archive/data/0", data=bytes(256), align=64)]
+        (path / f"model{index:04}.pt").write_bytes(zip_archive(*entries))
+
+
+CASES = (
+    Case("floats.pkl", "1 M floats", _pickled(floats), "load"),
+    Case("vocabulary.pkl", "500 k vocabulary entries", _pickled(vocabulary), "load"),
+    Case("records.pkl", "200 k dicts", _pickled(records), "load"),
+    Case("instances.pkl", "200 k objects (NEWOBJ, BUILD)", _pickled(instances), "load"),
+    Case("tiny.pkl", "a tiny file", _pickled(lambda: {"a": 1}), "load"),
+    Case("models", "1000 small torch files", _many, "cp"),
+    Case("large.pt", "2 GiB torch file, not hashed", torch_zip, "open", big=True),
+    Case("blob.pkl", "500 MB bytes in a pickle", _blob, "open", big=True),
+    Case("large.safetensors", "1 GiB safetensors, hashed", _safetensors, "hash", big=True, digest=True),
+)

@@ -115,8 +115,6 @@ def test_what_an_entry_covers_is_trusted(trust: Trust, data: bytes) -> None:
         (MAKE + b"}b", "state: its class was not reviewed for a state"),
         (op("lib.Plain") + b"}b", "state: the state of something that is not a fresh object is replaced"),
         (b"]}b", "state: the state of something that is not a fresh object is replaced"),
-        (op("lib.nope") + b")\x81}b", "state: the object it belongs to is not trusted"),
-        (op("lib.nope") + b")\x81K\x01a", "items: the object it belongs to is not trusted"),
         (op("lib.constant") + b"K\x01K\x02s", "items: something that is not a fresh container is changed"),
         (op("lib.Plain") + b")\x81K\x01K\x02s", "items: its class was not reviewed for items"),
         (MAKE + b"K\x01K\x02s", "items: its items do not fit"),
@@ -147,11 +145,12 @@ def test_a_name_found_only_as_a_reviewed_callee_is_not_stored(trust: Trust) -> N
 
 def test_everything_is_denied_without_entries(tmp_path: Path) -> None:
     found = untrusted(Trust(tmp_path), pickle.dumps(collections.OrderedDict(a=1), 4)[2:-1])
-    assert found == [
-        "import: no trust entry names it",
-        "call: no trust entry names it",
-        "items: the object it belongs to is not trusted",
-    ]
+    assert found == ["import: no trust entry names it", "call: no trust entry names it"]
+
+
+def test_what_happens_to_an_object_is_told_once_with_its_call(trust: Trust) -> None:
+    found = untrusted(trust, op("lib.nope") + b")\x81}bK\x01aK\x01K\x02s")
+    assert found == ["import: no trust entry names it", "call: no trust entry names it"]
 
 
 @pytest.mark.parametrize(

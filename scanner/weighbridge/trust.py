@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +21,7 @@ from weighbridge.documents import Node
 from weighbridge.errors import DocumentError
 from weighbridge.facts import Program
 from weighbridge.names import normalise
+from weighbridge.records import dataclass
 from weighbridge.schema import (
     WORDS,
     WORK_LIMIT,
@@ -225,6 +226,7 @@ class _Session:
         self._entries: dict[Global, Entry | None] = {}
         self._tags: dict[Call, str] = {}
         self._owners: dict[Call | PersistentId, Global] = {}
+        self._denied: set[Call] = set()
         self._work = 0
         self._plain_keys: list[Value] = []
 
@@ -248,7 +250,10 @@ class _Session:
             raise WorkError
 
     def judge(self) -> Iterator[tuple[Event, str]]:
-        """Yield every event that is not covered, then every name that is stored where it may only be called."""
+        """Yield every event that is not covered, then every name that is stored where it may only be called.
+
+        What happens to the result of a call that was yielded is part of that call, and not yielded again.
+        """
         call_only = False
         for event in self._program.events:
             try:
@@ -256,6 +261,8 @@ class _Session:
             except WorkError:
                 reason = f"its arguments take more than {WORK_LIMIT} steps to match"
             if reason:
+                if type(event) is Call:
+                    self._denied.add(event)
                 yield event, reason
             elif type(event) is Global:
                 entry = self._entry(event)
@@ -342,6 +349,8 @@ class _Session:
         target, state = event.target, event.state
         if type(target) is not Call:
             return "the state of something that is not a fresh object is replaced"
+        if target in self._denied:
+            return ""
         tag = self._tags.get(target)
         owner = self._owner(target)
         if tag is None or owner is None:
@@ -374,6 +383,8 @@ class _Session:
         target = event.target
         if type(target) is not Call:
             return "something that is not a fresh container is changed"
+        if target in self._denied:
+            return ""
         tag, owner = self._tags.get(target), self._owner(target)
         if tag is None or owner is None:
             return "the object it belongs to is not trusted"

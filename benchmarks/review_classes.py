@@ -1,9 +1,9 @@
 """Print the plain classes of an installed library as the `classes:` of a trust file.
 
-`python -m benchmarks.review_classes sklearn torch.nn` imports every module of the packages. It keeps a class when making
-it without arguments and filling its `__dict__` is all that NEWOBJ and BUILD do. A hook (`__setstate__`, `__getattr__`,
-...) is accepted only from a class in `REVIEWED`, whose source was read. The lists in `rules/trust/` are this program's
-output, looked through by a person.
+`python -m benchmarks.review_classes sklearn torch.nn` imports every module of the packages. A class is kept when NEWOBJ
+and BUILD do no more than to make it without arguments and to fill its `__dict__`. A hook (`__setstate__`,
+`__getattr__`, ...) is accepted only from a class in `REVIEWED`, whose source was read. The lists in `rules/trust/` are
+this program's output, looked through by a person.
 """
 
 from __future__ import annotations

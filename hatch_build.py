@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent
 
 
 class ComposeDocuments(BuildHookInterface[Any]):
-    """Writes `weighbridge/_composed.json`, for wheels and for editable installs."""
+    """Writes `weighbridge/_composed.txt`, for wheels and for editable installs."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compose the documents before the files of the wheel are collected."""

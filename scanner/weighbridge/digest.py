@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
 from typing import Final
+
+from weighbridge.records import dataclass
 
 # Large enough that the hash, not the read call, is the cost: 90 % or more of hashlib's
 # own rate from 256 KiB on (benchmarks/speed.py); small enough to stay in the cache.

@@ -4,7 +4,7 @@ Only the part of YAML that means one thing is accepted: no aliases, no tags, no 
 scalar is a string until the type of a field says otherwise. TOML and JSON go through the same decoder;
 their errors name the path of keys (`policy.toml:waivers[0].digest`), because their readers keep no lines.
 
-The documents that ship are composed once, when the package is built, and kept as JSON under the digest of their text:
+The documents that ship are composed once, when the package is built, and kept as JSON with the digest of their text:
 PyYAML takes 30 ms to import and read them, a third of what the scan of a small file takes. A document whose digest is
 not there, because somebody changed it or brought their own, is read as ever.
 
@@ -45,7 +45,7 @@ _EXPECTED: Final = {bool: "true or false", int: "a whole number", float: "a numb
 
 
 # The shipped documents as `precompose` writes them; the build puts it here (hatch_build.py).
-COMPOSED: Final = Path(__file__).with_name("_composed.json")
+COMPOSED: Final = Path(__file__).with_name("_composed.txt")
 
 
 class _Path:
@@ -88,8 +88,8 @@ def compose(text: str, name: str) -> Node:
         return _node(_parse_json(text, name), "")
     if name.endswith(".toml"):
         return _node(_parse_toml(text, name), "")
-    composed = _composed().get(_digest(text))
-    return _compose_yaml(text, name) if composed is None else _restore(composed)
+    tree = composed(_digest(text))
+    return _compose_yaml(text, name) if tree is None else _restore(tree)
 
 
 def where(node: Any, name: str) -> str:
@@ -219,13 +219,21 @@ def _node(value: object, keys: str) -> Node:
 
 
 def precompose(documents: Iterable[tuple[str, str]]) -> str:
-    """Return YAML documents (name, text) as the JSON that `compose` looks them up in, under the digest of each text.
+    """Return YAML documents (name, text) as `compose` looks them up: a line for each, the digest of its text and JSON.
 
     Raises DocumentError when one is wrong.
     A plain scalar is its text, a quoted one a list of null and its text, a sequence a list, a mapping an object.
     """
-    trees = {_digest(text): _flatten(_compose_yaml(text, name), name) for name, text in documents}
-    return json.dumps(trees, separators=(",", ":"), ensure_ascii=False)
+    return "".join(
+        f"{_digest(text)} {json.dumps(_flatten(_compose_yaml(text, name), name), separators=(',', ':'))}\n"
+        for name, text in documents
+    )
+
+
+def composed(digest: str) -> Any:
+    """Return what the build of the package keeps under a digest, None when there is nothing."""
+    line = _composed().get(digest)
+    return None if line is None else json.loads(line)
 
 
 def _flatten(node: Any, name: str) -> Any:
@@ -252,13 +260,13 @@ def _restore(tree: Any) -> Node:
 
 
 @cache
-def _composed() -> dict[str, Any]:
-    """Return the documents that were composed when the package was built; none in a bare checkout."""
+def _composed() -> dict[str, str]:
+    """Return the documents that were composed when the package was built, by digest; none in a bare checkout."""
     try:
-        trees: dict[str, Any] = json.loads(COMPOSED.read_bytes())
+        lines = COMPOSED.read_text(encoding="ascii").splitlines()
     except FileNotFoundError:
         return {}
-    return trees
+    return {digest: tree for digest, _, tree in (line.partition(" ") for line in lines)}
 
 
 def _digest(text: str) -> str:

@@ -7,10 +7,11 @@ that a trust entry, a rule or a waiver must speak for: left alone, they keep a v
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar, Final
 
 from weighbridge.location import Location
+from weighbridge.records import dataclass
 from weighbridge.symbols import (
     Call,
     ComputedName,

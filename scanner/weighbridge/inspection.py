@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -12,6 +12,7 @@ from weighbridge.limits import Budget, Limits
 from weighbridge.location import Location
 from weighbridge.pipeline import Examination
 from weighbridge.reader import Reader, from_path
+from weighbridge.records import dataclass
 from weighbridge.rules import RuleSet
 from weighbridge.second_opinion import LISTING_LIMIT, decompile
 from weighbridge.symbols import Event

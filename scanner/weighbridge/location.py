@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from weighbridge.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Location:
 
     def at(self, offset: int) -> Location:
         """Return the same file or member at another offset."""
-        return replace(self, offset=offset)
+        return Location(self.path, offset)
 
     def inside(self, member: str) -> Location:
         """Return the start of `member` of this container."""

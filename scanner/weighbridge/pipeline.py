@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +19,7 @@ from weighbridge.limits import Budget, Limits
 from weighbridge.location import Location, printable
 from weighbridge.policy import Coverage, Examined, Policy, Verdict, judge, shipped_policy
 from weighbridge.reader import Reader, from_descriptor
+from weighbridge.records import dataclass
 from weighbridge.rules import RuleSet, check, rules_directory
 from weighbridge.trust import Trust
 from weighbridge.walk import Patterns, Target, walk
@@ -215,7 +216,7 @@ def scan(
     Raises SourceError when a named path cannot be read, DocumentError when a rule, trust or policy file is wrong.
     """
     desk = Desk(
-        rules=rules or RuleSet.load(rules_directory()),
+        rules=rules or RuleSet.shipped(),
         trust=trust or Trust(rules_directory() / "trust"),
         limits=limits,
         digest=digest,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import date
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -20,6 +20,7 @@ from weighbridge.digest import Digest
 from weighbridge.errors import DocumentError
 from weighbridge.facts import Gap
 from weighbridge.location import Location
+from weighbridge.records import dataclass
 from weighbridge.rules import Finding, Judgement, Severity, Unknown, rules_directory
 
 T = TypeVar("T")

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import mmap
 import os
-import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from struct import Struct
@@ -19,6 +17,7 @@ from typing import Final
 
 from weighbridge.errors import LimitError, SourceError, TruncatedError
 from weighbridge.location import Location
+from weighbridge.records import dataclass
 
 HEAD: Final = 4096  # enough for every magic number, tar's at 257 included
 TAIL: Final = 22 + 65535  # a zip end record and the longest comment behind it
@@ -171,6 +170,8 @@ def spool(chunks: Iterable[bytes], origin: Location) -> Reader:
     The pieces stay in memory up to SPOOL_IN_MEMORY and go to an unnamed temporary file beyond,
     which is then mapped. The caller's iterator enforces size and ratio limits as it yields.
     """
+    import tempfile  # 3 ms that a scan without compressed members need not pay
+
     with tempfile.SpooledTemporaryFile(max_size=SPOOL_IN_MEMORY) as file:
         size = 0
         for chunk in chunks:

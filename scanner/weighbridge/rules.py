@@ -6,10 +6,9 @@ subject). It never makes anything acceptable: what no trust entry covers and no 
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import field, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -23,6 +22,8 @@ from weighbridge.errors import DocumentError
 from weighbridge.facts import REVIEWED, Fact, Gap, Program, named, observe
 from weighbridge.location import Location
 from weighbridge.nameindex import NameIndex, is_glob
+from weighbridge.records import dataclass
+from weighbridge.rule_files import digest_of, read_files, rules_directory
 from weighbridge.symbols import Event, Global, Items, State
 
 # A stream can do the same thing a million times; a reader needs to see it a few times and its count.
@@ -168,12 +169,13 @@ def _order(fact: Fact) -> tuple[object, ...]:
     return (fact.location.path, fact.location.offset, fact.kind, fact.subject, repr(fact))
 
 
-@dataclass(frozen=True, kw_only=True)
 class RuleSet:
     """Rules in force, in the order of their ids, and the digest of every rule and trust file."""
 
-    rules: tuple[Rule, ...]
-    digest: Digest
+    def __init__(self, *, rules: tuple[Rule, ...] | None = None, digest: Digest, files: Mapping[str, bytes] | None = None):
+        self.digest = digest
+        self._given = rules
+        self._files = files or {}
 
     @classmethod
     def load(cls, directory: Path) -> RuleSet:
@@ -181,21 +183,31 @@ class RuleSet:
 
         Raises DocumentError on a file that is no rule, an id used twice, or a file not named after its id.
         """
-        rules: dict[str, Rule] = {}
-        whole = hashlib.sha256()
-        for path in sorted(directory.rglob("*.yaml"), key=lambda p: p.relative_to(directory).as_posix()):
-            name = path.relative_to(directory).as_posix()
-            if name.startswith("policies/"):
-                continue
-            data = path.read_bytes()
-            whole.update(b"%d %d %s" % (len(name), len(data), name.encode()))
-            whole.update(data)
-            if not name.startswith("trust/"):
-                rule = replace(read_rule(data, f"{directory.name}/{name}"), path=name)
-                if rule.id in rules:
-                    raise DocumentError(name, f"{rule.id} is already the id of {rules[rule.id].path}")
-                rules[rule.id] = rule
-        return cls(rules=tuple(rules[key] for key in sorted(rules)), digest=Digest("sha256", whole.hexdigest()))
+        files = read_files(directory)
+        return cls(rules=_read_rules(files, directory.name), digest=digest_of(files))
+
+    @classmethod
+    def shipped(cls) -> RuleSet:
+        """Return the rules that ship, to be decoded when a fact asks for one: what is trusted needs none.
+
+        Those of a package were read without error when it was built.
+        """
+        files = read_files(rules_directory())
+        found = cls(digest=digest_of(files), files=files)
+        kinds = documents.composed(found.digest.value)
+        if kinds is not None:
+            found.kinds = frozenset(kinds)
+        return found
+
+    @cached_property
+    def rules(self) -> tuple[Rule, ...]:
+        """Every rule, retired ones too."""
+        return _read_rules(self._files, "rules") if self._given is None else self._given
+
+    @cached_property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of facts that some rule matches by their subject."""
+        return frozenset(self._facts)
 
     def named(self, module: str, name: str) -> Rule | None:
         """Return the rule that names `module : name` (normalised) or a step on the way to it."""
@@ -233,11 +245,16 @@ class RuleSet:
         return table
 
 
-def rules_directory() -> Path:
-    """Return the folder of the rules that ship with the package, or that of the checkout in an editable install."""
-    package = Path(__file__).resolve().parent
-    shipped = package / "_rules"
-    return shipped if shipped.is_dir() else package.parent.parent / "rules"
+def _read_rules(files: Mapping[str, bytes], folder: str) -> tuple[Rule, ...]:
+    rules: dict[str, Rule] = {}
+    for name, data in files.items():
+        if name.startswith("trust/"):
+            continue
+        rule = replace(read_rule(data, f"{folder}/{name}"), path=name)
+        if rule.id in rules:
+            raise DocumentError(name, f"{rule.id} is already the id of {rules[rule.id].path}")
+        rules[rule.id] = rule
+    return tuple(rules[key] for key in sorted(rules))
 
 
 def read_rule(data: bytes, name: str) -> Rule:
@@ -295,7 +312,7 @@ def check(facts: Iterable[Fact], rules: RuleSet, trust: Trust) -> Judgement:
         elif isinstance(fact, Program):
             _check_program(fact, rules, trust, ledger)
         else:
-            rule = rules.about(fact.kind, fact.subject)
+            rule = rules.about(fact.kind, fact.subject) if fact.kind in rules.kinds else None
             if rule is not None:
                 _add_finding(ledger, rule, fact)
             elif fact.kind in REVIEWED:

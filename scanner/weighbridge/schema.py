@@ -23,10 +23,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from weighbridge.names import normalise
+from weighbridge.records import dataclass
 from weighbridge.symbols import Call, Dict, Elided, ElidedInt, ElidedText, Global, PersistentId, Set, Span, Value
 
 WORK_LIMIT: Final = 50_000_000  # parts of values that the schemas of one program may visit

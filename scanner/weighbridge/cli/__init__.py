@@ -28,7 +28,9 @@ def main() -> NoReturn:
     gc.freeze()
     gc.set_threshold(_COLLECT_EVERY)
     gc.enable()
-    sys.exit(_run(run, sys.argv[1:]))
+    status = _run(run, sys.argv[1:])
+    gc.freeze()  # and what is left now is no garbage to look for when the interpreter ends
+    sys.exit(status)
 
 
 def _run(run: Callable[[list[str]], int], arguments: list[str]) -> int:

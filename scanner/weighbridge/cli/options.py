@@ -64,7 +64,8 @@ def load_rules(folder: Path | None) -> tuple[RuleSet, Trust]:
 
     Raises UsageError when there is no rule in it: the folder is then not what the user meant.
     """
-    folder = folder or rules_directory()
+    if folder is None:
+        return RuleSet.shipped(), Trust(rules_directory() / "trust")
     rules = RuleSet.load(folder)
     if not rules.rules:
         raise UsageError(f"{folder}: no rules in this folder")

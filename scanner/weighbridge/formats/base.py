@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 from weighbridge.errors import ArtifactError, LimitError
 from weighbridge.facts import Fact, Gap
 from weighbridge.limits import Budget
 from weighbridge.location import Location
 from weighbridge.reader import Reader, Sample, spool
+from weighbridge.records import dataclass
 from weighbridge.symbols import Event
 
 Observation = Fact | Event

@@ -6,12 +6,12 @@ Text that comes from a file passes through `printable` here or in the report, an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from weighbridge.facts import Anomaly, Fact, Gap, Inert, Member, Metadata, Native, Observed
 from weighbridge.location import printable
 from weighbridge.policy import Outcome, Verdict
+from weighbridge.records import dataclass
 
 # The exit status of a scan, whatever the report; docs/exit-codes.md has the others.
 EXIT_STATUS: Final = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.INCONCLUSIVE: 3}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from textwrap import wrap
 from typing import Final
 
 from weighbridge.facts import Gap, Observed
@@ -192,6 +191,8 @@ def _total(items: Iterable[Finding | Unknown]) -> int:
 
 
 def _paragraph(text: str, lead: str) -> list[str]:
+    from textwrap import wrap
+
     return wrap(" ".join(text.split()), WIDTH, initial_indent=lead, subsequent_indent=" " * len(lead))
 
 

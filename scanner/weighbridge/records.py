@@ -1,0 +1,153 @@
+"""`dataclass`, which does what the standard one does at a tenth of the cost of defining a class.
+
+`dataclasses.dataclass` writes up to six methods for each class as text and compiles them: 0.55 ms a class, 33 of the
+100 ms that the scan of a small file took. Here they are closures over the list of fields. Creating an object takes 1 µs
+instead of 0.5, which only the values of the pickle machine are too many for (`weighbridge.symbols`).
+
+To type checkers it is the standard one, and `dataclasses.fields`, `replace` and `is_dataclass` work on its classes. Of
+the operators of an ordered class there is `<` alone, which is what sorting needs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import MISSING, Field, FrozenInstanceError
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final
+
+__all__ = ["dataclass"]
+
+if TYPE_CHECKING:
+    from dataclasses import dataclass
+else:
+
+    def dataclass(*, frozen: bool = False, slots: bool = False, kw_only: bool = False, order: bool = False) -> Any:
+        """Return the decorator that makes a class a dataclass."""
+        return lambda cls: _Definition(cls, kw_only=kw_only).build(frozen=frozen, slots=slots, order=order)
+
+
+_FIELD: Final = dataclasses._FIELD  # type: ignore[attr-defined]  # what marks a Field as no pseudo-field
+
+
+class _Definition:
+    """The making of one class."""
+
+    def __init__(self, cls: type, *, kw_only: bool) -> None:
+        self.cls = cls
+        self.fields: dict[str, Field[Any]] = {}
+        for base in reversed(cls.__mro__[1:]):
+            self.fields.update(getattr(base, "__dataclass_fields__", {}))
+        self.own = [name for name, text in cls.__annotations__.items() if not str(text).startswith("ClassVar")]
+        for name in self.own:
+            self.fields[name] = self._field(name, kw_only=kw_only)
+
+    def _field(self, name: str, *, kw_only: bool) -> Field[Any]:
+        default = self.cls.__dict__.get(name, MISSING)
+        found: Any = default if isinstance(default, Field) else dataclasses.field(default=default)
+        found.name, found.type, found._field_type = name, self.cls.__annotations__[name], _FIELD
+        found.kw_only = kw_only if found.kw_only is MISSING else found.kw_only
+        return found  # type: ignore[no-any-return]
+
+    def build(self, *, frozen: bool, slots: bool, order: bool) -> type:
+        """Return the class made anew, with its methods."""
+        body: dict[str, Any] = {name: value for name, value in self.cls.__dict__.items() if name not in self.own}
+        for name in ("__dict__", "__weakref__"):
+            body.pop(name, None)
+        body["__dataclass_fields__"] = self.fields
+        body["__match_args__"] = tuple(f.name for f in self.fields.values() if not f.kw_only)
+        body.update(_comparisons(self.fields, frozen=frozen, order=order))
+        body.setdefault("__repr__", _repr)
+        if frozen:
+            body |= {"__setattr__": _refuse_assignment, "__delattr__": _refuse_deletion}
+        if slots:
+            taken = {name for base in self.cls.__mro__[1:] for name in getattr(base, "__slots__", ())}
+            body["__slots__"] = tuple(name for name in self.fields if name not in taken)
+            body |= {"__getstate__": _get_state, "__setstate__": _set_state}
+        made: type = type(self.cls)(self.cls.__name__, self.cls.__bases__, body)
+        made.__qualname__ = self.cls.__qualname__
+        made.__init__ = _initialiser(made, self.fields, slots=slots)  # type: ignore[misc]
+        return made
+
+
+def _initialiser(cls: type, fields: dict[str, Field[Any]], *, slots: bool) -> Callable[..., None]:
+    """Return `__init__`; slots are filled through their descriptors, which a frozen class cannot refuse."""
+    positional = [f.name for f in fields.values() if not f.kw_only]
+    plan = [
+        (f.name, getattr(cls, f.name).__set__ if slots else None, f.default, f.default_factory) for f in fields.values()
+    ]
+    finish = getattr(cls, "__post_init__", None)
+
+    def initialise(self: Any, *args: Any, **given: Any) -> None:
+        if args:
+            _name_arguments(cls, positional, args, given)
+        for name, put, default, factory in plan:
+            if name in given:
+                value = given.pop(name)
+            elif default is not MISSING:
+                value = default
+            elif factory is not MISSING:
+                value = factory()
+            else:
+                raise TypeError(f"{cls.__name__}() needs {name!r}")
+            if put is not None:
+                put(self, value)
+            else:
+                self.__dict__[name] = value
+        if given:
+            raise TypeError(f"{cls.__name__}() has no {next(iter(given))!r}")
+        if finish is not None:
+            finish(self)
+
+    return initialise
+
+
+def _name_arguments(cls: type, positional: list[str], args: tuple[Any, ...], given: dict[str, Any]) -> None:
+    if len(args) > len(positional):
+        raise TypeError(f"{cls.__name__}() takes {len(positional)} positional arguments")
+    for name, value in zip(positional, args, strict=False):
+        if name in given:
+            raise TypeError(f"{cls.__name__}() got {name!r} twice")
+        given[name] = value
+
+
+def _comparisons(fields: dict[str, Field[Any]], *, frozen: bool, order: bool) -> dict[str, Any]:
+    """Return the methods that compare and hash the values of the fields that take part."""
+    compared = _getter([f.name for f in fields.values() if f.compare])
+    hashed = _getter([f.name for f in fields.values() if (f.compare if f.hash is None else f.hash)])
+
+    def equal(self: object, other: object) -> bool:
+        return compared(self) == compared(other) if other.__class__ is self.__class__ else NotImplemented
+
+    def less(self: object, other: object) -> bool:
+        return compared(self) < compared(other) if other.__class__ is self.__class__ else NotImplemented
+
+    methods: dict[str, Any] = {"__eq__": equal, "__hash__": (lambda self: hash(hashed(self))) if frozen else None}
+    return methods | ({"__lt__": less} if order else {})
+
+
+def _getter(names: list[str]) -> Callable[[object], Any]:
+    """Return what takes the values of attributes; one is not put into a tuple, which no one can tell from outside."""
+    return attrgetter(*names) if names else lambda _: ()
+
+
+def _repr(self: Any) -> str:
+    shown = (f.name for f in self.__dataclass_fields__.values() if f.repr)
+    return f"{self.__class__.__qualname__}({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
+
+
+def _refuse_assignment(self: object, name: str, value: object) -> None:
+    raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+
+def _refuse_deletion(self: object, name: str) -> None:
+    raise FrozenInstanceError(f"cannot delete field {name!r}")
+
+
+def _get_state(self: Any) -> list[Any]:
+    return [getattr(self, name) for name in self.__dataclass_fields__]
+
+
+def _set_state(self: Any, state: list[Any]) -> None:
+    for name, value in zip(self.__dataclass_fields__, state, strict=True):
+        object.__setattr__(self, name, value)

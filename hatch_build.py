@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,20 @@ class ComposeDocuments(BuildHookInterface[Any]):
 
 
 def compose() -> Path:
-    """Write the documents of `rules/` where `weighbridge.documents` looks for them, and return the path."""
+    """Write the documents of `rules/` where `weighbridge.documents` looks for them, and return the path.
+
+    Under the digest of all rules stands what `RuleSet.shipped` has to know of them before any is decoded.
+    """
     sys.path.insert(0, str(ROOT / "scanner"))
     from weighbridge import documents
+    from weighbridge.rules import RuleSet
 
+    rules = RuleSet.load(ROOT / "rules")
     paths = sorted((ROOT / "rules").rglob("*.yaml"))
     texts = ((path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")) for path in paths)
     written = documents.COMPOSED.with_suffix(".new")
-    written.write_text(documents.precompose(texts), encoding="utf-8")
+    kinds = f"{rules.digest.value} {json.dumps(sorted(rules.kinds))}\n"
+    written.write_text(documents.precompose(texts) + kinds, encoding="utf-8")
     return written.replace(documents.COMPOSED)
 
 

@@ -23,7 +23,8 @@ from weighbridge.facts import REVIEWED, Fact, Gap, Program, named, observe
 from weighbridge.location import Location
 from weighbridge.nameindex import NameIndex, is_glob
 from weighbridge.records import dataclass
-from weighbridge.rule_files import digest_of, read_files, rules_directory
+from weighbridge.rule_files import digest_of, read_files
+from weighbridge.rule_files import rules_directory as rules_directory
 from weighbridge.symbols import Event, Global, Items, State
 
 # A stream can do the same thing a million times; a reader needs to see it a few times and its count.
@@ -172,7 +173,9 @@ def _order(fact: Fact) -> tuple[object, ...]:
 class RuleSet:
     """Rules in force, in the order of their ids, and the digest of every rule and trust file."""
 
-    def __init__(self, *, rules: tuple[Rule, ...] | None = None, digest: Digest, files: Mapping[str, bytes] | None = None):
+    def __init__(
+        self, *, rules: tuple[Rule, ...] | None = None, digest: Digest, files: Mapping[str, bytes] | None = None
+    ):
         self.digest = digest
         self._given = rules
         self._files = files or {}

@@ -5,17 +5,19 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 MODEL ?=
 WORKERS ?= auto
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet
 
 .PHONY: gate test check bench docs clean
 
 gate: $(BIN)/weighbridge  ## scan an ordinary and a booby-trapped model, or MODEL=path
 ifeq ($(MODEL),)
-	$(BIN)/weighbridge scan fixtures/models/ordinary.pt
+	@echo '$$ weighbridge scan fixtures/models/ordinary.pt'
+	@$(BIN)/weighbridge scan fixtures/models/ordinary.pt
 	@echo
-	$(BIN)/weighbridge scan fixtures/models/booby_trapped.pt; test $$? -eq 1
+	@echo '$$ weighbridge scan fixtures/models/booby_trapped.pt'
+	@$(BIN)/weighbridge scan fixtures/models/booby_trapped.pt; test $$? -eq 1
 else
-	$(BIN)/weighbridge scan $(MODEL)
+	@$(BIN)/weighbridge scan $(MODEL)
 endif
 
 test: $(VENV)/.dev  ## everything a change must pass
@@ -29,6 +31,7 @@ docs: $(VENV)/.dev  ## write the generated pages again
 	$(BIN)/python docs/generate.py
 
 bench: $(VENV)/.dev  ## speed side by side with loading; accuracy needs the libraries (see benchmarks/)
+	$(BIN)/python hatch_build.py
 	$(BIN)/python -m benchmarks.speed
 
 clean:

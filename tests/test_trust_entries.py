@@ -20,9 +20,11 @@ TRUST = Trust(RULES / "trust")
 FILES = {file.framework: file for file in TRUST.files()}
 
 NDARRAY = P4.call("numpy._core.multiarray:_reconstruct", P4.name("numpy", "ndarray"), (0,), b"b")
-OBJECT = P4.call("numpy:dtype", "O8", False, True)
 VOID = P4.call("numpy:dtype", "V8", False, True)
-FLOAT = P4.call("numpy:dtype", "f8", False, True)
+BARE = P4.call("numpy:dtype", "f8", False, True)
+BARE_OBJECT = P4.call("numpy:dtype", "O8", False, True)
+FLOAT = P4.build(BARE, (3, "<", None, None, None, -1, -1, 0))
+OBJECT = P4.build(BARE_OBJECT, (3, "|", None, None, None, -1, -1, 63))
 NORMAL = P4.newobj("scipy.stats._continuous_distns:norm_gen")
 SYSTEM = P4.name("os", "system")
 
@@ -87,9 +89,10 @@ def plain_state(size: int = 8, flags: int = 0, fields: object = None) -> tuple[o
 
 
 ORDINARY = {
-    "array": P4.build(NDARRAY, (1, (2,), P4.build(FLOAT, (3, "<", None, None, None, -1, -1, 0)), False, b"x" * 16)),
+    "array": P4.build(NDARRAY, (1, (2,), FLOAT, False, b"x" * 16)),
     "record dtype": P4.build(VOID, plain_state(8, 16, {"a": (FLOAT, 0)})),
-    "object dtype": P4.build(OBJECT, (3, "|", None, None, None, -1, -1, 63)),
+    "record dtype with objects": P4.build(VOID, plain_state(8, 27, {"a": (OBJECT, 0)})),
+    "object array": P4.build(NDARRAY, (1, (2,), OBJECT, False, [None, "a"])),
     "booster": P4.build(P4.newobj("xgboost.core:Booster"), {"handle": P4.call("builtins:bytearray", b"model")}),
     "partial": P4.build(
         P4.call("functools:partial", P4.name("torch.nn.modules.normalization", "LayerNorm")),
@@ -110,8 +113,12 @@ HOSTILE = {
     # arrays whose bytes become pointers
     "ndarray called": P4.call("numpy:ndarray", (1,), OBJECT, b"\0" * 8),
     "object field under flags that deny it": P4.build(VOID, plain_state(8, 16, {"a": (OBJECT, 0)})),
-    "object dtype that says it is plain": P4.build(OBJECT, (3, "|", None, None, None, -1, -1, 0)),
-    "float dtype that says it holds objects": P4.build(FLOAT, (3, "<", None, None, None, -1, -1, 63)),
+    "object dtype that says it is plain": P4.build(BARE_OBJECT, (3, "|", None, None, None, -1, -1, 0)),
+    "float dtype that says it holds objects": P4.build(BARE, (3, "<", None, None, None, -1, -1, 63)),
+    "field outside the item": P4.build(VOID, plain_state(8, 16, {"a": (FLOAT, 1000)})),
+    "subarray larger than the item": P4.build(VOID, (3, "|", (FLOAT, (1000,)), None, None, 8, 1, 0)),
+    "dtype that grows under its array": P4.build(FLOAT, (3, "<", None, None, None, -1, -1, 0)),
+    "array before the state of its dtype": P4.build(NDARRAY, (1, (2,), BARE, False, b"x" * 16)),
     "negative item size": P4.build(P4.call("numpy:dtype", "S8", False, True), plain_state(-800)),
     "array interface through attributes that are items": P4.set_item(
         P4.newobj("sklearn.utils._bunch:Bunch"), "__array_interface__", {"data": (1, False)}

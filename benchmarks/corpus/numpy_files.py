@@ -61,6 +61,7 @@ def arrays() -> dict[str, object]:
             2, np.dtype({"names": ["x", "y"], "formats": ["i4", "f8"], "offsets": [0, 8], "itemsize": 16})
         ),
         "metadata": np.zeros(2, np.dtype("i4", metadata={"unit": "m"})),
+        "record_objects": np.zeros(2, [("id", "<i4"), ("text", "O"), ("inner", [("more", "O")])]),
         "recarray": np.zeros(3, RECORD).view(np.recarray),
         "masked": np.ma.masked_array([1, 2, 3], mask=[0, 1, 0]),
         "masked_record": np.ma.zeros(2, dtype=[("a", "i4"), ("b", "f8")]),

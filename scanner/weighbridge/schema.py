@@ -11,7 +11,8 @@ A schema is compiled once into a function of a value and the session of one prog
   that a trust entry calls a reference or a class
 * `<tag>` is the result of a trusted call with that tag or of that callable
 * `[s]` is a list of s, `(a, b?, c*)` a tuple, `{}` an empty dict, `{k: v}` a dict, `{k: v, l: w}` a dict in which the
-  first of `k` and `l` that fits a key decides about its value, `a | b` either
+  first of `k` and `l` that fits a key decides about its value, `a | b` either, `a & b` both
+* `fits` is the state of a numpy record dtype whose parts lie inside its size
 * any other word is a definition of the file
 
 A signature is a tuple schema, with `**{k: v}` as its last part for keywords, and `-> tag` for the result; `-> @1`
@@ -25,6 +26,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
+from weighbridge.formats.pickle.joblib import fits
 from weighbridge.names import normalise
 from weighbridge.records import dataclass
 from weighbridge.symbols import Call, Dict, Elided, ElidedInt, ElidedText, Global, PersistentId, Set, Span, Value
@@ -73,7 +75,7 @@ class Signature:
 _TOKEN: Final = re.compile(
     r"\s*(?:(?P<string>'[^']*')|(?P<regex>/(?:[^/\\]|\\.)*/)|(?P<set>@\{[^}]*\})|(?P<name>@[\w.]+)|(?P<tag><[\w.\-]+>)"
     r"|(?P<range>(?:-?\d+)?\.\.(?:-?\d+)?)|(?P<number>-?\d+)|(?P<arrow>->)|(?P<stars>\*\*)|(?P<word>[A-Za-z_][\w\-]*)"
-    r"|(?P<mark>[()\[\]{},|*?:]))"
+    r"|(?P<mark>[()\[\]{},|&*?:]))"
 )
 
 
@@ -153,6 +155,7 @@ _WORDS: Final[dict[str, Check]] = {
     "ints": _ints,
     "persistent": _is(PersistentId),
     "nested": _nested,
+    "fits": lambda value, _: fits(value),
 }
 WORDS: Final = frozenset(_WORDS)
 
@@ -205,10 +208,17 @@ class _Parser:
 
     def either(self) -> Check:
         """Read `a | b | c`."""
-        choices = [self.one()]
+        choices = [self.both()]
         while self.accept("|"):
-            choices.append(self.one())
+            choices.append(self.both())
         return choices[0] if len(choices) == 1 else _any_of(tuple(choices))
+
+    def both(self) -> Check:
+        """Read `a & b & c`."""
+        parts = [self.one()]
+        while self.accept("&"):
+            parts.append(self.one())
+        return parts[0] if len(parts) == 1 else _all_of(tuple(parts))
 
     def one(self) -> Check:
         """Read one schema without alternatives."""
@@ -286,6 +296,10 @@ class _Parser:
 
 def _any_of(choices: tuple[Check, ...]) -> Check:
     return lambda value, session: any(check(value, session) for check in choices)
+
+
+def _all_of(parts: tuple[Check, ...]) -> Check:
+    return lambda value, session: all(check(value, session) for check in parts)
 
 
 def _equal(text: str) -> Check:
@@ -409,6 +423,20 @@ def compile_schema(text: str, defined: Mapping[str, Check]) -> Check:
     check = parser.either()
     parser.end()
     return check
+
+
+def compile_state(text: str, defined: Mapping[str, Check]) -> Signature:
+    """Return the schema of a state, and behind `->` the tag that the object has from then on."""
+    parser = _Parser(text, defined)
+    check = parser.either()
+    result = ""
+    if parser.accept("->"):
+        kind, result, _ = parser.tokens[parser.at]
+        if kind != "word":
+            raise parser.error("the tag of the object")
+        parser.at += 1
+    parser.end()
+    return Signature(text, check, None, result)
 
 
 def compile_signature(text: str, defined: Mapping[str, Check]) -> Signature:

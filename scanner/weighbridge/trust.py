@@ -11,27 +11,13 @@ them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import field
+from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from weighbridge import documents
-from weighbridge.documents import Node
-from weighbridge.errors import DocumentError
 from weighbridge.facts import Program
-from weighbridge.names import normalise
-from weighbridge.records import dataclass
-from weighbridge.schema import (
-    WORDS,
-    WORK_LIMIT,
-    Check,
-    SchemaError,
-    Signature,
-    WorkError,
-    compile_schema,
-    compile_signature,
-)
+from weighbridge.schema import WORK_LIMIT, Signature, WorkError
 from weighbridge.symbols import (
     Call,
     ComputedName,
@@ -47,169 +33,51 @@ from weighbridge.symbols import (
     State,
     Value,
 )
+from weighbridge.trust_files import Entry, TrustFile, open_file
+from weighbridge.trust_files import read as read
 
 STANDARD: Final = "python"  # the file of the standard library, for every package that no other file claims
 _PACKAGES: Final = re.compile(r"^packages:\s*\[([^\]]*)\]", re.MULTILINE)
+_NOTHING: Final = TrustFile("", {})
 _HEAD: Final = 2048  # bytes of a trust file in which `packages` stands
 _PLAIN: Final = frozenset({str, int, float, bool, type(None), bytes, complex})
-_SECTIONS: Final = ("call", "new", "state", "items", "classes", "references", "persistent", "define")
-_TEXTS: Final = ("framework", "packages", "reviewed")
-
-
-@dataclass(slots=True)
-class Entry:
-    """What trust says of one name."""
-
-    name: str
-    call: tuple[Signature, ...] = ()
-    new: tuple[Signature, ...] = ()
-    plain: bool = False
-    reference: bool = False
-
-    @property
-    def storable(self) -> bool:
-        """Whether the name may stand among data."""
-        return self.reference or self.plain or bool(self.new)
-
-
-@dataclass(slots=True)
-class TrustFile:
-    """One framework's entries."""
-
-    framework: str = ""
-    packages: tuple[str, ...] = ()
-    reviewed: str = ""
-    entries: dict[str, Entry] = field(default_factory=dict)
-    state: dict[str, Check] = field(default_factory=dict)
-    items: dict[str, Check] = field(default_factory=dict)
-    persistent: tuple[Signature, ...] = ()
-
-    def entry(self, dotted: str) -> Entry:
-        """Return the entry of a name, made on first use; the name must be written as it is normalised."""
-        return self.entries.setdefault(dotted, Entry(dotted))
-
-
-def read(text: str, name: str) -> TrustFile:
-    """Decode a trust file; raise DocumentError with `file:line:column`."""
-    file, nodes = TrustFile(), {}
-    for key, node in documents.pairs(documents.compose(text, name), name):
-        if key not in _SECTIONS + _TEXTS:
-            near = documents.suggest(key, [*_SECTIONS, *_TEXTS])
-            raise DocumentError(documents.where(node, name), f"unknown key {key!r}{near}")
-        nodes[key] = node
-    for key in _TEXTS:
-        if key not in nodes:
-            raise DocumentError(name, f"missing key {key!r}")
-    file.framework = documents.scalar(nodes["framework"], name)
-    file.reviewed = documents.scalar(nodes["reviewed"], name)
-    file.packages = tuple(documents.scalar(node, name) for node in documents.items(nodes["packages"], name))
-    _Reading(name, file, nodes).decode()
-    return file
-
-
-def _names(key: str) -> list[str]:
-    """Return the dotted names of a key: one, or every name of a set such as `@{pkg: a b; pkg.sub: c}`."""
-    if not key.startswith("@{"):
-        return [key]
-    parts = (part.partition(":") for part in key[2:].rstrip("}").split(";"))
-    return [f"{module.strip()}.{name}" for module, _, names in parts for name in names.split()]
-
-
-class _Reading:
-    """The decoding of one trust file, section by section."""
-
-    def __init__(self, name: str, file: TrustFile, nodes: Mapping[str, Node]) -> None:
-        self.name = name
-        self.file = file
-        self.nodes = nodes
-        self.defined: dict[str, Check] = {}
-
-    def decode(self) -> None:
-        """Decode every section of the file."""
-        for word, node in self._pairs("define"):
-            if word in WORDS:
-                raise DocumentError(documents.where(node, self.name), f"{word!r} is a word of the schema language")
-            self.defined[word] = self._schema(node)
-        self._decode_signatures()
-        self._decode_names()
-        for section, checks in (("state", self.file.state), ("items", self.file.items)):
-            for key, node in self._pairs(section):
-                checks.update(dict.fromkeys(_names(key), self._schema(node)))
-        if "persistent" in self.nodes:
-            self.file.persistent = self._signatures(self.nodes["persistent"])
-
-    def _decode_signatures(self) -> None:
-        for key, node in self._pairs("call"):
-            signatures = self._signatures(node)
-            for dotted in _names(key):
-                self._entry(dotted, node).call = signatures
-        for key, node in self._pairs("new"):
-            signatures = self._signatures(node)
-            for dotted in _names(key):
-                self._entry(dotted, node).new = signatures
-
-    def _decode_names(self) -> None:
-        for role in ("classes", "references"):
-            for module, node in self._pairs(role):
-                for word in documents.scalar(node, self.name).split():
-                    entry = self._entry(f"{module}.{word}", node)
-                    entry.plain = entry.plain or role == "classes"
-                    entry.reference = entry.reference or role == "references"
-
-    def _pairs(self, section: str) -> Iterator[tuple[str, Node]]:
-        if section in self.nodes:
-            yield from documents.pairs(self.nodes[section], self.name)
-
-    def _entry(self, dotted: str, node: Node) -> Entry:
-        if dotted.startswith("<"):
-            return self.file.entry(dotted)
-        module, _, last = dotted.rpartition(".")
-        normal = ".".join(normalise(module, last))
-        if normal != dotted:
-            raise DocumentError(documents.where(node, self.name), f"write {dotted!r} as {normal!r}")
-        return self.file.entry(dotted)
-
-    def _schema(self, node: Node) -> Check:
-        try:
-            return compile_schema(documents.scalar(node, self.name), self.defined)
-        except SchemaError as error:
-            raise DocumentError(documents.where(node, self.name), str(error)) from error
-
-    def _signatures(self, node: Node) -> tuple[Signature, ...]:
-        nodes = documents.items(node, self.name) if documents.kind(node) == "sequence" else [node]
-        try:
-            return tuple(compile_signature(documents.scalar(one, self.name), self.defined) for one in nodes)
-        except SchemaError as error:
-            raise DocumentError(documents.where(node, self.name), str(error)) from error
 
 
 class Trust:
     """The trust entries of a directory, read file by file as streams ask for them."""
 
     def __init__(self, directory: Path) -> None:
-        self._paths: dict[str, Path] = {}
+        self._directory = directory
         self._files: dict[Path, TrustFile] = {}
-        for path in sorted(directory.glob("*.yaml")):
+
+    @cached_property
+    def _paths(self) -> dict[str, Path]:
+        """The file that speaks for each package; a stream that imports nothing needs none."""
+        paths: dict[str, Path] = {}
+        for path in sorted(self._directory.glob("*.yaml")):
             with path.open(encoding="utf-8") as file:
                 found = _PACKAGES.search(file.read(_HEAD))
             for package in found[1].split(",") if found else ():
-                self._paths.setdefault(package.strip(), path)
-            self._paths.setdefault(path.stem, path)
+                paths.setdefault(package.strip(), path)
+            paths.setdefault(path.stem, path)
+        return paths
 
     def files(self) -> Iterator[TrustFile]:
         """Yield every file, for listings and tests."""
         for path in dict.fromkeys(self._paths.values()):
-            yield self._load(path)
+            file = self._load(path)
+            file.check()
+            yield file
 
     def file_of(self, package: str) -> TrustFile:
         """Return the file that speaks for a top-level package."""
         path = self._paths.get(package) or self._paths.get(STANDARD)
-        return TrustFile() if path is None else self._load(path)
+        return _NOTHING if path is None else self._load(path)
 
     def _load(self, path: Path) -> TrustFile:
         file = self._files.get(path)
         if file is None:
-            file = self._files[path] = read(path.read_text(encoding="utf-8"), f"trust/{path.name}")
+            file = self._files[path] = open_file(path.read_text(encoding="utf-8"), f"trust/{path.name}")
         return file
 
     def untrusted(self, program: Program) -> Iterator[tuple[Event, str]]:
@@ -297,8 +165,8 @@ class _Session:
             return self._entries[name]
         except KeyError:
             package = name.module.partition(".")[0]
-            entries = self._trust.file_of(package).entries
-            entry = self._entries[name] = entries.get(name.dotted) or entries.get(f"{package}.*")
+            file = self._trust.file_of(package)
+            entry = self._entries[name] = file.entry(name.dotted) or file.entry(f"{package}.*")
             return entry
 
     def _entry_of_callable(self, function: Value) -> Entry | None:
@@ -310,7 +178,7 @@ class _Session:
             owner = self._owner(function)
             if owner is not None:
                 file = self._trust.file_of(owner.module.partition(".")[0])
-                return file.entries.get(f"<{self._tags[function]}>")
+                return file.entry(f"<{self._tags[function]}>")
         return None
 
     def _reason_of_call(self, call: Call) -> str:
@@ -356,9 +224,13 @@ class _Session:
         if tag is None or owner is None:
             return "the object it belongs to is not trusted"
         file = self._trust.file_of(owner.module.partition(".")[0])
-        check = file.state.get(owner.dotted) or file.state.get(f"<{tag}>")
-        if check is not None:
-            return "" if check(state, self) else "its state does not fit what was reviewed"
+        forms = file.state.of(owner.dotted) or file.state.of(f"<{tag}>")
+        if forms is not None:
+            for form in forms:
+                if form.arguments(state, self):
+                    self._tags[target] = form.result or tag
+                    return ""
+            return "its state does not fit what was reviewed"
         entry = self._entry(owner)
         if entry is None or not entry.plain:
             return "its class was not reviewed for a state"
@@ -389,7 +261,7 @@ class _Session:
         if tag is None or owner is None:
             return "the object it belongs to is not trusted"
         file = self._trust.file_of(owner.module.partition(".")[0])
-        check = file.items.get(owner.dotted) or file.items.get(f"<{tag}>")
+        check = file.items.of(owner.dotted) or file.items.of(f"<{tag}>")
         if check is None:
             return "its class was not reviewed for items"
         values: Value = Dict(event.values) if event.opcode.startswith("SETITEM") else list(event.values)

@@ -9,6 +9,7 @@ Source: joblib/numpy_pickle.py, `NumpyArrayWrapper.read_array`, joblib 0.10 to 1
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Final
 
@@ -22,6 +23,8 @@ WRAPPERS: Final = frozenset(
 )
 _DTYPE: Final = re.compile(r"[<>|=]?([?biufcSUVMm])([0-9]*)(?:\[[0-9a-zA-Z]+\])?")
 _BARE_SIZES: Final = {"?": 1, "b": 1, "S": 0, "U": 0, "V": 0}
+_SIZE: Final = 5  # where the state of a dtype says its bytes per item
+_POINTER: Final = 8  # bytes of an object field
 _DTYPE_DEPTH: Final = 16  # nested structured types; numpy itself allows no deeper subarrays than 32
 
 
@@ -61,20 +64,53 @@ def _type_string(dtype: Value) -> str | None:
     match dtype:
         case Call(callable=Global(dotted="numpy.dtype"), arguments=(str(text), *_)):
             return text
+        case Call(callable=Global(dotted="numpy.dtype"), arguments=(Global(name="record"), *_)):
+            return "V"
     return None
 
 
 def itemsize(dtype: Value) -> int | None:
-    """Return the bytes per item of a pickled dtype, None when that cannot be told."""
+    """Return the bytes per item of a pickled dtype, None when that cannot be told.
+
+    The state of a text or record dtype replaces the size that its type string gives.
+    """
     text = _type_string(dtype)
     match = _DTYPE.fullmatch(text) if text is not None else None
     if match is None or not isinstance(dtype, Call):
         return None
     kind, digits = match[1], match[2]
+    if kind in "SUV" and isinstance(dtype.state, tuple) and len(dtype.state) > _SIZE:
+        stated = dtype.state[_SIZE]
+        return stated if type(stated) is int and stated >= 0 else None
     if not digits and kind not in _BARE_SIZES:
         return None
     size = int(digits) * (4 if kind == "U" else 1) if digits else _BARE_SIZES[kind]
     return 8 if kind in "Mm" else size
+
+
+def fits(state: Value) -> bool:
+    """Tell whether the parts of a record dtype lie inside its size, by its state; numpy does not check that."""
+    match state:
+        case (_, _, (dtype, shape), _, None, int(size), *_):
+            lengths = shape if isinstance(shape, tuple) else (shape,)
+            inner = itemsize(dtype)
+            if inner is None or not all(type(length) is int and length >= 0 for length in lengths):
+                return False
+            return inner * math.prod(lengths) == size
+        case (_, _, None, _, Dict() as parts, int(size), *_):
+            return all(_inside(part, size) for part in parts[1::2])
+        case (_, _, None, _, None, int(_), *_):
+            return True
+    return False
+
+
+def _inside(field: Value, size: int) -> bool:
+    match field:
+        case (dtype, int(offset), *_):
+            text = _type_string(dtype) or ""
+            inner = _POINTER if text.lstrip("<>|=").startswith("O") else itemsize(dtype)
+            return inner is not None and 0 <= offset <= size - inner
+    return False
 
 
 def payload(state: Value, pad: int) -> tuple[int, bool] | None:

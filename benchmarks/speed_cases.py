@@ -1,4 +1,7 @@
-"""The files that speed is measured on: made here of numbers and words; large ones have holes instead of data."""
+"""The files that speed is measured on: made here of numbers and words; large ones have holes instead of data.
+
+`python -m benchmarks.speed_cases NAME PATH` writes one of them.
+"""
 
 from __future__ import annotations
 
@@ -136,3 +139,7 @@ CASES = (
     Case("blob.pkl", "500 MB bytes in a pickle", _blob, "open", big=True),
     Case("large.safetensors", "1 GiB safetensors, hashed", _safetensors, "hash", big=True, digest=True),
 )
+
+
+if __name__ == "__main__":
+    next(case for case in CASES if case.name == sys.argv[1]).make(Path(sys.argv[2]))

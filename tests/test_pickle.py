@@ -461,3 +461,9 @@ def test_nothing_is_imported(capsys: pytest.CaptureFixture[str]) -> None:
     data = io.BytesIO(b"\x80\x04\x8c\x04this\x8c\x01s\x93.").getvalue()
     assert names(data) == {"this.s"}
     assert capsys.readouterr().out == ""
+
+
+def test_encoded_text_that_is_no_utf8_is_no_crash() -> None:
+    text = b"x" * 5000 + b"\xff"
+    data = b"\x80\x02c_codecs\nencode\nX" + struct.pack("<I", len(text)) + text + b"X\x06\x00\x00\x00latin1\x86R."
+    assert calls(data)[0].startswith("_codecs.encode(<str, 5001 bytes")

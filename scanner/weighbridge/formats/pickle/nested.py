@@ -78,7 +78,7 @@ def content(value: Value, reader: Reader) -> bytes | None:
             name in _ENCODERS
         ):
             data = content(text, reader)
-            return None if data is None else data.decode("utf-8", "surrogatepass").encode("latin-1", "replace")
+            return None if data is None else data.decode("utf-8", "replace").encode("latin-1", "replace")
     return None
 
 

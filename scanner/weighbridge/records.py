@@ -73,27 +73,15 @@ class _Definition:
 def _initialiser(cls: type, fields: dict[str, Field[Any]], *, slots: bool) -> Callable[..., None]:
     """Return `__init__`; slots are filled through their descriptors, which a frozen class cannot refuse."""
     positional = [f.name for f in fields.values() if not f.kw_only]
-    plan = [
-        (f.name, getattr(cls, f.name).__set__ if slots else None, f.default, f.default_factory) for f in fields.values()
-    ]
+    plan = [(f.name, getattr(cls, f.name).__set__ if slots else _setter(f.name), f.default) for f in fields.values()]
     finish = getattr(cls, "__post_init__", None)
 
     def initialise(self: Any, *args: Any, **given: Any) -> None:
         if args:
             _name_arguments(cls, positional, args, given)
-        for name, put, default, factory in plan:
-            if name in given:
-                value = given.pop(name)
-            elif default is not MISSING:
-                value = default
-            elif factory is not MISSING:
-                value = factory()
-            else:
-                raise TypeError(f"{cls.__name__}() needs {name!r}")
-            if put is not None:
-                put(self, value)
-            else:
-                self.__dict__[name] = value
+        for name, put, default in plan:
+            value = given.pop(name, default)
+            put(self, value if value is not MISSING else _made(cls, fields[name]))
         if given:
             raise TypeError(f"{cls.__name__}() has no {next(iter(given))!r}")
         if finish is not None:
@@ -102,13 +90,24 @@ def _initialiser(cls: type, fields: dict[str, Field[Any]], *, slots: bool) -> Ca
     return initialise
 
 
+def _setter(name: str) -> Callable[[Any, Any], None]:
+    def put(instance: Any, value: Any) -> None:
+        instance.__dict__[name] = value
+
+    return put
+
+
+def _made(cls: type, field: Field[Any]) -> Any:
+    if field.default_factory is MISSING:
+        raise TypeError(f"{cls.__name__}() needs {field.name!r}")
+    return field.default_factory()
+
+
 def _name_arguments(cls: type, positional: list[str], args: tuple[Any, ...], given: dict[str, Any]) -> None:
-    if len(args) > len(positional):
-        raise TypeError(f"{cls.__name__}() takes {len(positional)} positional arguments")
-    for name, value in zip(positional, args, strict=False):
-        if name in given:
-            raise TypeError(f"{cls.__name__}() got {name!r} twice")
-        given[name] = value
+    expected = len(args) + len(given)
+    given.update(zip(positional, args, strict=False))
+    if len(given) != expected:
+        raise TypeError(f"{cls.__name__}() takes {len(positional)} positional arguments, each once")
 
 
 def _comparisons(fields: dict[str, Field[Any]], *, frozen: bool, order: bool) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from weighbridge.symbols import Event
 
 Observation = Fact | Event
 
-# Below this a high ratio is no bomb: xz packs an array of zeros, as `joblib.dump(…, compress="xz")` writes it, 7000 : 1.
+# Below this a high ratio is no bomb: xz packs an array of zeros 7000 : 1, as `joblib.dump(…, compress="xz")` does.
 RATIO_FLOOR = 1 << 28
 
 

@@ -38,8 +38,8 @@ Node: TypeAlias = "YamlNode | _Node"
 # node for each costs twenty times as much as one `str.split`.
 Words = NewType("Words", tuple[str, ...])
 
-_INTEGER: Final = re.compile(r"-?[0-9]{1,18}")  # 64 bits are enough for any setting
-_NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_INTEGER: Final = r"-?[0-9]{1,18}"  # 64 bits are enough for any setting
+_NUMBER: Final = r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?"
 _BOOLS: Final = {"true": True, "false": False}
 _EXPECTED: Final = {bool: "true or false", int: "a whole number", float: "a number", date: "a date such as 2026-01-31"}
 
@@ -319,9 +319,9 @@ def _convert(text: str, into: Any) -> bool | int | float | date | None:
     if into is bool:
         return _BOOLS.get(text)
     if into is int:
-        return int(text) if _INTEGER.fullmatch(text) else None
+        return int(text) if re.fullmatch(_INTEGER, text) else None
     if into is float:
-        return float(text) if _NUMBER.fullmatch(text) else None
+        return float(text) if re.fullmatch(_NUMBER, text) else None
     try:
         return date.fromisoformat(text) if len(text) == len("2026-01-31") else None
     except ValueError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Final, Generic, TypeVar
@@ -14,15 +13,13 @@ Owner = TypeVar("Owner")
 # Names that are remembered with their owner; a hostile stream must not grow the table for ever.
 REMEMBERED: Final = 65536
 
-_GLOB: Final = re.compile(r"[*?\[]")
-
 # How close a match is; the closest wins.
 _EXACT, _STEP, _PATTERN, _COPY, _MODULE = range(5)
 
 
 def is_glob(pattern: str) -> bool:
     """Tell whether `pattern` means more than itself."""
-    return _GLOB.search(pattern) is not None
+    return "*" in pattern or "?" in pattern or "[" in pattern
 
 
 class NameIndex(Generic[Owner]):

@@ -27,8 +27,8 @@ T = TypeVar("T")
 
 UNKNOWN: Final = "unknown"
 
-_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
-_RULE: Final = re.compile(r"[A-Z]{3}[0-9]{3}|unknown")
+_DIGEST: Final = r"sha256:[0-9a-f]{64}"
+_RULE: Final = r"[A-Z]{3}[0-9]{3}|unknown"
 
 
 class Outcome(StrEnum):
@@ -67,9 +67,9 @@ class Waiver:
     subject: str | None = None
 
     def __post_init__(self) -> None:
-        if not _RULE.fullmatch(self.rule):
+        if not re.fullmatch(_RULE, self.rule):
             raise ValueError(f"{self.rule!r} is neither a rule id such as PKL001 nor 'unknown'")
-        if not _DIGEST.fullmatch(self.digest):
+        if not re.fullmatch(_DIGEST, self.digest):
             raise ValueError(f"{self.digest!r} is not a digest such as sha256:<64 hexadecimal digits>")
         if not self.reason.strip():
             raise ValueError("a waiver needs a reason")

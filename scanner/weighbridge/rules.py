@@ -32,7 +32,7 @@ OCCURRENCES: Final = 20
 # The subject, besides its name, of a State or Items event that changes an imported object in place.
 IN_PLACE: Final = "<global>"
 
-_RULE_ID: Final = re.compile(r"[A-Z]{3}[0-9]{3}")
+_RULE_ID: Final = r"[A-Z]{3}[0-9]{3}"
 
 
 class Severity(StrEnum):
@@ -104,7 +104,7 @@ class Rule:
     path: str = field(default="", metadata={"derived": True})
 
     def __post_init__(self) -> None:
-        if not _RULE_ID.fullmatch(self.id):
+        if not re.fullmatch(_RULE_ID, self.id):
             raise ValueError(f"{self.id!r} is not a rule id such as PKL001")
         if not (self.title.strip() and self.description.strip() and self.remediation.strip()):
             raise ValueError("title, description and remediation must say something")

@@ -37,7 +37,7 @@ from weighbridge.trust_files import Entry, TrustFile, open_file
 from weighbridge.trust_files import read as read
 
 STANDARD: Final = "python"  # the file of the standard library, for every package that no other file claims
-_PACKAGES: Final = re.compile(r"^packages:\s*\[([^\]]*)\]", re.MULTILINE)
+_PACKAGES: Final = r"^packages:\s*\[([^\]]*)\]"
 _NOTHING: Final = TrustFile("", {})
 _HEAD: Final = 2048  # bytes of a trust file in which `packages` stands
 _PLAIN: Final = frozenset({str, int, float, bool, type(None), bytes, complex})
@@ -56,7 +56,7 @@ class Trust:
         paths: dict[str, Path] = {}
         for path in sorted(self._directory.glob("*.yaml")):
             with path.open(encoding="utf-8") as file:
-                found = _PACKAGES.search(file.read(_HEAD))
+                found = re.search(_PACKAGES, file.read(_HEAD), re.MULTILINE)
             for package in found[1].split(",") if found else ():
                 paths.setdefault(package.strip(), path)
             paths.setdefault(path.stem, path)

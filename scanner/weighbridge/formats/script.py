@@ -16,11 +16,10 @@ from weighbridge.reader import HEAD, Reader, Sample
 _BOM: Final = b"\xef\xbb\xbf"
 _LINE_LIMIT: Final = 200
 # Statements that stand at the start of a line in Python and hardly ever in prose.
-_PYTHON: Final = re.compile(
+_PYTHON: Final = (
     rb"^[ \t]*(?:import[ \t]+[A-Za-z_][\w.]*[ \t]*(?:$|[;,#\r]|as\b)|from[ \t]+[\w.]+[ \t]+import\b"
     rb"|(?:async[ \t]+)?def[ \t]+\w+[ \t]*\(|class[ \t]+\w+[ \t]*[(:]|if[ \t]+__name__\b"
-    rb"|(?:exec|eval|__import__|getattr|setattr)[ \t]*\()",
-    re.MULTILINE,
+    rb"|(?:exec|eval|__import__|getattr|setattr)[ \t]*\()"
 )
 
 
@@ -45,7 +44,10 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
 def sniff_python(sample: Sample) -> bool:
     """Tell whether the bytes are text with a Python statement at the start of a line."""
     head = sample.head
-    return b"\0" not in head and _PYTHON.search(head) is not None and _is_text(head)
+    # The first byte of most pickles begins no text: the pattern is compiled when it may match.
+    if head[:1] == b"\x80" or b"\0" in head:
+        return False
+    return re.search(_PYTHON, head, re.MULTILINE) is not None and _is_text(head)
 
 
 def _is_text(head: bytes) -> bool:
@@ -61,7 +63,7 @@ def _is_text(head: bytes) -> bool:
 
 def parse_python(reader: Reader, context: Context) -> Iterator[Fact]:
     """Yield the source with the first statement that gave it away."""
-    statement = _PYTHON.search(reader.sample.head)
+    statement = re.search(_PYTHON, reader.sample.head, re.MULTILINE)
     if statement is not None:
         line = reader.sample.head[statement.start() : statement.start() + _LINE_LIMIT].partition(b"\n")[0]
         yield Native(

@@ -20,27 +20,25 @@ from weighbridge.reader import TAIL, Reader, Sample
 _WORD_LIMIT: Final = 256  # of a text that is one word, such as a version or an identifier
 _TOKEN_LIMIT: Final = 200  # no word of a sentence is longer, most addresses are not
 _STARTS: Final = frozenset(b"{[<-@!%&*|>#\0\x80\x1f\x93")  # of documents, scripts and binary formats
-_WORD: Final = re.compile(r"[A-Za-z0-9._+-]+\s*")
+_WORD: Final = r"[A-Za-z0-9._+-]+\s*"
 _PUNCTUATION: Final = frozenset(" \t\r\n\f.,;:!?'\"()[]/&+*#%-_@©®™“”\u2018\u2019…•·§")
 # STACK_GLOBAL and EXT1, 2 and 4: as the second half of a character they would still be opcodes to a pickle machine.
 _OPCODES: Final = (b"\x93", b"\x82", b"\x83", b"\x84")
+# Compiled when a text comes by, for it takes 1 ms.
 # Every alternative is anchored or bounded: the time is linear in the text.
-_NOT_PROSE: Final = re.compile(
-    "|".join(
-        (
-            r"(?<=[\w.])\((?!s\))",  # a call; the `Contribution(s)` of licences is none
-            r"(?<![A-Za-z])[A-Za-z]{1,4}\(|(?<=[_.0-9])\(|\.[A-Za-z]{1,50}\(",
-            r"[\])]\s*\(",  # a call of what an expression yields; a string cannot be called
-            r"__|\b(?:exec|eval|getattr|setattr|delattr|globals|locals|vars|breakpoint|builtins)\b",
-            r"\b(?:open|compile|input|print|type|map|filter|iter|next|super|sorted|min|max|any|all)\s*\(",
-            r"^[ \t]*(?:for|while|with|if|elif|else|try|except|def|class|async|lambda|match|case)\b.*:",
-            r"(?:^|[;:])[ \t]*import\s+\w|\bfrom\s+[\w.]+\s+import\b",
-            r"\A[^\n]*:(?:[ \t\r\n]|\Z)",  # the first line of a YAML mapping or of a mail
-            r"^[ \t]*(?:-[ \t]+)*[\"']?[a-z_][\w./-]*[\"']?[ \t]*:[ \t]+\S",  # a key among prose
-            r"^[ \t]*[\[\]@]|^[ \t]*-{1,2}\w|^---(?:[ \t\r]|$)|^[ \t]*#!|coding[ \t]*:",
-        )
-    ),
-    re.MULTILINE,
+_NOT_PROSE: Final = "|".join(
+    (
+        r"(?<=[\w.])\((?!s\))",  # a call; the `Contribution(s)` of licences is none
+        r"(?<![A-Za-z])[A-Za-z]{1,4}\(|(?<=[_.0-9])\(|\.[A-Za-z]{1,50}\(",
+        r"[\])]\s*\(",  # a call of what an expression yields; a string cannot be called
+        r"__|\b(?:exec|eval|getattr|setattr|delattr|globals|locals|vars|breakpoint|builtins)\b",
+        r"\b(?:open|compile|input|print|type|map|filter|iter|next|super|sorted|min|max|any|all)\s*\(",
+        r"^[ \t]*(?:for|while|with|if|elif|else|try|except|def|class|async|lambda|match|case)\b.*:",
+        r"(?:^|[;:])[ \t]*import\s+\w|\bfrom\s+[\w.]+\s+import\b",
+        r"\A[^\n]*:(?:[ \t\r\n]|\Z)",  # the first line of a YAML mapping or of a mail
+        r"^[ \t]*(?:-[ \t]+)*[\"']?[a-z_][\w./-]*[\"']?[ \t]*:[ \t]+\S",  # a key among prose
+        r"^[ \t]*[\[\]@]|^[ \t]*-{1,2}\w|^---(?:[ \t\r]|$)|^[ \t]*#!|coding[ \t]*:",
+    )
 )
 _NAME: Final = re.compile(r"[^\W\d][\w.]*")
 _PLACES: Final = ("+http", "+ssh", "file:", ".whl", ".zip", ".gz", ".py", ".sh", ".exe")
@@ -63,10 +61,10 @@ def _is_prose(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     if len(text.split(None, 1)) < 2:
-        return len(text) <= _WORD_LIMIT and _WORD.fullmatch(text) is not None
+        return len(text) <= _WORD_LIMIT and re.fullmatch(_WORD, text) is not None
     if not all(character.isalnum() or character in _PUNCTUATION for character in set(text)):
         return False
-    return _NOT_PROSE.search(text.strip()) is None and _are_sentences(text)
+    return re.search(_NOT_PROSE, text.strip(), re.MULTILINE) is None and _are_sentences(text)
 
 
 def _are_sentences(text: str) -> bool:

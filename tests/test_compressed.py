@@ -97,7 +97,7 @@ def test_a_corrupt_byte_leaves_a_gap(name: str) -> None:
 
 
 @MULTIPLE
-@pytest.mark.parametrize("limits", [Limits(max_unpacked=1 << 20), Limits(max_ratio=2)])
+@pytest.mark.parametrize("limits", [Limits(max_unpacked=1 << 20), Limits(max_ratio=2, ratio_floor=1 << 20)])
 def test_bombs_hit_a_limit(name: str, limits: Limits) -> None:
     facts = facts_of(COMPRESSORS[name](bytes(3 << 20)), limits)
     assert {f.subject for f in facts if f.kind == "gap"} <= {"max_unpacked", "max_ratio"}

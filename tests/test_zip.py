@@ -348,7 +348,7 @@ def test_more_members_than_the_limit_are_a_gap() -> None:
 def test_a_bomb_is_a_gap_and_its_neighbours_are_examined() -> None:
     data = archive(("bomb", bytes(4 << 20)), ("m.pkl", PAYLOAD), method=zipfile.ZIP_DEFLATED)
     facts = facts_of(data, Limits(max_unpacked=1 << 20))
-    assert [fact.limit for fact in facts if isinstance(fact, Gap)] == ["max_unpacked"]
+    assert "max_unpacked" in {fact.limit for fact in facts if isinstance(fact, Gap)}
     assert any(fact.kind == "program" for fact in facts)
 
 

@@ -25,6 +25,10 @@ class Limits:
     max_ratio: int = field(
         default=1100, metadata={"help": "decompressed bytes per compressed byte (deflate reaches 1032)"}
     )
+    # `joblib.dump(…, compress="xz")` packs an array of zeros 7000 : 1, which is no bomb until it is large.
+    ratio_floor: int = field(
+        default=1 << 28, metadata={"help": "decompressed bytes of a member up to which its ratio does not matter"}
+    )
     max_opcodes: int = field(default=2_000_000_000, metadata={"help": "bytes of opcodes in the pickles of a file"})
     max_values: int = field(default=20_000_000, metadata={"help": "containers and calls in the pickles of a file"})
     max_seconds: float = field(default=600.0, metadata={"help": "wall time for a file"})

@@ -14,9 +14,6 @@ from weighbridge.symbols import Event
 
 Observation = Fact | Event
 
-# Below this a high ratio is no bomb: xz packs an array of zeros 7000 : 1, as `joblib.dump(…, compress="xz")` does.
-RATIO_FLOOR = 1 << 28
-
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -38,7 +35,7 @@ class Context:
         return spool(self._bounded(chunks, origin, packed), origin)
 
     def _bounded(self, chunks: Iterable[bytes], origin: Location, packed: int) -> Iterator[bytes]:
-        limit = max(RATIO_FLOOR, packed * self.budget.limits.max_ratio)
+        limit = max(self.budget.limits.ratio_floor, packed * self.budget.limits.max_ratio)
         size = 0
         for chunk in chunks:
             size += len(chunk)

@@ -118,7 +118,9 @@ def test_a_wrong_check_is_an_anomaly_and_a_broken_stream_a_gap() -> None:
 
 def test_bombs_hit_a_limit() -> None:
     whole = pack({"a": bytes(4 << 20)})
-    assert {f.subject for f in facts_of(whole, Limits(max_ratio=10, ratio_floor=1 << 20)) if f.kind == "gap"} == {"max_ratio"}
+    assert {f.subject for f in facts_of(whole, Limits(max_ratio=10, ratio_floor=1 << 20)) if f.kind == "gap"} == {
+        "max_ratio"
+    }
     assert {f.subject for f in facts_of(whole, Limits(max_unpacked=1 << 20)) if f.kind == "gap"} == {"max_unpacked"}
 
 

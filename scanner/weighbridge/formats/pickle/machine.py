@@ -171,9 +171,9 @@ class Machine(Recorder):
                     else:
                         mark(len(stack))
                         if records and stack and type(stack[-1]) is list:
-                            found = take_records(buf, i, limit, memo)
-                            if found is not None:
-                                i, count, shape = found
+                            taken = take_records(buf, i, limit, memo)
+                            if taken is not None:
+                                i, count, shape = taken
                                 stack += [shape.record] * count
                                 made += count
                                 skipped += count * shape.entries

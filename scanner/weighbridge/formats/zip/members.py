@@ -11,8 +11,7 @@ from weighbridge.errors import ArtifactError, LimitError
 from weighbridge.facts import Anomaly, Fact, Gap, Inert, Member
 from weighbridge.formats.base import Context, gap
 from weighbridge.formats.zip.checks import escapes
-from weighbridge.formats.zip.records import ENCRYPTED, Entry
-from weighbridge.formats.zip.unpack import STORED, Outcome, unpack
+from weighbridge.formats.zip.records import ENCRYPTED, STORED, Entry
 from weighbridge.location import Location
 from weighbridge.reader import Reader
 
@@ -112,6 +111,8 @@ class Members:
             yield from look(self.reader.window(entry.data, size, entry.name), size)
 
     def _packed(self, entry: Entry, look: Look) -> Iterator[Fact]:
+        from weighbridge.formats.zip.unpack import Outcome, unpack
+
         outcome = Outcome()
         location = self.reader.at(entry.data)
         available = min(entry.packed, self.reader.size - entry.data)

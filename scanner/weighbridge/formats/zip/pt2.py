@@ -42,21 +42,17 @@ _FUNCTIONS: Final = (
     "RoundDecimal ToFloat Identity true false True False oo and or not"
 ).replace(" ", "|")
 _COMMON: Final = rf"\b(?:{_FUNCTIONS}|[a-z]+\d+)\b|\b\d+(?:\.\d*)?(?:e[+-]?\d+)?\b|[-+*/%(),<>=!&|~ ]"
-_EXPRESSION: Final = re.compile(
+_EXPRESSION: Final = (
     rf"\bSymbol\('[A-Za-z_]\w*'|\b(?:positive|negative|nonnegative|integer|real|finite|nonzero|zero|precision)="
-    rf"|'[-+\d.e]+'|{_COMMON}",
-    re.ASCII,
+    rf"|'[-+\d.e]+'|{_COMMON}"
 )
-_GUARD: Final = re.compile(
-    rf"\bL(?:\['[\w. -]*'\]|\[\d+\])+(?:\.(?:size|stride)\(\)\[\d+\]|\.storage_offset\(\))?|{_COMMON}", re.ASCII
-)
-_OPERATOR: Final = re.compile(
+_GUARD: Final = rf"\bL(?:\['[\w. -]*'\]|\[\d+\])+(?:\.(?:size|stride)\(\)\[\d+\]|\.storage_offset\(\))?|{_COMMON}"
+_OPERATOR: Final = (
     r"torch\.ops\.(?!load_library|import_module|loaded_libraries)_?[A-Za-z]\w*\.\w+(?:\.(?!__)\w+)?"
     r"|torch\.(?:_sym_sqrt|sym_(?:int|float|max|min|not|ite|sum|sqrt|fresh_size))"
     r"|_operator\.(?:abs|add|and_|eq|floordiv|ge|getitem|gt|invert|le|lshift|lt|mod|mul|ne|neg|not_|or_|pos|pow|rshift"
     r"|sub|truediv|xor)"
-    r"|math\.(?:ceil|floor|trunc|sqrt|log2|isinf|isnan)",
-    re.ASCII,
+    r"|math\.(?:ceil|floor|trunc|sqrt|log2|isinf|isnan)"
 )
 _IMPORTS: Final = ("__enum__", "default_factory_module")
 
@@ -162,9 +158,9 @@ def _strings(origin: Location, decoded: object) -> Iterator[Fact]:
 
 
 def _judge(origin: Location, key: str, text: str) -> Iterator[Fact]:
-    if key == "expr_str" and _EXPRESSION.sub("", text):
+    if key == "expr_str" and re.sub(_EXPRESSION, "", text, flags=re.ASCII):
         yield Anomaly(location=origin, code="pt2-expression", detail=f"a size is computed by {text[:200]!r}")
-    elif key == "guards_code" and _GUARD.sub("", text):
+    elif key == "guards_code" and re.sub(_GUARD, "", text, flags=re.ASCII):
         yield Anomaly(location=origin, code="pt2-expression", detail=f"a guard is computed by {text[:200]!r}")
-    elif key in ("target", "as_operator") and _OPERATOR.fullmatch(text) is None:
+    elif key in ("target", "as_operator") and re.fullmatch(_OPERATOR, text, re.ASCII) is None:
         yield Anomaly(location=origin, code="pt2-operator", detail=f"the graph calls {text[:200]!r}")

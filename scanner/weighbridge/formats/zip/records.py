@@ -5,10 +5,12 @@ Specification: PKWARE APPNOTE.TXT 6.3.10, §4.3 (layout), §4.4 (fields), §4.5.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from struct import Struct, error
 from typing import Final, NamedTuple
 
+from weighbridge.records import dataclass
+
+STORED: Final = 0
 LOCAL: Final = b"PK\x03\x04"
 CENTRAL: Final = b"PK\x01\x02"
 END: Final = b"PK\x05\x06"
@@ -65,27 +67,55 @@ class End:
     odd: tuple[str, ...]
 
 
-@dataclass(slots=True)
 class Entry:
     """A member as one reader sees it: the fields of a central or a local header.
 
     `start` is its local header and `data` its first data byte (-1 when there is no local header); `record`
     is the header these fields were read from. `agreed` is False when other readers see something else.
-    Not frozen: a frozen dataclass takes three times as long to create, and archives have 200 000 of these.
+    Written out because archives have 200 000 of these: a dataclass takes three times as long to create.
     """
 
-    record: int
-    name: str
-    raw: bytes
-    flags: int
-    method: int
-    crc: int
-    packed: int
-    size: int
-    start: int
-    attributes: int = 0
-    data: int = -1
-    agreed: bool = True
+    __slots__ = (
+        "agreed",
+        "attributes",
+        "crc",
+        "data",
+        "flags",
+        "method",
+        "name",
+        "packed",
+        "raw",
+        "record",
+        "size",
+        "start",
+    )
+
+    def __init__(
+        self,
+        record: int,
+        name: str,
+        raw: bytes,
+        flags: int,
+        method: int,
+        crc: int,
+        packed: int,
+        size: int,
+        start: int,
+        attributes: int = 0,
+        data: int = -1,
+    ) -> None:
+        self.record = record
+        self.name = name
+        self.raw = raw
+        self.flags = flags
+        self.method = method
+        self.crc = crc
+        self.packed = packed
+        self.size = size
+        self.start = start
+        self.attributes = attributes
+        self.data = data
+        self.agreed = True
 
     @property
     def stop(self) -> int:

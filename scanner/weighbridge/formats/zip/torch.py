@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, NamedTuple
 
 from weighbridge.facts import Anomaly, Fact, Native, Program, Recognised
@@ -19,6 +19,7 @@ from weighbridge.formats.zip import pt2
 from weighbridge.formats.zip.members import Members
 from weighbridge.formats.zip.records import Entry
 from weighbridge.reader import Reader
+from weighbridge.records import dataclass
 from weighbridge.symbols import Global, PersistentId
 
 # Storage class -> dtype and bytes per element. Later dtypes (float8 …) have no class: their storages
@@ -50,14 +51,14 @@ _KEY: Final = re.compile(r"\d+", re.ASCII).fullmatch
 
 # What the writer puts into its small text members, byte for byte.
 TEXTS: Final = {
-    "version": re.compile(rb"\d{1,3}\n?"),
-    ".data/version": re.compile(rb"\d{1,3}\n?"),
-    "byteorder": re.compile(rb"little|big"),
-    ".format_version": re.compile(rb"\d{1,3}"),
-    ".storage_alignment": re.compile(rb"\d{1,7}"),
-    ".data/serialization_id": re.compile(rb"\d{1,64}"),
-    "archive_format": re.compile(rb"pt2"),
-    "archive_version": re.compile(rb"\d{1,3}"),
+    "version": rb"\d{1,3}\n?",
+    ".data/version": rb"\d{1,3}\n?",
+    "byteorder": rb"little|big",
+    ".format_version": rb"\d{1,3}",
+    ".storage_alignment": rb"\d{1,7}",
+    ".data/serialization_id": rb"\d{1,64}",
+    "archive_format": rb"pt2",
+    "archive_version": rb"\d{1,3}",
 }
 TEXT_LIMIT: Final = 64
 SOURCE_LIMIT: Final = 64 << 20  # far beyond the code of any scripted model
@@ -215,7 +216,7 @@ def _graph(members: Members, entry: Entry) -> Iterator[Fact]:
 def _text(members: Members, entry: Entry, name: str) -> Iterator[Fact]:
     pattern = TEXTS.get(name)
     readable = entry.size <= TEXT_LIMIT and members.stored(entry)
-    if pattern and readable and pattern.fullmatch(members.reader.read(entry.data, entry.size)):
+    if pattern and readable and re.fullmatch(pattern, members.reader.read(entry.data, entry.size)):
         yield from members.inert(entry, f"{name} of the archive")
     else:
         yield from members.examine(entry)

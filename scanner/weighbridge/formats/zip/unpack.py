@@ -10,7 +10,6 @@ import bz2
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from struct import Struct
 from typing import Final, Protocol
 
@@ -19,8 +18,8 @@ from weighbridge.formats.base import Context
 from weighbridge.formats.zip.records import Entry
 from weighbridge.location import Location
 from weighbridge.reader import Reader
+from weighbridge.records import dataclass
 
-STORED: Final = 0
 DEFLATED: Final = 8
 CHUNK: Final = 1 << 16  # packed bytes fed at once
 PIECE: Final = 1 << 20  # unpacked bytes taken at once

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import collections
 import io
 import pickle
+import random
 import struct
 import zlib
 from collections.abc import Callable
@@ -384,6 +386,9 @@ def test_data_that_looks_like_a_pickle_is_no_gap() -> None:
         (pickle.dumps({"a": list(range(5000))}, 0), {"pickle"}),
         (pickle.dumps([1, 2], 1), {"pickle"}),
         (pickle.dumps(["a", "b" * 10_000], 0), {"pickle"}),
+        (pickle.dumps(["a", "b" * 10_000], 1), {"pickle"}),
+        (bz2.compress(random.Random(1).randbytes(5000)), set()),
+        (b"T" * 5000, set()),
     ],
 )
 def test_a_pickle_without_proto_is_told_from_text(text: bytes, expected: set[str]) -> None:

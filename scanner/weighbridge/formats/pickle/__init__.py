@@ -51,7 +51,7 @@ def _runs(head: bytes, size: int) -> bool:
         return True
     if machine.complete:
         return machine.position == size or head[machine.position] in _TEXT_STARTS | {0x80}
-    return size > len(head) and machine.broken == ENDED
+    return size > len(head) and machine.broken == ENDED and machine.wanted <= size
 
 
 def _plausible(event: Global) -> bool:

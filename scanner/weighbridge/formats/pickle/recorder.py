@@ -59,7 +59,8 @@ class Recorder:
 
     `interleaved` reads arrays behind joblib's wrappers as joblib does. `framed` reads frames as the C
     unpickler does from a file, where an operand that crosses the end of a frame skips the frame's rest. `records` takes
-    runs of records in one step; `skipped` counts the memo entries that this leaves out.
+    runs of records in one step; `skipped` counts the memo entries that this leaves out. `wanted` is
+    where the last long literal ends, or would end.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Recorder:
         self.margin = 0
         self.height = 0
         self.skipped = 0
+        self.wanted = 0
         self.position = self.start
         self.shift = 0
         self.events: list[Event] = []
@@ -246,7 +248,8 @@ class Recorder:
 
     def _literal(self, i: int, size: int, kind: str, latin: bool = False) -> Value:
         """Return a string or bytes of known length, as a Span when it is long."""
-        if self.base + i + size > len(self.view):
+        self.wanted = self.base + i + size
+        if self.wanted > len(self.view):
             raise EOFError
         value: Value
         if size > (KEPT_BYTES if kind != "str" else KEPT_TEXT) or kind == "bytearray":

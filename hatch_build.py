@@ -33,10 +33,11 @@ def compose() -> Path:
     rules = RuleSet.load(ROOT / "rules")
     paths = sorted((ROOT / "rules").rglob("*.yaml"))
     texts = ((path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")) for path in paths)
-    written = documents.COMPOSED.with_suffix(".new")
+    composed = Path(documents.COMPOSED)
+    written = composed.with_suffix(".new")
     kinds = f"{rules.digest.value} {json.dumps(sorted(rules.kinds))}\n"
     written.write_text(documents.precompose(texts) + kinds, encoding="utf-8")
-    return written.replace(documents.COMPOSED)
+    return written.replace(composed)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ from dataclasses import MISSING, fields, is_dataclass
 from datetime import date
 from enum import Enum
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NewType, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from weighbridge.errors import DocumentError
@@ -45,7 +44,7 @@ _EXPECTED: Final = {bool: "true or false", int: "a whole number", float: "a numb
 
 
 # The shipped documents as `precompose` writes them; the build puts it here (hatch_build.py).
-COMPOSED: Final = Path(__file__).with_name("_composed.txt")
+COMPOSED: Final = f"{__file__.removesuffix('documents.py')}_composed.txt"
 
 
 class _Path:
@@ -263,7 +262,8 @@ def _restore(tree: Any) -> Node:
 def _composed() -> dict[str, str]:
     """Return the documents that were composed when the package was built, by digest; none in a bare checkout."""
     try:
-        lines = COMPOSED.read_text(encoding="ascii").splitlines()
+        with open(COMPOSED, encoding="ascii") as file:  # noqa: PTH123 - see `rule_files`
+            lines = file.readlines()
     except FileNotFoundError:
         return {}
     return {digest: tree for digest, _, tree in (line.partition(" ") for line in lines)}

@@ -20,7 +20,8 @@ from weighbridge.location import Location, printable
 from weighbridge.policy import Coverage, Examined, Policy, Verdict, judge, shipped_policy
 from weighbridge.reader import Reader, from_descriptor
 from weighbridge.records import dataclass
-from weighbridge.rules import RuleSet, check, rules_directory
+from weighbridge.rule_files import shipped_folder
+from weighbridge.rules import RuleSet, check
 from weighbridge.trust import Trust
 from weighbridge.walk import Patterns, Target, walk
 
@@ -217,7 +218,7 @@ def scan(
     """
     desk = Desk(
         rules=rules or RuleSet.shipped(),
-        trust=trust or Trust(rules_directory() / "trust"),
+        trust=trust or Trust(f"{shipped_folder()}/trust"),
         limits=limits,
         digest=digest,
     )

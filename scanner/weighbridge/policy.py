@@ -12,16 +12,18 @@ from dataclasses import field, replace
 from datetime import date
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from weighbridge import documents
+from weighbridge import documents, rule_files
 from weighbridge.digest import Digest
 from weighbridge.errors import DocumentError
 from weighbridge.facts import Gap
 from weighbridge.location import Location
 from weighbridge.records import dataclass
-from weighbridge.rules import Finding, Judgement, Severity, Unknown, rules_directory
+from weighbridge.rules import Finding, Judgement, Severity, Unknown
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 T = TypeVar("T")
 
@@ -212,21 +214,21 @@ def read_policy(data: bytes, name: str) -> Policy:
 
 def shipped_policy(name: str) -> Policy:
     """Return a policy that ships with the rules, such as `default`; raise DocumentError when there is none."""
-    folder = rules_directory() / "policies"
-    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    folder = f"{rule_files.shipped_folder()}/policies"
+    known = rule_files.names(folder)
     if name not in known:
         raise DocumentError(name, f"not one of the shipped policies {', '.join(known)}{documents.suggest(name, known)}")
-    return load_policy(folder / f"{name}.yaml")
+    return load_policy(f"{folder}/{name}.yaml")
 
 
-def load_policy(path: Path) -> Policy:
+def load_policy(path: Path | str) -> Policy:
     """Return the policy in a file; raise DocumentError when it is wrong or cannot be read."""
     return read_policy(_bytes_of(path), str(path))
 
 
-def _bytes_of(path: Path) -> bytes:
+def _bytes_of(path: Path | str) -> bytes:
     try:
-        return path.read_bytes()
+        return rule_files.read(path)
     except OSError as error:
         raise DocumentError(str(path), error.strerror or "cannot be read") from error
 
@@ -246,7 +248,7 @@ class WaiverFile:
     waivers: tuple[Waiver, ...]
 
 
-def amend(policy: Policy, *, fail_at: Severity | None = None, waivers: Path | None = None) -> Policy:
+def amend(policy: Policy, *, fail_at: Severity | None = None, waivers: Path | str | None = None) -> Policy:
     """Return a policy with another severity, and with the waivers of a file added to its own.
 
     The digest tells an amended policy from the file. Raises DocumentError when the waivers are wrong.

@@ -11,13 +11,15 @@ import mmap
 import os
 from collections.abc import Iterable
 from functools import cached_property
-from pathlib import Path
 from struct import Struct
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from weighbridge.errors import LimitError, SourceError, TruncatedError
 from weighbridge.location import Location
 from weighbridge.records import dataclass
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HEAD: Final = 4096  # enough for every magic number, tar's at 257 included
 TAIL: Final = 22 + 65535  # a zip end record and the longest comment behind it

@@ -12,8 +12,7 @@ from dataclasses import field, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from functools import cached_property
-from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from weighbridge import documents
 from weighbridge.digest import Digest
@@ -23,9 +22,12 @@ from weighbridge.facts import REVIEWED, Fact, Gap, Program, named, observe
 from weighbridge.location import Location
 from weighbridge.nameindex import NameIndex, is_glob
 from weighbridge.records import dataclass
-from weighbridge.rule_files import digest_of, read_files
+from weighbridge.rule_files import digest_of, read_files, shipped_folder
 from weighbridge.rule_files import rules_directory as rules_directory
 from weighbridge.symbols import Event, Global, Items, State
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # A stream can do the same thing a million times; a reader needs to see it a few times and its count.
 OCCURRENCES: Final = 20
@@ -186,7 +188,7 @@ class RuleSet:
 
         Raises DocumentError on a file that is no rule, an id used twice, or a file not named after its id.
         """
-        files = read_files(directory)
+        files = read_files(str(directory))
         return cls(rules=_read_rules(files, directory.name), digest=digest_of(files))
 
     @classmethod
@@ -195,7 +197,7 @@ class RuleSet:
 
         Those of a package were read without error when it was built.
         """
-        files = read_files(rules_directory())
+        files = read_files(shipped_folder())
         found = cls(digest=digest_of(files), files=files)
         kinds = documents.composed(found.digest.value)
         if kinds is not None:

@@ -13,9 +13,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cached_property
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from weighbridge import rule_files
 from weighbridge.facts import Program
 from weighbridge.schema import WORK_LIMIT, Signature, WorkError
 from weighbridge.symbols import (
@@ -36,8 +36,11 @@ from weighbridge.symbols import (
 from weighbridge.trust_files import Entry, TrustFile, open_file
 from weighbridge.trust_files import read as read
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 STANDARD: Final = "python"  # the file of the standard library, for every package that no other file claims
-_PACKAGES: Final = r"^packages:\s*\[([^\]]*)\]"
+_PACKAGES: Final = rb"^packages:\s*\[([^\]]*)\]"
 _NOTHING: Final = TrustFile("", {})
 _HEAD: Final = 2048  # bytes of a trust file in which `packages` stands
 _PLAIN: Final = frozenset({str, int, float, bool, type(None), bytes, complex})
@@ -46,38 +49,40 @@ _PLAIN: Final = frozenset({str, int, float, bool, type(None), bytes, complex})
 class Trust:
     """The trust entries of a directory, read file by file as streams ask for them."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._files: dict[Path, TrustFile] = {}
+    def __init__(self, directory: Path | str) -> None:
+        self._folder = str(directory)
+        self._files: dict[str, TrustFile] = {}
 
     @cached_property
-    def _paths(self) -> dict[str, Path]:
-        """The file that speaks for each package; a stream that imports nothing needs none."""
-        paths: dict[str, Path] = {}
-        for path in sorted(self._directory.glob("*.yaml")):
-            with path.open(encoding="utf-8") as file:
-                found = re.search(_PACKAGES, file.read(_HEAD), re.MULTILINE)
-            for package in found[1].split(",") if found else ():
-                paths.setdefault(package.strip(), path)
-            paths.setdefault(path.stem, path)
-        return paths
+    def _names(self) -> dict[str, str]:
+        """The name of the file that speaks for each package; a stream that imports nothing needs none."""
+        names: dict[str, str] = {}
+        for name in rule_files.names(self._folder):
+            found = re.search(_PACKAGES, self._read(name)[:_HEAD], re.MULTILINE)
+            for package in found[1].decode().split(",") if found else ():
+                names.setdefault(package.strip(), name)
+            names.setdefault(name, name)
+        return names
+
+    def _read(self, name: str) -> bytes:
+        return rule_files.read(f"{self._folder}/{name}.yaml")
 
     def files(self) -> Iterator[TrustFile]:
         """Yield every file, for listings and tests."""
-        for path in dict.fromkeys(self._paths.values()):
-            file = self._load(path)
+        for name in dict.fromkeys(self._names.values()):
+            file = self._load(name)
             file.check()
             yield file
 
     def file_of(self, package: str) -> TrustFile:
         """Return the file that speaks for a top-level package."""
-        path = self._paths.get(package) or self._paths.get(STANDARD)
-        return _NOTHING if path is None else self._load(path)
+        name = self._names.get(package) or self._names.get(STANDARD)
+        return _NOTHING if name is None else self._load(name)
 
-    def _load(self, path: Path) -> TrustFile:
-        file = self._files.get(path)
+    def _load(self, name: str) -> TrustFile:
+        file = self._files.get(name)
         if file is None:
-            file = self._files[path] = open_file(path.read_text(encoding="utf-8"), f"trust/{path.name}")
+            file = self._files[name] = open_file(self._read(name).decode(), f"trust/{name}.yaml")
         return file
 
     def untrusted(self, program: Program) -> Iterator[tuple[Event, str]]:

@@ -13,7 +13,6 @@ import stat
 from collections.abc import Iterator
 from dataclasses import field
 from fnmatch import fnmatchcase
-from pathlib import Path
 
 from weighbridge.errors import SourceError
 from weighbridge.facts import Anomaly, Fact, Gap
@@ -82,7 +81,7 @@ def _named(path: str) -> Iterator[Target]:
     """Yield the targets of a path that the user named."""
     name = _shown(path)
     try:
-        mode = Path(path).stat().st_mode
+        mode = os.stat(path).st_mode  # noqa: PTH116 - see `rule_files`
     except OSError as error:
         raise SourceError(f"{printable(name)}: {error.strerror}") from error
     except ValueError as error:  # a NUL byte in the name
@@ -131,6 +130,8 @@ def _entries(path: str) -> Iterator[os.DirEntry[str]]:
 
 def _link(path: str, root: str) -> Iterator[Target]:
     """Yield what a link inside a folder stands for; nothing for one to a file or folder that the walk meets anyway."""
+    from pathlib import Path
+
     aim, told = Path(os.path.realpath(path)), printable(str(Path(path).readlink()))
     if not aim.is_relative_to(root):
         yield _found(path, Anomaly, code="link-escapes", detail=f"the link leads to {told}, outside the folder")

@@ -6,19 +6,19 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import fields
-from pathlib import Path
 from typing import IO, Any, Final, TypeVar
 
 import click
 
 from weighbridge.errors import UsageError
 from weighbridge.limits import Limits
-from weighbridge.rules import RuleSet, rules_directory
+from weighbridge.rule_files import shipped_folder
+from weighbridge.rules import RuleSet
 from weighbridge.trust import Trust
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
+FOLDER: Final = click.Path(exists=True, file_okay=False)
 _UNITS: Final = {"max_seconds": "SECONDS", "max_unpacked": "BYTES"}
 
 color_option = click.option(
@@ -59,17 +59,19 @@ def limits_from(options: dict[str, Any]) -> Limits:
     return Limits(**{limit.name: options.pop(limit.name) for limit in fields(Limits)})
 
 
-def load_rules(folder: Path | None) -> tuple[RuleSet, Trust]:
+def load_rules(folder: str | None) -> tuple[RuleSet, Trust]:
     """Return the rules and trust entries of a folder, of the package by default.
 
     Raises UsageError when there is no rule in it: the folder is then not what the user meant.
     """
     if folder is None:
-        return RuleSet.shipped(), Trust(rules_directory() / "trust")
-    rules = RuleSet.load(folder)
+        return RuleSet.shipped(), Trust(f"{shipped_folder()}/trust")
+    from pathlib import Path
+
+    rules = RuleSet.load(Path(folder))
     if not rules.rules:
         raise UsageError(f"{folder}: no rules in this folder")
-    return rules, Trust(folder / "trust")
+    return rules, Trust(f"{folder}/trust")
 
 
 def use_color(choice: str, stream: IO[str]) -> bool:
@@ -79,14 +81,16 @@ def use_color(choice: str, stream: IO[str]) -> bool:
     return choice == "always"
 
 
-def emit(lines: Iterable[str], output: Path | None = None) -> None:
+def emit(lines: Iterable[str], output: str | None = None) -> None:
     """Write lines to a file, or to standard output as UTF-8 whatever the locale says.
 
     Raises UsageError when the file cannot be written. A reader of standard output that goes away early is no error.
     """
     if output is not None:
+        from pathlib import Path
+
         try:
-            with output.open("w", encoding="utf-8", newline="\n") as file:
+            with Path(output).open("w", encoding="utf-8", newline="\n") as file:
                 file.writelines(f"{line}\n" for line in lines)
         except OSError as error:
             raise UsageError(f"{output}: {error.strerror}") from error

@@ -30,7 +30,7 @@ def rules() -> None:
 
 @rules.command("list")
 @rules_option
-def list_(rules_folder: Path | None) -> None:
+def list_(rules_folder: str | None) -> None:
     """List every rule: id, severity, title.
 
     \b
@@ -44,7 +44,7 @@ def list_(rules_folder: Path | None) -> None:
 @rules.command()
 @click.argument("rule_id", metavar="ID")
 @rules_option
-def show(rule_id: str, rules_folder: Path | None) -> None:
+def show(rule_id: str, rules_folder: str | None) -> None:
     """Show what rule ID means, what it matches and how to mend what it finds.
 
     \b
@@ -64,7 +64,7 @@ def show(rule_id: str, rules_folder: Path | None) -> None:
     "--fixtures", type=FOLDER, metavar="FOLDER", help="Where the examples lie.  [default: those of the source tree]"
 )
 @rules_option
-def test(fixtures: Path | None, rules_folder: Path | None) -> int:
+def test(fixtures: str | None, rules_folder: str | None) -> int:
     """Scan the examples that every rule names: it must report some and must not report others.
 
     Exit status: 0 when every example holds, 1 otherwise.
@@ -74,7 +74,7 @@ def test(fixtures: Path | None, rules_folder: Path | None) -> int:
       weighbridge rules test --rules my-rules/ --fixtures my-fixtures/
     """
     loaded, trust = load_rules(rules_folder)
-    folder = fixtures or rules_directory().parent / "fixtures"
+    folder = Path(fixtures) if fixtures else rules_directory().parent / "fixtures"
     if not folder.is_dir():
         raise UsageError("the examples are not installed; name their folder with --fixtures")
     desk = Desk(rules=loaded, trust=trust, limits=Limits(), digest=False)

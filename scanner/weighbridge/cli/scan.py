@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -28,7 +27,7 @@ from weighbridge.report import FORMATS
 from weighbridge.report.base import EXIT_STATUS, Style
 from weighbridge.rules import Severity
 
-Reports = list[tuple[str, Path | None]]
+Reports = list[tuple[str, str | None]]
 
 _PROGRESS_EVERY: Final = 0.1  # seconds
 
@@ -61,9 +60,9 @@ def _pair(order: list[tuple[str, str]]) -> Reports:
         if option == "--format":
             reports.append((value, None))
         elif reports and reports[-1][1] is None:
-            reports[-1] = (reports[-1][0], Path(value))
+            reports[-1] = (reports[-1][0], value)
         elif not reports:
-            reports.append(("text", Path(value)))
+            reports.append(("text", value))
         else:
             raise click.UsageError(f"--output {value}: each --output needs a --format of its own before it")
     reports = reports or [("text", None)]
@@ -82,7 +81,7 @@ def _pair(order: list[tuple[str, str]]) -> Reports:
 )
 @click.option(
     "--waivers",
-    type=click.Path(path_type=Path),
+    type=click.Path(),
     metavar="FILE",
     help="Accept what these waivers name, beside those of the policy.",
 )
@@ -152,7 +151,7 @@ def _policy(options: dict[str, Any]) -> Policy:
     """Return the policy that the options describe."""
     name = options["policy"] or DEFAULT_POLICY
     named_file = any(mark in name for mark in ("/", "\\", "."))
-    policy = load_policy(Path(name)) if named_file else shipped_policy(name)
+    policy = load_policy(name) if named_file else shipped_policy(name)
     if options["fail_at"] or options["waivers"]:
         severity = Severity(options["fail_at"]) if options["fail_at"] else None
         policy = amend(policy, fail_at=severity, waivers=options["waivers"])

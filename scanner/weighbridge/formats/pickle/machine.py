@@ -4,9 +4,10 @@ Nothing is imported and nothing is called. The machine keeps the exact stack, ma
 (Modules/_pickle.c) and records, in order, each thing that loading would do. A stream that breaks keeps what came
 before: it would have run.
 
-`Machine._loop` is one long function on purpose. A call per opcode would triple its cost; so state lives in
-locals, opcodes are told apart by a short decision tree, runs of equal number opcodes are taken in one step, and
-bounds are checked where a slice of the stream ends instead of at every opcode.
+`Machine._loop` is one long function on purpose. A call per opcode would triple its cost, so state lives in locals and
+bounds are checked where a slice of the stream ends instead of at every opcode. The opcodes are told apart by a chain of
+comparisons with the commonest first: CPython specialises a comparison only when its jump is short, and a tree of them,
+whose jumps are long, takes twice as long. Runs of numbers, items of dicts and records of a list are taken in one step.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Final
 
 from weighbridge.facts import Anomaly, Fact, Gap, Inert, Metadata
 from weighbridge.formats.base import Context
-from weighbridge.formats.zip import torch
+from weighbridge.formats.zip import extras, torch
 from weighbridge.formats.zip.checks import names
 from weighbridge.formats.zip.directory import Archive, holes, read
 from weighbridge.formats.zip.members import Members
@@ -32,6 +32,8 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
         yield Anomaly(location=reader.at(offset), code=code, detail=detail)
     for code, offset, detail in names(archive.entries):
         yield Anomaly(location=reader.at(offset), code=code, detail=detail)
+    for offset, size, what in extras.unknown(reader.view, archive.entries):
+        yield Gap(location=reader.at(offset), reason=f"zip: {what}", size=size)
     members = Members(reader, context)
     yield from _comment(reader, members, archive)
     if roots := torch.roots(archive.entries):

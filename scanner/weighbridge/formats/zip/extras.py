@@ -1,0 +1,72 @@
+"""The extra fields of zip headers: places in which an archive can carry bytes that no member has.
+
+Source: APPNOTE.TXT §4.5 and §4.6, Info-ZIP's proginfo/extrafld.txt; torch/csrc/jit/serialization (`FB`, padding).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from struct import Struct
+from typing import Final
+
+from weighbridge.formats.zip.records import Entry
+
+LOCAL_FIXED: Final = 30
+CENTRAL_FIXED: Final = 46
+_SIZES: Final = Struct("<HH").unpack_from
+_FIELD: Final = Struct("<HH").unpack_from
+_PADDING: Final = frozenset({0x4246, 0xD935, 0xA220})  # torch, Android and Office align data with these
+
+# What each of these holds is fixed and small: sizes, times, owners, a name or comment again, an alignment.
+LONGEST: Final = {
+    0x0001: 32,  # zip64
+    0x000A: 64,  # NTFS times
+    0x000D: 64,  # Unix times and owner
+    0x5455: 32,  # extended timestamp
+    0x5855: 32,  # Unix times, first form
+    0x7855: 32,  # Unix owner, first form
+    0x7875: 64,  # Unix owner
+    0x9901: 16,  # AES encryption
+    0xCAFE: 0,  # marks a Java archive
+}
+
+
+def unknown(view: memoryview, entries: Iterable[Entry]) -> Iterator[tuple[int, int, str]]:
+    """Yield (offset, size, what) of every extra field that is not known for what it holds."""
+    seen: set[int] = set()
+    for entry in entries:
+        for begin, end in _ranges(view, entry):
+            if begin < end and begin not in seen:
+                seen.add(begin)
+                yield from _fields(view, begin, min(end, len(view)))
+
+
+def _ranges(view: memoryview, entry: Entry) -> Iterator[tuple[int, int]]:
+    if entry.data >= 0:
+        name_size, _ = _SIZES(view, entry.start + 26)
+        yield entry.start + LOCAL_FIXED + name_size, entry.data
+    if entry.record != entry.start:
+        name_size, extra_size = _SIZES(view, entry.record + 28)
+        begin = entry.record + CENTRAL_FIXED + name_size
+        yield begin, begin + extra_size
+
+
+def _fields(view: memoryview, at: int, end: int) -> Iterator[tuple[int, int, str]]:
+    while at + 4 <= end:
+        kind, size = _FIELD(view, at)
+        if at + 4 + size > end:
+            break
+        content = bytes(view[at + 4 : at + 4 + size])
+        if not _known(kind, content):
+            yield at, 4 + size, f"an extra field {kind:#06x} of {size} bytes, which is not known for what it holds"
+        at += 4 + size
+    if any(view[at:end]):
+        yield at, end - at, f"{end - at} bytes that are no extra field"
+
+
+def _known(kind: int, content: bytes) -> bool:
+    if kind in (0x7075, 0x6375):  # the name or comment in Unicode; a second name is an anomaly of its own
+        return content[5:].decode("utf-8", "replace").isprintable()
+    if kind in _PADDING or kind == 0:
+        return len(set(content[2:] if kind == 0xD935 else content)) <= 1
+    return len(content) <= LONGEST.get(kind, -1)

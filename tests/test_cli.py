@@ -56,6 +56,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["scan", "models/strange.bin", "--policy", "strict"], 1),
         (["rules", "list"], 0),
         (["rules", "show", "PKL001"], 0),
+        (["rules", "test"], 0),
         (["inspect", "models/hostile.bin", "--no-listing"], 0),
         (["--help"], 0),
         (["--version"], 0),
@@ -249,6 +250,15 @@ def test_every_limit_is_an_option_with_help(capfdbinary: pytest.CaptureFixture[b
 def test_every_command_has_help_with_examples(name: str, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     assert run([*name.split(), "--help"]) == 0
     assert b"Example" in capfdbinary.readouterr().out
+
+
+def test_a_rule_whose_examples_do_not_hold_is_named(models: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    (models / "TST001-odd.yaml").write_text(
+        "id: TST001\ntitle: t\nseverity: low\ndescription: d\nremediation: r\nmatch: {names: {os: system}}\n"
+        "examples: {match: [plain.bin], no_match: [hostile.bin]}\n"
+    )
+    assert run(["rules", "test", "--rules", "models", "--fixtures", "models"]) == 1
+    assert capfdbinary.readouterr().out == b"TST001 does not report plain.bin\nTST001 reports hostile.bin\n"
 
 
 def test_inspect_shows_what_is_known_of_each_name(models: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from weighbridge.facts import Fact, Gap, Member, Metadata, Program, Recognised, Tensor, named, observe
+from weighbridge.formats.pickle.tensors import tensors
 from weighbridge.limits import Budget, Limits
 from weighbridge.location import Location
 from weighbridge.pipeline import Examination
@@ -91,7 +92,7 @@ def inspect(path: Path, *, rules: RuleSet, trust: Trust, limits: Limits, listing
         size=reader.size,
         formats=_of(facts, Recognised),
         members=_of(facts, Member),
-        tensors=_of(facts, Tensor),
+        tensors=(*_of(facts, Tensor), *(tensor for program in programs for tensor in tensors(program))),
         metadata=_of(facts, Metadata),
         imports=tuple(_imports(programs, rules, trust)),
         listings=tuple(_listing(program, examination.readers) for program in programs) if listings else (),

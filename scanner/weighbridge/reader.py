@@ -148,7 +148,8 @@ def from_descriptor(descriptor: int, origin: Location) -> Reader:
     """
     size = os.fstat(descriptor).st_size
     if size <= HEAD * 16:
-        return from_bytes(os.pread(descriptor, size, 0), origin)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return from_bytes(os.read(descriptor, size), origin)
     return Reader(memoryview(mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)), origin)
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 # which starting the thread must be cheap in comparison.
 DIGEST_INLINE: Final = 4 << 20
 DEFAULT_POLICY: Final = "default"
+_UNREAD: Final = (Inert, Gap)
 _NO_LIMITS: Final = Limits()
 # Not the target of a link that took the file's place since the walk, and never waiting for a writer of a pipe.
 _OPEN: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -95,7 +96,7 @@ class Examination:
         self.tallies.append(tally)
         try:
             for fact in self._facts(reader):
-                if isinstance(fact, Inert | Gap) and fact.location.path == reader.origin.path:
+                if isinstance(fact, _UNREAD) and fact.location.path == reader.origin.path:
                     tally.add(fact)
                 yield fact
         finally:

@@ -29,7 +29,6 @@ from weighbridge.symbols import (
     Items,
     Key,
     PersistentId,
-    Set,
     State,
     Value,
 )
@@ -43,6 +42,7 @@ STANDARD: Final = "python"  # the file of the standard library, for every packag
 _PACKAGES: Final = rb"^packages:\s*\[([^\]]*)\]"
 _NOTHING: Final = TrustFile("", {})
 _HEAD: Final = 2048  # bytes of a trust file in which `packages` stands
+_CONTAINERS: Final = (tuple, list)  # dicts and sets are lists here
 _PLAIN: Final = frozenset({str, int, float, bool, type(None), bytes, complex})
 
 
@@ -296,31 +296,33 @@ class _Session:
         """Yield, once each, the imports found among data that may only be called."""
         found: set[Global] = set()
         seen: set[int] = set()
-        for parts in self._roots():
-            while parts:
-                part = parts.pop()
-                if type(part) is Global:
-                    entry = self._entry(part)
-                    if part not in found and entry is not None and not entry.storable:
-                        found.add(part)
-                        yield part
-                elif isinstance(part, tuple | list | Set) and id(part) not in seen:
-                    seen.add(id(part))
-                    if not _PLAIN.issuperset(map(type, part)):
-                        parts += part
+        parts = self._kept()
+        while parts:
+            part = parts.pop()
+            if type(part) is Global:
+                entry = self._entry(part)
+                if part not in found and entry is not None and not entry.storable:
+                    found.add(part)
+                    yield part
+            elif isinstance(part, _CONTAINERS) and id(part) not in seen:
+                seen.add(id(part))
+                if not _PLAIN.issuperset(map(type, part)):
+                    parts += part
 
-    def _roots(self) -> Iterator[list[Value]]:
-        """Yield what the program keeps: its result, states, items and the containers among arguments.
+    def _kept(self) -> list[Value]:
+        """Return what the program keeps: its result, states, items and the containers among arguments.
 
         A name that is an argument itself was matched by the schema of the call.
         """
-        yield [self._program.result]
+        kept: list[Value] = [self._program.result]
         for event in self._program.events:
             if type(event) is Call:
                 arguments = event.arguments
                 direct = arguments if type(arguments) is tuple else (arguments,)
-                yield [part for part in (*direct, event.keywords) if isinstance(part, tuple | list)]
+                kept += [part for part in direct if isinstance(part, _CONTAINERS)]
+                kept.append(event.keywords)
             elif type(event) is State:
-                yield [event.state]
+                kept.append(event.state)
             elif type(event) is Items:
-                yield list(event.values)
+                kept += event.values
+        return kept

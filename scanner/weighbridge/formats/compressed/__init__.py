@@ -107,7 +107,7 @@ def _format(name: str, title: str, begins: Begins) -> Format:
         """Yield the member inside, then whatever follows the stream."""
         from weighbridge.formats.compressed.parse import parse_kind
 
-        yield from parse_kind(name, reader, context)
+        return parse_kind(name, reader, context)
 
     return Format(name, title, sniff, parse)
 

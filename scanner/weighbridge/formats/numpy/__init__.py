@@ -27,7 +27,7 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     """Yield the array as a tensor, or examine the pickle that an array of objects holds."""
     from weighbridge.formats.numpy.parse import parse as parse_array
 
-    yield from parse_array(reader, context)
+    return parse_array(reader, context)
 
 
 FORMAT: Final = Format("numpy", "numpy array", sniff, parse)

@@ -7,8 +7,6 @@ reported only when it reads as a program.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Iterator
 from typing import Final
@@ -23,13 +21,17 @@ from weighbridge.symbols import Call, Event, Global, Span, Value
 LITERALS_LIMIT: Final = 1000  # literals of one stream that are looked at as programs
 DECODED_LIMIT: Final = 64 << 20  # an encoded literal; weights are not shipped as base64 strings
 ARGUMENT_DEPTH: Final = 4  # containers around a literal that is an argument
+SMALL: Final = 64  # parts of such a container
 
-_RAW: Final = re.compile(
+_CONTAINERS: Final = (tuple, list)
+_LITERALS: Final = (bytes, Span, Call)
+
+_RAW: Final = (
     rb"\x80[\x02-\x05]|PK\x03\x04|\x1f\x8b\x08|x[\x01\x5e\x9c\xda]|\x93NUMPY|\(?[ci][A-Za-z_][\w.]*\n[A-Za-z_]"
 )
 # base64 of 80 02..05, of "PK\3\4", of a gzip header, of a text pickle's "c…" and "(c…"; hexadecimal of the first.
-_BASE64: Final = re.compile(r"(?:gA[I-VJ]|UEsDB|H4sI|Y[0-9A-Za-z+/]|K[GM])[A-Za-z0-9+/\s_-]{16,}={0,2}\s*")
-_HEXADECIMAL: Final = re.compile(r"(?:80 ?0[2-5]|63|28 ?63)(?:\s?[0-9a-fA-F]{2}){12,}\s*")
+_BASE64: Final = r"(?:gA[I-VJ]|UEsDB|H4sI|Y[0-9A-Za-z+/]|K[GM])[A-Za-z0-9+/\s_-]{16,}={0,2}\s*"
+_HEXADECIMAL: Final = r"(?:80 ?0[2-5]|63|28 ?63)(?:\s?[0-9a-fA-F]{2}){12,}\s*"
 
 # Latin-1 text is how protocol 2 writes bytes.
 _ENCODERS: Final = frozenset({"_codecs.encode", "codecs.encode"})
@@ -49,7 +51,7 @@ def programs(machine: Machine, reader: Reader, context: Context) -> Iterator[Fac
     for offset, _, value in machine.literals[:LITERALS_LIMIT]:
         if id(value) not in examined:
             data = content(value, reader)
-            if data is not None and _RAW.match(data[:64]) is None:
+            if data is not None and re.match(_RAW, data[:64]) is None:
                 data = _decoded(data[:DECODED_LIMIT].decode("latin-1"))
             if data is not None and len(data) >= PROGRAM_LENGTH:
                 place = Event(reader.origin, offset)
@@ -84,28 +86,32 @@ def content(value: Value, reader: Reader) -> bytes | None:
 
 def _arguments(call: Call) -> Iterator[Value]:
     """Yield the literals among a call's arguments, in small containers too."""
-    parts: list[tuple[Value, int]] = [(call.arguments, 0), (call.keywords, 0)]
-    while parts:
-        value, depth = parts.pop()
-        if isinstance(value, tuple | list):
-            if depth < ARGUMENT_DEPTH and len(value) <= 64:
-                parts += [(part, depth + 1) for part in value]
-        elif isinstance(value, bytes | Span | Call):
-            yield value
+    parts: list[Value] = [call.arguments, call.keywords]
+    for _ in range(ARGUMENT_DEPTH + 1):
+        inner: list[Value] = []
+        for value in parts:
+            if isinstance(value, _CONTAINERS):
+                if len(value) <= SMALL:
+                    inner += value
+            elif isinstance(value, _LITERALS):
+                yield value
+        parts = inner
 
 
 def _program(data: bytes, context: Context) -> bool:
-    return len(data) >= 8 and _RAW.match(data[:64]) is not None
+    return len(data) >= 8 and re.match(_RAW, data[:64]) is not None
 
 
 def _decoded(text: str) -> bytes | None:
     try:
-        if _HEXADECIMAL.match(text):
+        if re.match(_HEXADECIMAL, text):
             return bytes.fromhex(text)
-        if _BASE64.match(text):
+        if re.match(_BASE64, text):
             compact = "".join(text.split()).replace("-", "+").replace("_", "/")
+            import base64
+
             return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
-    except (ValueError, binascii.Error):
+    except ValueError:
         return None
     return None
 

@@ -26,7 +26,7 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     """Yield the metadata, the tensors and the account of every byte behind the header."""
     from weighbridge.formats.safetensors.parse import parse as parse_file
 
-    yield from parse_file(reader, context)
+    return parse_file(reader, context)
 
 
 FORMAT: Final = Format("safetensors", "safetensors", sniff, parse)

@@ -27,7 +27,7 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     """Yield every file of every folder, then whatever belongs to none."""
     from weighbridge.formats.seven_zip.parse import parse as parse_archive
 
-    yield from parse_archive(reader, context)
+    return parse_archive(reader, context)
 
 
 FORMAT: Final = Format("7z", "7z archive", sniff, parse)

@@ -58,7 +58,7 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     """Yield every member and what it holds, then whatever follows the end of the archive."""
     from weighbridge.formats.tar.parse import parse as parse_archive
 
-    yield from parse_archive(reader, context)
+    return parse_archive(reader, context)
 
 
 FORMAT: Final = Format("tar", "tar archive", sniff, parse)

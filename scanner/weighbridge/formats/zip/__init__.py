@@ -28,7 +28,7 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     """Yield what readers disagree on, then the members, then the bytes that belong to none."""
     from weighbridge.formats.zip.parse import parse as parse_archive
 
-    yield from parse_archive(reader, context)
+    return parse_archive(reader, context)
 
 
 FORMAT: Final = Format("zip", "zip archive", sniff, parse)

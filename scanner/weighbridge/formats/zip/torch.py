@@ -45,6 +45,7 @@ STORAGES: Final = {
     "UntypedStorage": ("untyped", 1),
     "_UntypedStorage": ("untyped", 1),
 }
+STORAGE_PARTS: Final = 5  # of a persistent id: "storage", class, key, device, number of elements
 _ITEM_SIZES: Final = dict(STORAGES.values())
 # The writer numbers storages. Under another name (`x.npy`) a member might mean something to other loaders.
 _KEY: Final = re.compile(r"\d+", re.ASCII).fullmatch
@@ -88,12 +89,19 @@ def storages(program: Program) -> dict[str, Storage]:
 
 def _persistent(program: Program) -> Iterator[tuple[str, Storage, PersistentId]]:
     for event in program.events:
-        if isinstance(event, PersistentId):
-            match event.value:
-                case ("storage", Global(module=str(module), name=str(name)), str(key), _, int(numel), *_) if (
-                    _KEY(key) and name in STORAGES and (module == "torch" or module.startswith("torch.")) and numel >= 0
-                ):
-                    yield key, Storage(STORAGES[name][0], numel), event
+        if type(event) is PersistentId and type(event.value) is tuple and len(event.value) >= STORAGE_PARTS:
+            tag, kind, key, _, numel = event.value[:STORAGE_PARTS]
+            if (
+                type(tag) is type(key) is str
+                and tag == "storage"
+                and type(numel) is int
+                and numel >= 0
+                and isinstance(kind, Global)
+                and kind.name in STORAGES
+                and (kind.module == "torch" or kind.module.startswith("torch."))
+                and _KEY(key)
+            ):
+                yield key, Storage(STORAGES[kind.name][0], numel), event
 
 
 def roots(entries: Iterable[Entry]) -> frozenset[str]:

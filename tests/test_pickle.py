@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from weighbridge.facts import Fact, Gap, Program
 from weighbridge.formats.pickle.machine import Machine
-from weighbridge.formats.pickle.recorder import WINDOW
+from weighbridge.formats.pickle.recorder import FRAMES, OLD_FRAMES, WINDOW
 from weighbridge.limits import Budget, Limits
 from weighbridge.location import Location
 from weighbridge.symbols import Call, Dict, Event, Global, Items, Key, PersistentId, Set, Span, State, Value, express
@@ -184,15 +184,24 @@ def test_what_picklers_write_is_no_anomaly(data: bytes) -> None:
     assert not machine.anomalies
 
 
-def test_cpython_154848_bytes_behind_a_straddling_operand_are_run() -> None:
+@pytest.mark.parametrize(("opcode", "reading"), [(b"B", OLD_FRAMES), (b"X", FRAMES), (b"X", OLD_FRAMES)])
+def test_cpython_154848_bytes_behind_a_straddling_operand_are_run(opcode: bytes, reading: str) -> None:
     """An operand that crosses the end of its frame makes the C unpickler drop the frame's rest."""
-    hidden = CALL + b"0N."
-    body = b"B" + struct.pack("<I", 200)
-    framed = b"\x80\x04\x95" + struct.pack("<Q", len(body) + 4) + body + b"AAAA"
-    data = framed + b"B" * 196 + b"B" * 4 + b"0" + hidden + b"N."
+    body = opcode + struct.pack("<I", 200)
+    frame = b"\x80\x04\x95" + struct.pack("<Q", len(body) + 4) + body + b"AAAA"
+    data = frame + b"B" * 196 + b"B" * 4 + b"0" + CALL + b"0N."
     facts = facts_of(data)
     assert "pickle-frame-straddle" in anomalies(facts)
-    assert "os.system" in {event.subject for fact in facts if isinstance(fact, Program) for event in fact.events}
+    assert reading in {fact.reading for fact in facts if isinstance(fact, Program)}
+    assert "os.system('id')" in calls(data)
+
+
+def test_bytes_that_c_reads_across_the_end_of_a_frame_are_read_on() -> None:
+    body = b"C\x0a12345"
+    data = b"\x80\x04\x95" + struct.pack("<Q", len(body)) + body + b"67890" + CALL + b"."
+    readings = {fact.reading: fact for fact in facts_of(data) if isinstance(fact, Program)}
+    assert readings[FRAMES].complete
+    assert [event.kind for event in readings[FRAMES].events] == [event.kind for event in readings[""].events]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from weighbridge.facts import Anomaly, Fact, Gap, Inert, Member, Program, Recogn
 from weighbridge.formats.base import Context, Format
 from weighbridge.formats.pickle import nested, torch_legacy
 from weighbridge.formats.pickle.machine import ENDED, Machine
+from weighbridge.formats.pickle.recorder import FRAMES, OLD_FRAMES
 from weighbridge.limits import Budget, Limits
 from weighbridge.location import Location
 from weighbridge.reader import Reader, Sample
@@ -133,7 +134,8 @@ def _stream(machine: Machine, reader: Reader, context: Context) -> Iterator[Fact
     yield from _arrays(machine)
     yield _program(machine, reader, machine.events, "", examined)
     if machine.straddles:
-        yield from _other_reading(machine, reader, context, "frames as read from a file", framed=True)
+        yield from _other_reading(machine, reader, context, FRAMES, framed=FRAMES)
+        yield from _other_reading(machine, reader, context, OLD_FRAMES, framed=OLD_FRAMES)
     if machine.arrays:
         yield from _other_reading(machine, reader, context, "arrays as opcodes", interleaved=False)
 
@@ -157,7 +159,7 @@ def _program(machine: Machine, reader: Reader, events: list[Event], reading: str
 
 
 def _other_reading(
-    machine: Machine, reader: Reader, context: Context, reading: str, *, interleaved: bool = True, framed: bool = False
+    machine: Machine, reader: Reader, context: Context, reading: str, *, interleaved: bool = True, framed: str = ""
 ) -> Iterator[Fact]:
     """Run the stream as another reader takes it; what it does beyond the first reading is a program of its own.
 

@@ -79,7 +79,7 @@ class Machine(Recorder):
         self.budget.spend_opcodes(self.origin, min(i - sliced, SLICE), made)
         if frame_end and i > frame_end:
             self._straddle(pos, frame_end)
-            if self.framed:
+            if self.framed and not self._reads_on(pos, frame_end):
                 self._splice(pos, frame_end)
                 del stack[self.height :]
                 i, frame_end = pos, 0

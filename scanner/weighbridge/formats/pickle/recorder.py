@@ -51,15 +51,21 @@ PREFIXES: Final = {
 }
 
 
+# How C takes frames from a file. Before 3.8 an operand that crosses the end of its frame made it drop the frame's rest,
+# whatever the operand; since then it reads bytes on across the end (`_Unpickler_ReadInto`) and drops it for others.
+FRAMES: Final = "frames as C reads them from a file"
+OLD_FRAMES: Final = "frames as C before 3.8 reads them from a file"
+_READ_ON: Final = frozenset({0x42, 0x43, 0x8E, 0x96})  # BINBYTES, SHORT_BINBYTES, BINBYTES8, BYTEARRAY8
+
+
 class Recorder:
     """One stream of `view` from `start`: what to read, and what was found.
 
     `buffer` is the window of the view that is being read, from `base` on; when there is more behind it, the last
     `margin` bytes are left for the next window. `shift` is what lies between an offset in the view and one in the file.
 
-    `interleaved` reads arrays behind joblib's wrappers as joblib does. `framed` reads frames as the C
-    unpickler does from a file, where an operand that crosses the end of a frame skips the frame's rest. `records` takes
-    runs of records in one step; `skipped` counts the memo entries that this leaves out. `wanted` is
+    `interleaved` reads arrays behind joblib's wrappers as joblib does. `framed` (FRAMES or OLD_FRAMES)
+    reads frames as the C unpickler does from a file. `records` takes runs of records in one step; `skipped` counts the memo entries that this leaves out. `wanted` is
     where the last long literal ends, or would end.
     """
 
@@ -71,7 +77,7 @@ class Recorder:
         budget: Budget,
         *,
         interleaved: bool = True,
-        framed: bool = False,
+        framed: str = "",
         records: bool = True,
         depth: int = 0,
     ) -> None:
@@ -192,6 +198,12 @@ class Recorder:
         self._anomaly(
             "pickle-frame-straddle", pos, f"opcode {opcode:#04x} crosses the end of its frame at {frame_end:#x}"
         )
+
+    def _reads_on(self, pos: int, frame_end: int) -> bool:
+        """Tell whether the operand at `pos` is read across the end of its frame without losing anything."""
+        opcode = self.buffer[pos]
+        whole_prefix = pos + 1 + PREFIXES.get(opcode, 0) <= frame_end
+        return self.framed == FRAMES and opcode in _READ_ON and whole_prefix
 
     def _splice(self, pos: int, frame_end: int) -> bytes:
         """Drop the rest of a frame as C does when an operand crosses its end; return the new buffer."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tarfile
 import zipfile
 from pathlib import Path
 
+import click
 import pytest
 
 TREE = Path(__file__).resolve().parent.parent
@@ -57,3 +59,31 @@ def test_the_command_works_from_the_wheel_alone(built: Path, tmp_path: Path) -> 
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("pass: ")
+
+
+def test_a_scan_from_the_wheel_imports_nothing_that_it_does_not_use(built: Path, tmp_path: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    (tmp_path / "plain.pkl").write_bytes(b"\x80\x04K\x01.")
+    code = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); from weighbridge.cli.group import run; "
+        "run(sys.argv[1:]); print(*sys.modules)"
+    )
+    command = [sys.executable, "-P", "-S", "-c", code, str(tmp_path / "site"), "scan", str(tmp_path / "plain.pkl")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(click.__file__).parent.parent)}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
+    imported = set(done.stdout.splitlines()[-1].split())
+    assert "weighbridge.formats.pickle.machine" in imported, done.stderr
+    assert not imported & {
+        "asyncio",
+        "concurrent.futures",
+        "pathlib",
+        "tempfile",
+        "yaml",
+        "weighbridge.formats.tar.parse",
+        "weighbridge.formats.zip.parse",
+        "weighbridge.inspection",
+        "weighbridge.report.json",
+        "weighbridge.report.sarif",
+    }

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 # A file up to this size is digested from the bytes at hand; a larger one in a thread beside the parse, for
 # which starting the thread must be cheap in comparison.
 DIGEST_INLINE: Final = 4 << 20
+# Handing a file to another process takes as long as scanning a small one: many files go in batches, each process
+# gets several of them, and no batch is so large that one process still works when the others are done.
+BATCH: Final = 32
+BATCHES: Final = 8
 DEFAULT_POLICY: Final = "default"
 _UNREAD: Final = (Inert, Gap)
 _NO_LIMITS: Final = Limits()
@@ -251,20 +255,23 @@ def _examine_all(desk: Desk, targets: list[Target], jobs: int) -> Iterator[Exami
         return
     from concurrent.futures import ProcessPoolExecutor
 
-    with ProcessPoolExecutor(min(jobs, len(targets)), initializer=_sit_down, initargs=(desk,)) as pool:
-        pending = [(target, pool.submit(_examine_here, target)) for target in targets]
-        for target, future in pending:
-            yield _result(desk, target, future)
+    size = max(1, min(BATCH, len(targets) // (jobs * BATCHES)))
+    batches = [targets[begin : begin + size] for begin in range(0, len(targets), size)]
+    with ProcessPoolExecutor(min(jobs, len(batches)), initializer=_sit_down, initargs=(desk,)) as pool:
+        pending = [(batch, pool.submit(_examine_here, batch)) for batch in batches]
+        for batch, future in pending:
+            yield from _results(desk, batch, future)
 
 
-def _result(desk: Desk, target: Target, future: Future[Examined]) -> Examined:
+def _results(desk: Desk, batch: list[Target], future: Future[list[Examined]]) -> list[Examined]:
     from concurrent.futures.process import BrokenProcessPool
 
     try:
         return future.result()
     except BrokenProcessPool:
-        lost = Gap(location=Location((target.name,)), reason="the process that examined it, or one beside it, died")
-        return desk.examine(replace(target, fact=lost))
+        reason = "the process that examined it, or one beside it, died"
+        lost = [replace(target, fact=Gap(location=Location((target.name,)), reason=reason)) for target in batch]
+        return [desk.examine(target) for target in lost]
 
 
 _desks: list[Desk] = []  # the one of this worker process
@@ -274,8 +281,8 @@ def _sit_down(desk: Desk) -> None:
     _desks.append(desk)
 
 
-def _examine_here(target: Target) -> Examined:
-    return _desks[0].examine(target)
+def _examine_here(batch: list[Target]) -> list[Examined]:
+    return [_desks[0].examine(target) for target in batch]
 
 
 def _state(status: os.stat_result) -> tuple[int, int, int]:

@@ -37,7 +37,12 @@ def sniff(sample: Sample) -> bool:
     head = sample.head
     if len(head) >= 2 and head[0] == 0x80:
         return head[1] <= 5
-    return bool(head) and head[0] in _TEXT_STARTS and _runs(head, sample.size)
+    if not head or head[0] not in _TEXT_STARTS:
+        return False
+    # Every zip begins as PERSID does, whose operand is a line of ASCII; the header of a zip seldom is one.
+    if head[0] == 0x50 and not head[: head.find(b"\n")].isascii():
+        return False
+    return _runs(head, sample.size)
 
 
 def _runs(head: bytes, size: int) -> bool:

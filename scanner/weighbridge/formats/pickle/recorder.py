@@ -65,8 +65,8 @@ class Recorder:
     `margin` bytes are left for the next window. `shift` is what lies between an offset in the view and one in the file.
 
     `interleaved` reads arrays behind joblib's wrappers as joblib does. `framed` (FRAMES or OLD_FRAMES) reads frames as
-    the C unpickler does from a file. `records` takes runs of records in one step; `skipped` counts the memo entries that
-    this leaves out. `wanted` is where the last long literal ends, or would end.
+    the C unpickler does from a file. `records` takes runs of records in one step; `skipped` counts the memo entries
+    that this leaves out. `wanted` is where the last long literal ends, or would end.
     """
 
     def __init__(

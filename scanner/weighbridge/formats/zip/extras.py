@@ -13,9 +13,11 @@ from weighbridge.formats.zip.records import Entry
 
 LOCAL_FIXED: Final = 30
 CENTRAL_FIXED: Final = 46
+_SIZE: Final = Struct("<H").unpack_from
 _SIZES: Final = Struct("<HH").unpack_from
 _FIELD: Final = Struct("<HH").unpack_from
-_PADDING: Final = frozenset({0x4246, 0xD935, 0xA220})  # torch, Android and Office align data with these
+_TORCH: Final = 0x4246  # torch pads with a field of the letter Z before nearly every member
+_PADDING: Final = frozenset({_TORCH, 0xD935, 0xA220})  # torch, Android and Office align data with these
 
 # What each of these holds is fixed and small: sizes, times, owners, a name or comment again, an alignment.
 LONGEST: Final = {
@@ -35,20 +37,17 @@ def unknown(view: memoryview, entries: Iterable[Entry]) -> Iterator[tuple[int, i
     """Yield (offset, size, what) of every extra field that is not known for what it holds."""
     seen: set[int] = set()
     for entry in entries:
-        for begin, end in _ranges(view, entry):
-            if begin < end and begin not in seen:
+        if entry.data >= 0:
+            begin = entry.start + LOCAL_FIXED + int(_SIZE(view, entry.start + 26)[0])
+            if begin < entry.data and begin not in seen:
                 seen.add(begin)
-                yield from _fields(view, begin, min(end, len(view)))
-
-
-def _ranges(view: memoryview, entry: Entry) -> Iterator[tuple[int, int]]:
-    if entry.data >= 0:
-        name_size, _ = _SIZES(view, entry.start + 26)
-        yield entry.start + LOCAL_FIXED + name_size, entry.data
-    if entry.record != entry.start:
-        name_size, extra_size = _SIZES(view, entry.record + 28)
-        begin = entry.record + CENTRAL_FIXED + name_size
-        yield begin, begin + extra_size
+                yield from _fields(view, begin, min(entry.data, len(view)))
+        if entry.record != entry.start:
+            name_size, extra_size = _SIZES(view, entry.record + 28)
+            begin = entry.record + CENTRAL_FIXED + name_size
+            if extra_size and begin not in seen:
+                seen.add(begin)
+                yield from _fields(view, begin, min(begin + extra_size, len(view)))
 
 
 def _fields(view: memoryview, at: int, end: int) -> Iterator[tuple[int, int, str]]:
@@ -57,6 +56,9 @@ def _fields(view: memoryview, at: int, end: int) -> Iterator[tuple[int, int, str
         if at + 4 + size > end:
             break
         content = bytes(view[at + 4 : at + 4 + size])
+        if kind == _TORCH and content.count(b"Z") == size:
+            at += 4 + size
+            continue
         if not _known(kind, content):
             yield at, 4 + size, f"an extra field {kind:#06x} of {size} bytes, which is not known for what it holds"
         at += 4 + size

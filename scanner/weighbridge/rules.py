@@ -24,7 +24,7 @@ from weighbridge.nameindex import NameIndex, is_glob
 from weighbridge.records import dataclass
 from weighbridge.rule_files import digest_of, read_files, shipped_folder
 from weighbridge.rule_files import rules_directory as rules_directory
-from weighbridge.symbols import Event, Global, Items, State
+from weighbridge.symbols import Call, Event, Global, Items, State
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -350,7 +350,8 @@ def _check_program(program: Program, rules: RuleSet, trust: Trust, ledger: _Ledg
         if isinstance(event, Global):
             imports.append((event, reason))
             continue
-        source = named(event)
+        called = event.callable if type(event) is Call else None
+        source = called if type(called) is Global else named(event)
         if source is None:
             _check_event(event, reason, rules, ledger)
             continue

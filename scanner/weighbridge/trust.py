@@ -45,6 +45,8 @@ _HEAD: Final = 2048  # bytes of a trust file in which `packages` stands
 _CONTAINERS: Final = (tuple, list)  # dicts and sets are lists here
 _PLAIN: Final = frozenset({str, int, float, bool, type(None), bytes, complex})
 
+NO_ENTRY: Final = "no trust entry names it"
+
 
 class Trust:
     """The trust entries of a directory, read file by file as streams ask for them."""
@@ -100,6 +102,7 @@ class _Session:
         self._tags: dict[Call, str] = {}
         self._owners: dict[Call | PersistentId, Global] = {}
         self._denied: set[Call] = set()
+        self._unnamed: set[Global] = set()
         self._work = 0
         self._plain_keys: list[Value] = []
 
@@ -129,13 +132,14 @@ class _Session:
         """
         call_only = False
         for event in self._program.events:
-            try:
-                reason = self._reason(event)
-            except WorkError:
-                reason = f"its arguments take more than {WORK_LIMIT} steps to match"
+            reason = self._repeated(event)
+            if reason is None:
+                reason = self._bounded_reason(event)
             if reason:
                 if type(event) is Call:
                     self._denied.add(event)
+                elif type(event) is Global:
+                    self._unnamed.add(event)
                 yield event, reason
             elif type(event) is Global:
                 entry = self._entry(event)
@@ -143,6 +147,21 @@ class _Session:
         if call_only:
             for name in self._stored():
                 yield name, "may be called with reviewed arguments, but is stored or passed along here"
+
+    def _repeated(self, event: Event) -> str | None:
+        """Return the reason for an event that needs no look: a file may make a million objects of one unknown class."""
+        if type(event) is Call:
+            if type(event.callable) is Global and event.callable in self._unnamed:
+                return NO_ENTRY
+        elif type(event) is State and type(event.target) is Call and event.target in self._denied:
+            return ""
+        return None
+
+    def _bounded_reason(self, event: Event) -> str:
+        try:
+            return self._reason(event)
+        except WorkError:
+            return f"its arguments take more than {WORK_LIMIT} steps to match"
 
     def _reason(self, event: Event) -> str:
         """Return why an event is not trusted, or nothing."""
@@ -152,7 +171,7 @@ class _Session:
             case State():
                 return self._reason_of_state(event)
             case Global():
-                return "" if self._entry(event) is not None else "no trust entry names it"
+                return "" if self._entry(event) is not None else NO_ENTRY
             case Items():
                 return self._reason_of_items(event)
             case Key():
@@ -189,7 +208,7 @@ class _Session:
     def _reason_of_call(self, call: Call) -> str:
         entry = self._entry_of_callable(call.callable)
         if entry is None:
-            return "no trust entry names it" if type(call.callable) is Global else "what it calls is computed"
+            return NO_ENTRY if type(call.callable) is Global else "what it calls is computed"
         makes = call.form is Form.NEWOBJ or call.form is Form.NEWOBJ_EX
         if makes and entry.plain and call.arguments == () and not call.keywords:
             self._tags[call] = "instance"

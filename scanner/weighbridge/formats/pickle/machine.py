@@ -114,7 +114,7 @@ class Machine(Recorder):
     def _loop(self) -> None:  # noqa: C901, PLR0912, PLR0915
         origin, record = self.origin, self.events.append
         records = self.records and not self.framed
-        newobj, reduced = Form.NEWOBJ, Form.REDUCE
+        newobj, reduced, wrappers = Form.NEWOBJ, Form.REDUCE, self._wrappers
         buf = self._window(self.start)
         end, at = len(buf) - self.margin, self.base + self.shift
         stack: list[Value] = []
@@ -155,20 +155,28 @@ class Machine(Recorder):
                 if op == 0x28:  # MARK
                     i += 1
                     if stack and type(stack[-1]) is Dict:
-                        flat: list[Value] = []
-                        i = take_items(buf, i, limit, memo, skipped, flat)
-                        if i < limit and buf[i] == 0x75 and not len(flat) & 1:  # SETITEMS
+                        mapping = stack[-1]
+                        before = len(mapping)
+                        i = take_items(buf, i, limit, memo, skipped, mapping)
+                        if i < limit and buf[i] == 0x75 and not (len(mapping) - before) & 1:  # SETITEMS
                             i += 1
-                            keys = flat[::2]
+                            keys = mapping[before::2]
                             if keys != plain_keys:
                                 if PLAIN.issuperset(map(type, keys)):
                                     plain_keys = keys
                                 else:
                                     self._check_keys(keys, pos)
-                            stack[-1] += flat
+                            if i < limit and buf[i] == 0x62 and len(stack) > 1:  # BUILD, the state of an object
+                                owner = stack[-2]
+                                if type(owner) is Call and id(owner.callable) not in wrappers:
+                                    pop()
+                                    owner.state = mapping
+                                    record(State(origin, i + at, owner, mapping))
+                                    i += 1
                         else:
                             mark(len(stack))
-                            stack += flat
+                            stack += mapping[before:]
+                            del mapping[before:]
                     else:
                         mark(len(stack))
                         if records and stack and type(stack[-1]) is list:

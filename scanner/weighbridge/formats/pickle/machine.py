@@ -137,20 +137,9 @@ class Machine(Recorder):
                     push(memo[buf[i + 1]])
                     i += 2
                     continue
-                if op == 0x8C:  # SHORT_BINUNICODE
-                    j = i + 2 + buf[i + 1]
-                    value: Value = buf[i + 2 : j].decode("utf-8", "surrogatepass")
-                    push(value)
-                    if j - i > PROGRAM_LENGTH and buf[i + 2] in PROGRAM_STARTS:
-                        self.literals.append((i + 2 + at, j - i - 2, value))
-                    i = j
-                    if i < limit and buf[i] == 0x94:  # MEMOIZE, nearly always
-                        memo[len(memo) + skipped] = value
-                        i += 1
-                    continue
-                if op == 0x94:  # MEMOIZE
-                    memo[len(memo) + skipped] = stack[-1]
-                    i += 1
+                if op == 0x71:  # BINPUT
+                    memo[buf[i + 1]] = stack[-1]
+                    i += 2
                     continue
                 if op == 0x28:  # MARK
                     i += 1
@@ -197,36 +186,42 @@ class Machine(Recorder):
                         i = run.end()
                         stack += buf[pos + 1 : i : 2]
                     continue
-                if op == 0x71:  # BINPUT
-                    memo[buf[i + 1]] = stack[-1]
-                    i += 2
+                if op == 0x58 or op == 0x54 or op == 0x42:  # BINUNICODE, BINSTRING, BINBYTES
+                    size = _U32(buf, i + 1)[0]
+                    i += 5
+                    push(self._literal(i, size, "bytes" if op == 0x42 else "str", op == 0x54))
+                    i += size
                     continue
-                if op == 0x4A:  # BININT
-                    run = _INT4_RUN(buf, i, limit) if buf[i + 5] == 0x4A else None
-                    if run is None:
-                        push(_I32(buf, i + 1)[0])
-                        i += 5
-                    else:
-                        i = run.end()
-                        stack += [number for (number,) in _INT4S.iter_unpack(buf[pos:i])]
+                if op == 0x8C:  # SHORT_BINUNICODE
+                    j = i + 2 + buf[i + 1]
+                    value: Value = buf[i + 2 : j].decode("utf-8", "surrogatepass")
+                    push(value)
+                    if j - i > PROGRAM_LENGTH and buf[i + 2] in PROGRAM_STARTS:
+                        self.literals.append((i + 2 + at, j - i - 2, value))
+                    i = j
+                    if i < limit and buf[i] == 0x94:  # MEMOIZE, nearly always
+                        memo[len(memo) + skipped] = value
+                        i += 1
                     continue
-                if op == 0x47:  # BINFLOAT
-                    run = _FLOATS(buf, i, limit) if buf[i + 9] == 0x47 else None
-                    if run is None:
-                        push(_F64(buf, i + 1)[0])
-                        i += 9
-                    else:
-                        i = run.end()
-                        stack += [ELIDED] * ((i - pos) // 9)
+                if op == 0x94:  # MEMOIZE
+                    memo[len(memo) + skipped] = stack[-1]
+                    i += 1
                     continue
-                if op == 0x4D:  # BININT2
-                    run = _INT2_RUN(buf, i, limit) if buf[i + 3] == 0x4D else None
-                    if run is None:
-                        push(buf[i + 1] | buf[i + 2] << 8)
-                        i += 3
-                    else:
-                        i = run.end()
-                        stack += [number for (number,) in _INT2S.iter_unpack(buf[pos:i])]
+                if op == 0x74:  # TUPLE
+                    k = unmark()
+                    value = tuple(stack[k:])
+                    del stack[k:]
+                    push(value)
+                    made += 1
+                    i += 1
+                    continue
+                if op == 0x52:  # REDUCE
+                    arguments = pop()
+                    call = Call(origin, pos + at, stack[-1], arguments, None, reduced)
+                    stack[-1] = call
+                    record(call)
+                    made += 1
+                    i += 1
                     continue
                 if op == 0x7D:  # EMPTY_DICT
                     value = Dict()
@@ -280,26 +275,27 @@ class Machine(Recorder):
                         memo[len(memo) + skipped] = call
                         i += 1
                     continue
-                if op == 0x58 or op == 0x54 or op == 0x42:  # BINUNICODE, BINSTRING, BINBYTES
-                    size = _U32(buf, i + 1)[0]
-                    i += 5
-                    push(self._literal(i, size, "bytes" if op == 0x42 else "str", op == 0x54))
-                    i += size
-                    continue
-                if op == 0x52:  # REDUCE
-                    arguments = pop()
-                    call = Call(origin, pos + at, stack[-1], arguments, None, reduced)
-                    stack[-1] = call
-                    record(call)
-                    made += 1
-                    i += 1
-                    continue
-                if op == 0x4E:  # NONE
-                    push(None)
-                    i += 1
-                    continue
                 if op == 0x29:  # EMPTY_TUPLE
                     push(())
+                    i += 1
+                    continue
+                if op == 0x4D:  # BININT2
+                    run = _INT2_RUN(buf, i, limit) if buf[i + 3] == 0x4D else None
+                    if run is None:
+                        push(buf[i + 1] | buf[i + 2] << 8)
+                        i += 3
+                    else:
+                        i = run.end()
+                        stack += [number for (number,) in _INT2S.iter_unpack(buf[pos:i])]
+                    continue
+                if op == 0x51:  # BINPERSID
+                    persistent = PersistentId(origin, pos + at, pop())
+                    push(persistent)
+                    record(persistent)
+                    i += 1
+                    continue
+                if op == 0x89:  # NEWFALSE
+                    push(False)
                     i += 1
                     continue
                 if op == 0x86:  # TUPLE2
@@ -320,13 +316,55 @@ class Machine(Recorder):
                     made += 1
                     i += 1
                     continue
-                if op == 0x74:  # TUPLE
-                    k = unmark()
-                    value = tuple(stack[k:])
-                    del stack[k:]
-                    push(value)
-                    made += 1
+                if op == 0x4A:  # BININT
+                    run = _INT4_RUN(buf, i, limit) if buf[i + 5] == 0x4A else None
+                    if run is None:
+                        push(_I32(buf, i + 1)[0])
+                        i += 5
+                    else:
+                        i = run.end()
+                        stack += [number for (number,) in _INT4S.iter_unpack(buf[pos:i])]
+                    continue
+                if op == 0x47:  # BINFLOAT
+                    run = _FLOATS(buf, i, limit) if buf[i + 9] == 0x47 else None
+                    if run is None:
+                        push(_F64(buf, i + 1)[0])
+                        i += 9
+                    else:
+                        i = run.end()
+                        stack += [ELIDED] * ((i - pos) // 9)
+                    continue
+                if op == 0x4E:  # NONE
+                    push(None)
                     i += 1
+                    continue
+                if op == 0x88:  # NEWTRUE
+                    push(True)
+                    i += 1
+                    continue
+                if op == 0x63 or op == 0x69:  # GLOBAL, INST
+                    module, i = self._line(i + 1)
+                    name, i = self._line(i)
+                    found = self._global(str(module, "utf-8"), str(name, "utf-8"), pos)
+                    if op == 0x63:
+                        push(found)
+                    else:
+                        k = unmark()
+                        call = Call(origin, pos + at, found, tuple(stack[k:]), None, Form.INST)
+                        del stack[k:]
+                        push(call)
+                        record(call)
+                    continue
+                if op == 0x72:  # LONG_BINPUT
+                    index = _U32(buf, i + 1)[0]
+                    if index > pos + at:
+                        self._far_index(index, pos)
+                    memo[index] = stack[-1]
+                    i += 5
+                    continue
+                if op == 0x6A:  # LONG_BINGET
+                    push(memo[_U32(buf, i + 1)[0]])
+                    i += 5
                     continue
                 if op == 0x5D:  # EMPTY_LIST
                     push([])
@@ -343,25 +381,6 @@ class Machine(Recorder):
                         target += items
                     else:
                         record(Items(origin, pos + at, target, items, "APPENDS"))
-                    continue
-                if op == 0x72:  # LONG_BINPUT
-                    index = _U32(buf, i + 1)[0]
-                    if index > pos + at:
-                        self._far_index(index, pos)
-                    memo[index] = stack[-1]
-                    i += 5
-                    continue
-                if op == 0x6A:  # LONG_BINGET
-                    push(memo[_U32(buf, i + 1)[0]])
-                    i += 5
-                    continue
-                if op == 0x88:  # NEWTRUE
-                    push(True)
-                    i += 1
-                    continue
-                if op == 0x89:  # NEWFALSE
-                    push(False)
-                    i += 1
                     continue
                 if op == 0x61:  # APPEND
                     value = pop()
@@ -458,19 +477,6 @@ class Machine(Recorder):
                     push(Opaque("extension registry entry"))
                     i += 1 + size
                     continue
-                if op == 0x63 or op == 0x69:  # GLOBAL, INST
-                    module, i = self._line(i + 1)
-                    name, i = self._line(i)
-                    found = self._global(str(module, "utf-8"), str(name, "utf-8"), pos)
-                    if op == 0x63:
-                        push(found)
-                    else:
-                        k = unmark()
-                        call = Call(origin, pos + at, found, tuple(stack[k:]), None, Form.INST)
-                        del stack[k:]
-                        push(call)
-                        record(call)
-                    continue
                 if op == 0x6F:  # OBJ
                     k = unmark()
                     items = stack[k:]
@@ -501,12 +507,6 @@ class Machine(Recorder):
                         marks.pop()
                     else:
                         pop()
-                    i += 1
-                    continue
-                if op == 0x51:  # BINPERSID
-                    persistent = PersistentId(origin, pos + at, pop())
-                    push(persistent)
-                    record(persistent)
                     i += 1
                     continue
                 if op == 0x43 or op == 0x55:  # SHORT_BINBYTES, SHORT_BINSTRING

@@ -398,10 +398,9 @@ class Machine(Recorder):
                     self._set_items(stack[-1], [key, value], pos)
                     continue
                 if op == 0x93:  # STACK_GLOBAL
-                    name = pop()
-                    module = pop()
+                    value = pop()
                     i += 1
-                    push(self._stack_global(module, name, pos))
+                    push(self._stack_global(pop(), value, pos))
                     continue
                 if op == 0x95:  # FRAME
                     size = _U64(buf, i + 1)[0]

@@ -414,6 +414,8 @@ def test_torch_legacy_files_account_for_their_storages() -> None:
     assert not reasons(facts)
     assert "before" in reasons(facts_of(data[:-1])) or "want" in reasons(facts_of(data[:-1]))
     assert "pickle-trailing-data" in anomalies(facts_of(data + b"\xff" * 10))
+    for count in (0, -1, 3, 1 << 40):
+        assert "torch-storage-size" in anomalies(facts_of(data[:-16] + struct.pack("<q", count) + bytes(8)))
 
 
 def test_a_payload_in_the_third_pickle_of_a_legacy_file_is_seen() -> None:

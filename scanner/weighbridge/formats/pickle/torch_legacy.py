@@ -76,7 +76,7 @@ def parse_storages(reader: Reader, programs: list[Program]) -> Iterator[Fact]:
             return
         start = reader.location
         count = reader.i64()
-        if count and (count < 0 or size % count or size // count > 16):
+        if count < 0 or (count == 0) != (size == 0) or (count and (size % count or size // count > 16)):
             yield Anomaly(
                 location=start, code="torch-storage-size", detail=f"storage {key!r}: {count} elements, {size} bytes"
             )

@@ -1,0 +1,58 @@
+"""What a registry is: a reference becomes an artifact at an immutable revision, and its files become bytes by range."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import field
+from typing import Protocol
+
+from weighbridge.artifact import Artifact, File
+from weighbridge.records import dataclass
+
+
+class Remote(Protocol):
+    """The bytes of a remote file, pinned to one version of it.
+
+    Every method raises SourceError when the server answers with anything but the bytes that were asked for: another
+    length, range, total, version or encoding, or too late.
+    """
+
+    @property
+    def size(self) -> int:
+        """How many bytes the file has, as the registry declared before the first read."""
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Return exactly `count` bytes at `offset`, in one request."""
+
+    def stream(self, begin: int, end: int) -> Iterator[bytes]:
+        """Yield the bytes from `begin` up to `end` in pieces as they arrive, in one request."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How to talk to registries.
+
+    `tokens` maps an origin (`https://host[:port]`) to what is sent to it and to no other; `timeout` is in seconds, for
+    connecting and between two pieces of an answer; `retries` is how often a request is repeated; `offline` refuses
+    every connection; `notice` is told what a person should know (a moving reference was pinned).
+    """
+
+    timeout: float = 30.0
+    retries: int = 4
+    offline: bool = False
+    tokens: dict[str, str] = field(default_factory=dict)
+    notice: Callable[[str], None] = field(default=lambda _: None, compare=False)
+
+
+class Registry(Protocol):
+    """One kind of registry, made with `Settings`."""
+
+    def resolve(self, reference: str) -> Artifact:
+        """Return the artifact that a reference means now.
+
+        Raises UsageError when the reference cannot be read, SourceError when the registry does not answer, does not
+        have it, or answers with something impossible.
+        """
+
+    def open(self, artifact: Artifact, file: File) -> Remote:
+        """Return the bytes of a file of an artifact that this registry resolved."""

@@ -120,7 +120,8 @@ def admit(paths: Iterable[str], source: str) -> None:
             raise SourceError(f"{printable(source)}: the path {path!a} is refused: {reason}")
         folding = path.casefold()
         if folding in folded:
-            raise SourceError(f"{printable(source)}: the paths {folded[folding]!a} and {path!a} are one on some systems")
+            both = f"{folded[folding]!a} and {path!a}"
+            raise SourceError(f"{printable(source)}: the paths {both} are one on some systems")
         folded[folding] = path
     for parent, path in folded.items():
         while "/" in parent:

@@ -159,6 +159,43 @@ class Metadata(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Operator(Fact):
+    """An operator that a graph uses, once per model: its first place and how many nodes have it.
+
+    `version` is the operator set of its domain that the model imports, 0 when it imports none; `defined` says
+    that a function of the model itself is its body. Whether anybody else knows it is not the parser's business.
+    """
+
+    kind = "operator"
+    domain: str
+    name: str
+    version: int
+    count: int = 1
+    defined: bool = False
+
+    @property
+    def subject(self) -> str:
+        """The domain and the name, `ai.onnx::Conv`; the domain that is written as nothing is `ai.onnx`."""
+        return f"{self.domain or 'ai.onnx'}::{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalData(Fact):
+    """A tensor whose data are in another file: `target` as the model writes it, bytes from `offset` on.
+
+    `length` is None when the model gives none: the data go on to the end of that file, or as far as the
+    shape of the tensor needs. `checksum` is what the model claims, never what was found.
+    """
+
+    kind = "external-data"
+    target: str
+    offset: int = 0
+    length: int | None = None
+    checksum: str = ""
+    tensor: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Program(Fact):
     """One pickle stream, run by the abstract machine.
 

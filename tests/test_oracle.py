@@ -26,7 +26,7 @@ from weighbridge.formats.base import Context
 from weighbridge.formats.pickle import FORMAT
 from weighbridge.limits import Budget, Limits
 from weighbridge.location import Location
-from weighbridge.pipeline import Examination, Tally
+from weighbridge.examination import Examination, Tally
 from weighbridge.reader import from_bytes
 from weighbridge.symbols import Call, Event, Global, Items, Key, PersistentId, State
 

@@ -16,7 +16,7 @@ from weighbridge.limits import Budget, Limits
 from weighbridge.location import Location
 from weighbridge.nameindex import is_glob
 from weighbridge.names import normalise
-from weighbridge.pipeline import Examination
+from weighbridge.examination import Examination
 from weighbridge.reader import from_bytes
 from weighbridge.rules import Judgement, Rule, RuleSet, Severity, check, prove, rules_directory
 from weighbridge.trust import Trust

@@ -7,11 +7,11 @@ from dataclasses import field
 from pathlib import Path
 from typing import Final, TypeVar
 
+from weighbridge.examination import Examination
 from weighbridge.facts import Fact, Gap, Member, Metadata, Program, Recognised, Tensor, named, observe
 from weighbridge.formats.pickle.tensors import tensors
 from weighbridge.limits import Budget, Limits
 from weighbridge.location import Location
-from weighbridge.pipeline import Examination
 from weighbridge.reader import Reader, from_path
 from weighbridge.records import dataclass
 from weighbridge.rules import RuleSet

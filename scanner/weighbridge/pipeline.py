@@ -1,4 +1,4 @@
-"""From paths to a verdict: recursion into members, budgets, the account of every byte, and the scan of many files."""
+"""From paths to a verdict: the scan of many files, in one process or several."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import field, replace
+from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
-from weighbridge import __version__, formats
+from weighbridge import __version__, companions
 from weighbridge.digest import Digest
-from weighbridge.errors import ArtifactError, SourceError
-from weighbridge.facts import Anomaly, Fact, Gap, Inert, Recognised
-from weighbridge.formats.base import Context, Format, gap
+from weighbridge.errors import SourceError
+from weighbridge.examination import Examination, Tally
+from weighbridge.facts import Fact, Gap, Recognised
 from weighbridge.limits import Budget, Limits
 from weighbridge.location import Location, printable
-from weighbridge.policy import Coverage, Examined, Policy, Verdict, judge, shipped_policy
+from weighbridge.policy import Coverage, Examined, Policy, Span, Verdict, judge, shipped_policy
 from weighbridge.reader import Reader, from_descriptor
 from weighbridge.records import dataclass
 from weighbridge.rule_files import shipped_folder
@@ -36,100 +36,10 @@ DIGEST_INLINE: Final = 4 << 20
 BATCH: Final = 32
 BATCHES: Final = 8
 DEFAULT_POLICY: Final = "default"
-_UNREAD: Final = (Inert, Gap)
 _NO_LIMITS: Final = Limits()
 # Not the target of a link that took the file's place since the walk, and never waiting for a writer of a pipe.
 _OPEN: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 _UNNAMED: Final = getattr(os, "O_NOFOLLOW", 0)
-
-
-@dataclass(slots=True)
-class Tally:
-    """How the bytes of one reader were accounted for."""
-
-    size: int
-    inert: int = 0
-    unexamined: int = 0
-
-    def add(self, fact: Fact) -> None:
-        """Count what a fact says of its bytes."""
-        if isinstance(fact, Inert):
-            self.inert += fact.size
-        elif isinstance(fact, Gap):
-            self.unexamined += self.size if fact.size is None else fact.size
-
-    def add_member(self, member: Tally, stored: int) -> None:
-        """Count a member that takes `stored` bytes of this container, in proportion to its own tally."""
-        if member.size:
-            self.inert += member.inert * stored // member.size
-            self.unexamined += -(-member.unexamined * stored // member.size)
-
-    def settle(self) -> None:
-        """Bring overlapping counts (a gap behind a gap, a polyglot) back to the size."""
-        self.unexamined = min(self.unexamined, self.size)
-        self.inert = min(self.inert, self.size - self.unexamined)
-
-    @property
-    def parsed(self) -> int:
-        """Bytes that a format understood."""
-        return self.size - self.inert - self.unexamined
-
-
-@dataclass(slots=True)
-class Examination:
-    """The parse of one file: a stack of tallies, one per container around the bytes being read."""
-
-    budget: Budget
-    tallies: list[Tally] = field(default_factory=list)
-
-    def run(self, reader: Reader) -> tuple[list[Fact], Tally]:
-        """Return every fact of a file and the account of its bytes."""
-        root = Tally(reader.size)
-        self.tallies = [root]
-        facts = list(self.examine(reader, reader.size))
-        if reader.size == 0:
-            facts.append(Gap(location=reader.origin, reason="the file is empty", size=0))
-        root.settle()
-        return facts, root
-
-    def examine(self, reader: Reader, stored: int) -> Iterator[Fact]:
-        """Yield the facts of a member (or of the file itself) under every format that recognises it."""
-        if reader.size == 0:
-            return
-        tally = Tally(reader.size)
-        self.tallies.append(tally)
-        try:
-            for fact in self._facts(reader):
-                if isinstance(fact, _UNREAD) and fact.location.path == reader.origin.path:
-                    tally.add(fact)
-                yield fact
-        finally:
-            self.tallies.pop()
-            tally.settle()
-            self.tallies[-1].add_member(tally, stored)
-
-    def _facts(self, reader: Reader) -> Iterator[Fact]:
-        if len(self.tallies) - 2 > self.budget.limits.max_depth:
-            reason = f"nested deeper than {self.budget.limits.max_depth} containers"
-            yield Gap(location=reader.origin, reason=reason, size=reader.size, limit="max_depth")
-            return
-        recognised = formats.sniff(reader.sample)
-        if not recognised:
-            yield Gap(location=reader.origin, reason="no known format", size=reader.size)
-        if len(recognised) > 1:
-            names = " and ".join(f.name for f in recognised)
-            yield Anomaly(location=reader.origin, code="polyglot", detail=f"the same bytes are {names}")
-        for format_ in recognised:
-            yield Recognised(location=reader.origin, format=format_.name, size=reader.size)
-            yield from self._parse(format_, reader)
-
-    def _parse(self, format_: Format, reader: Reader) -> Iterator[Fact]:
-        context = Context(budget=self.budget, examine=self.examine)
-        reader.seek(0)
-        try:
-            yield from format_.parse(reader, context)
-        except ArtifactError as error:
-            yield gap(error, format_.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,11 +80,13 @@ class Desk:
             pending = self._start_digest(reader, descriptor, cleanup)
             facts, tally = Examination(Budget(self.limits)).run(reader)
             digest = pending()
+            raw = len(facts) == 1 and isinstance(facts[0], Gap) and reader.size > 0
             if _state(os.fstat(descriptor)) != _state(before):
                 facts.append(Gap(location=reader.origin, reason="the file changed while it was read"))
                 tally.unexamined = reader.size
                 tally.settle()
-        return self._examined(target, facts, tally, digest)
+                raw = False
+        return replace(self._examined(target, facts, tally, digest), raw=raw)
 
     def _start_digest(self, reader: Reader, descriptor: int, cleanup: ExitStack) -> Callable[[], Digest | None]:
         """Return what gives the digest when the parse is done."""
@@ -195,7 +107,29 @@ class Desk:
             formats=tuple(f.format for f in facts if isinstance(f, Recognised) and f.location.path == (target.name,)),
             coverage=Coverage(parsed=tally.parsed, inert=tally.inert, unexamined=tally.unexamined),
             judgement=check(facts, self.rules, self.trust),
+            references=companions.references(facts),
         )
+
+    def settle(self, targets: list[Target], examined: list[Examined]) -> list[Examined]:
+        """Return the files with what they say of each other, and those on disk that they refer to beside them."""
+        neighbours = companions.Neighbours(targets)
+        found = examined
+        while more := list(neighbours.missing(found)):
+            found = [self.examine(target) for target in more]
+            examined = examined + found
+        sizes = {one.path: one.size for one in examined}
+        spans = companions.spans_of(examined, neighbours)
+        return [
+            self._settled(one, list(companions.observe(one, neighbours, sizes)), spans.get(one.path, ()), neighbours)
+            for one in examined
+        ]
+
+    def _settled(
+        self, one: Examined, facts: list[Fact], spans: tuple[Span, ...], neighbours: companions.Neighbours
+    ) -> Examined:
+        if facts:
+            one = replace(one, judgement=one.judgement.merged(check(facts, self.rules, self.trust)))
+        return companions.account(one, spans, neighbours.source(one.path)) if spans else one
 
 
 def scan(
@@ -228,24 +162,39 @@ def scan(
         digest=digest,
     )
     found = walk([os.fspath(path) for path in paths], Patterns(include=tuple(include), exclude=tuple(exclude)))
-    examined = []
-    for one in _examine_all(desk, found.targets, jobs):
-        examined.append(one)
-        if progress is not None:
-            progress(len(examined), len(found.targets))
-    verdict = judge(
-        examined,
-        policy or shipped_policy(DEFAULT_POLICY),
-        today=today or date.today(),
-        rules_digest=str(desk.rules.digest),
-        version=__version__,
-    )
+    verdict = scan_targets(found.targets, desk, policy=policy, jobs=jobs, progress=progress, today=today)
     if second_opinion:
         from weighbridge.second_opinion import ask
 
         opinions = tuple(ask(target.path, target.name) for target in found.targets if target.fact is None)
         verdict = replace(verdict, opinions=opinions)
     return replace(verdict, excluded=tuple(sorted(found.excluded))) if found.excluded else verdict
+
+
+def scan_targets(
+    targets: list[Target],
+    desk: Desk,
+    *,
+    policy: Policy | None = None,
+    jobs: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+    today: date | None = None,
+) -> Verdict:
+    """Return the verdict on files that are known by name and place; see `scan`."""
+    examined = []
+    for one in _examine_all(desk, targets, jobs):
+        examined.append(one)
+        if progress is not None:
+            progress(len(examined), len(targets))
+    if any(one.references for one in examined):
+        examined = desk.settle(targets, examined)
+    return judge(
+        examined,
+        policy or shipped_policy(DEFAULT_POLICY),
+        today=today or date.today(),
+        rules_digest=str(desk.rules.digest),
+        version=__version__,
+    )
 
 
 def _examine_all(desk: Desk, targets: list[Target], jobs: int) -> Iterator[Examined]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 T = TypeVar("T")
+Span = tuple[int, int]  # the first byte and the one behind the last
 
 UNKNOWN: Final = "unknown"
 
@@ -124,8 +125,27 @@ class Coverage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """What a file says of another, `target` as it names it: the spans of it that are the data of tensors, merged.
+
+    `rest` is where a tensor begins whose length is not given, so that everything behind it is taken; `checksum` is the
+    SHA-1 that the whole file is said to have, `location` the first place that says so.
+    """
+
+    location: Location
+    target: str
+    spans: tuple[Span, ...]
+    rest: int | None = None
+    checksum: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Examined:
-    """A file after the scan; `digest` is None when nothing asked for it."""
+    """A file after the scan; `digest` is None when nothing asked for it.
+
+    `references` are to other files of the artifact; `raw` says that no format recognises the bytes and nothing
+    else is wrong with them, so that what another file says can account for them.
+    """
 
     path: str
     size: int
@@ -133,6 +153,8 @@ class Examined:
     formats: tuple[str, ...] = ()
     coverage: Coverage
     judgement: Judgement
+    references: tuple[Reference, ...] = ()
+    raw: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

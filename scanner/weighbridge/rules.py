@@ -14,13 +14,14 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from weighbridge import documents
+from weighbridge import documents, operators
 from weighbridge.digest import Digest
 from weighbridge.documents import Words
 from weighbridge.errors import DocumentError
-from weighbridge.facts import REVIEWED, Fact, Gap, Program, named, observe
+from weighbridge.facts import REVIEWED, Fact, Gap, Operator, Program, named, observe
 from weighbridge.location import Location
 from weighbridge.nameindex import NameIndex, is_glob
+from weighbridge.operators import Operators, Standing
 from weighbridge.records import dataclass
 from weighbridge.rule_files import digest_of, read_files, shipped_folder
 from weighbridge.rule_files import rules_directory as rules_directory
@@ -167,13 +168,21 @@ class Judgement:
     unknowns: tuple[Unknown, ...] = ()
     gaps: tuple[Gap, ...] = ()
 
+    def merged(self, other: Judgement) -> Judgement:
+        """Return what both say."""
+        return Judgement(
+            findings=tuple(sorted(self.findings + other.findings, key=lambda one: one.order)),
+            unknowns=tuple(sorted(self.unknowns + other.unknowns, key=lambda one: one.order)),
+            gaps=tuple(sorted({*self.gaps, *other.gaps}, key=_order)),
+        )
+
 
 def _order(fact: Fact) -> tuple[object, ...]:
     return (fact.location.path, fact.location.offset, fact.kind, fact.subject, repr(fact))
 
 
 class RuleSet:
-    """Rules in force, in the order of their ids, and the digest of every rule and trust file."""
+    """Rules in force, in the order of their ids, the table of operators, and the digest of all these files."""
 
     def __init__(
         self, *, rules: tuple[Rule, ...] | None = None, digest: Digest, files: Mapping[str, bytes] | None = None
@@ -186,10 +195,13 @@ class RuleSet:
     def load(cls, directory: Path) -> RuleSet:
         """Read every rule under `directory`; policies are not rules, trust files count in the digest only.
 
-        Raises DocumentError on a file that is no rule, an id used twice, or a file not named after its id.
+        Raises DocumentError on a file that is no rule, an id used twice, a file not named after its id, or a wrong
+        table of operators.
         """
         files = read_files(str(directory))
-        return cls(rules=_read_rules(files, directory.name), digest=digest_of(files))
+        found = cls(rules=_read_rules(files, directory.name), digest=digest_of(files), files=files)
+        found.operators = found._read_operators()  # now, so that a wrong table is an error of the folder
+        return found
 
     @classmethod
     def shipped(cls) -> RuleSet:
@@ -233,6 +245,22 @@ class RuleSet:
             rule = self.about(event.kind, IN_PLACE)
         return rule or self.about(event.kind, event.subject)
 
+    def about_operator(self, operator: Operator, standing: Standing) -> Rule | None:
+        """Return the rule that names an operator, or a worse one about all of its standing."""
+        own, general = self.about(operator.kind, operator.subject), self.about(operator.kind, standing)
+        if own is None or general is None:
+            return own or general
+        return max(own, general, key=lambda rule: rule.severity.rank)
+
+    @cached_property
+    def operators(self) -> Operators:
+        """The operators that are known; none without the table."""
+        return self._read_operators()
+
+    def _read_operators(self) -> Operators:
+        data = self._files.get(operators.TABLE)
+        return Operators({}) if data is None else operators.read(data, operators.TABLE)
+
     @cached_property
     def _names(self) -> NameIndex[Rule]:
         worst_first = sorted(self.rules, key=lambda rule: (-rule.severity.rank, rule.id))
@@ -253,7 +281,7 @@ class RuleSet:
 def _read_rules(files: Mapping[str, bytes], folder: str) -> tuple[Rule, ...]:
     rules: dict[str, Rule] = {}
     for name, data in files.items():
-        if name.startswith("trust/"):
+        if name.startswith("trust/") or not name.endswith(".yaml"):
             continue
         rule = replace(read_rule(data, f"{folder}/{name}"), path=name)
         if rule.id in rules:
@@ -316,12 +344,14 @@ def check(facts: Iterable[Fact], rules: RuleSet, trust: Trust) -> Judgement:
             gaps.append(fact)
         elif isinstance(fact, Program):
             _check_program(fact, rules, trust, ledger)
+        elif isinstance(fact, Operator):
+            _check_operator(fact, rules, ledger)
         else:
             rule = rules.about(fact.kind, fact.subject) if fact.kind in rules.kinds else None
             if rule is not None:
                 _add_finding(ledger, rule, fact)
             elif fact.kind in REVIEWED:
-                _add_unknown(ledger, fact)
+                _add_unknown(ledger, fact, f"no rule speaks for this {fact.kind}")
     return Judgement(
         findings=ledger.sorted(Finding),
         unknowns=ledger.sorted(Unknown),
@@ -334,9 +364,23 @@ def _add_finding(ledger: _Ledger, rule: Rule, fact: Fact) -> None:
     ledger.add(group, lambda: Finding(rule=rule, fact=fact))
 
 
-def _add_unknown(ledger: _Ledger, fact: Fact) -> None:
+def _add_unknown(ledger: _Ledger, fact: Fact, reason: str) -> None:
     group = ("unknown", fact.kind, fact.subject, fact.location.path)
-    ledger.add(group, lambda: Unknown(fact=fact, reason=f"no rule speaks for this {fact.kind}"))
+    ledger.add(group, lambda: Unknown(fact=fact, reason=reason))
+
+
+def _check_operator(operator: Operator, rules: RuleSet, ledger: _Ledger) -> None:
+    """Match an operator by its name and by what the table says of it, unless the model defines it itself.
+
+    One that nobody knows stays unknown whatever a rule says of all such: no severity makes unseen code acceptable.
+    """
+    known = Standing.KNOWN if operator.defined else None
+    standing = known or rules.operators.standing(operator.domain, operator.name, operator.version)
+    rule = rules.about_operator(operator, standing) if operator.kind in rules.kinds else None
+    if rule is not None:
+        _add_finding(ledger, rule, operator)
+    if standing.reason and not (rule is not None and standing is Standing.WITHHELD):
+        _add_unknown(ledger, operator, standing.reason)
 
 
 def _check_program(program: Program, rules: RuleSet, trust: Trust, ledger: _Ledger) -> None:

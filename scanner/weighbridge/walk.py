@@ -24,13 +24,14 @@ from weighbridge.records import dataclass
 class Target:
     """One file to scan: the name it is shown under, and where the system finds it.
 
-    `named` tells that the user named it, so that failing to open it is the user's to mend; `fact` is what
-    the walk found instead of a file.
+    `named` tells that the user named it, so that failing to open it is the user's to mend; `stored` that `path` is a
+    place in a store, which says nothing of the files around it; `fact` is what the walk found instead of a file.
     """
 
     name: str
     path: str
     named: bool = False
+    stored: bool = False
     fact: Fact | None = None
 
 
@@ -91,13 +92,26 @@ def _named(path: str) -> Iterator[Target]:
     elif stat.S_ISDIR(mode):
         if not os.access(path, os.R_OK | os.X_OK):
             raise SourceError(f"{printable(name)}: Permission denied")
-        yield from _folder(path, os.path.realpath(path))
+        yield from _folder(path, anchor(path))
     else:
         raise SourceError(f"{printable(name)}: neither a file nor a folder")
 
 
+def anchor(folder: str) -> str:
+    """Return the folder that links below `folder` must not leave.
+
+    It is `folder` itself, or the repository around it in a cache of the Hub's client, which keeps
+    `models--<org>--<name>/snapshots/<commit>/` full of links into the folder `blobs/` beside `snapshots/`.
+    """
+    real = os.path.realpath(folder)
+    repository, snapshots, _ = f"{real}{os.sep}".partition(f"{os.sep}snapshots{os.sep}")
+    name = repository.rpartition(os.sep)[2]
+    return repository if snapshots and name.startswith("models--") else real
+
+
 def _folder(top: str, root: str) -> Iterator[Target]:
     """Yield what a folder holds, in the order of its names; `root` is the folder that links must not leave."""
+    here = os.path.realpath(top)
     stack: list[Iterator[os.DirEntry[str]]] = [_entries(top)]
     trail = [top]
     while stack:
@@ -111,7 +125,7 @@ def _folder(top: str, root: str) -> Iterator[Target]:
             stack.pop()
             trail.pop()
         elif entry.is_symlink():
-            yield from _link(entry.path, root)
+            yield from _link(entry.path, here, root)
         elif entry.is_dir(follow_symlinks=False):
             stack.append(_entries(entry.path))
             trail.append(entry.path)
@@ -128,12 +142,17 @@ def _entries(path: str) -> Iterator[os.DirEntry[str]]:
     yield from found
 
 
-def _link(path: str, root: str) -> Iterator[Target]:
-    """Yield what a link inside a folder stands for; nothing for one to a file or folder that the walk meets anyway."""
+def _link(path: str, here: str, root: str) -> Iterator[Target]:
+    """Yield what a link inside a folder stands for; nothing for one to a file or folder that the walk meets anyway.
+
+    `here` is the folder that is walked, `root` the one around it that links must not leave.
+    """
     from pathlib import Path
 
     aim, told = Path(os.path.realpath(path)), printable(str(Path(path).readlink()))
-    if not aim.is_relative_to(root):
+    if not aim.is_relative_to(here) and aim.is_relative_to(root) and aim.is_file():
+        yield Target(name=_shown(path), path=str(aim))
+    elif not aim.is_relative_to(here):
         yield _found(path, Anomaly, code="link-escapes", detail=f"the link leads to {told}, outside the folder")
     elif not aim.exists():
         yield _found(path, Gap, reason=f"a link to {told}, which does not exist", size=0)

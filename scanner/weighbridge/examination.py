@@ -1,0 +1,106 @@
+"""The parse of one file: recursion into its members, and the account of every byte."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import field
+from typing import Final
+
+from weighbridge import formats
+from weighbridge.errors import ArtifactError
+from weighbridge.facts import Anomaly, Fact, Gap, Inert, Recognised
+from weighbridge.formats.base import Context, Format, gap
+from weighbridge.limits import Budget
+from weighbridge.reader import Reader
+from weighbridge.records import dataclass
+
+_UNREAD: Final = (Inert, Gap)
+
+
+@dataclass(slots=True)
+class Tally:
+    """How the bytes of one reader were accounted for."""
+
+    size: int
+    inert: int = 0
+    unexamined: int = 0
+
+    def add(self, fact: Fact) -> None:
+        """Count what a fact says of its bytes."""
+        if isinstance(fact, Inert):
+            self.inert += fact.size
+        elif isinstance(fact, Gap):
+            self.unexamined += self.size if fact.size is None else fact.size
+
+    def add_member(self, member: Tally, stored: int) -> None:
+        """Count a member that takes `stored` bytes of this container, in proportion to its own tally."""
+        if member.size:
+            self.inert += member.inert * stored // member.size
+            self.unexamined += -(-member.unexamined * stored // member.size)
+
+    def settle(self) -> None:
+        """Bring overlapping counts (a gap behind a gap, a polyglot) back to the size."""
+        self.unexamined = min(self.unexamined, self.size)
+        self.inert = min(self.inert, self.size - self.unexamined)
+
+    @property
+    def parsed(self) -> int:
+        """Bytes that a format understood."""
+        return self.size - self.inert - self.unexamined
+
+
+@dataclass(slots=True)
+class Examination:
+    """The parse of one file: a stack of tallies, one per container around the bytes being read."""
+
+    budget: Budget
+    tallies: list[Tally] = field(default_factory=list)
+
+    def run(self, reader: Reader) -> tuple[list[Fact], Tally]:
+        """Return every fact of a file and the account of its bytes."""
+        root = Tally(reader.size)
+        self.tallies = [root]
+        facts = list(self.examine(reader, reader.size))
+        if reader.size == 0:
+            facts.append(Gap(location=reader.origin, reason="the file is empty", size=0))
+        root.settle()
+        return facts, root
+
+    def examine(self, reader: Reader, stored: int) -> Iterator[Fact]:
+        """Yield the facts of a member (or of the file itself) under every format that recognises it."""
+        if reader.size == 0:
+            return
+        tally = Tally(reader.size)
+        self.tallies.append(tally)
+        try:
+            for fact in self._facts(reader):
+                if isinstance(fact, _UNREAD) and fact.location.path == reader.origin.path:
+                    tally.add(fact)
+                yield fact
+        finally:
+            self.tallies.pop()
+            tally.settle()
+            self.tallies[-1].add_member(tally, stored)
+
+    def _facts(self, reader: Reader) -> Iterator[Fact]:
+        if len(self.tallies) - 2 > self.budget.limits.max_depth:
+            reason = f"nested deeper than {self.budget.limits.max_depth} containers"
+            yield Gap(location=reader.origin, reason=reason, size=reader.size, limit="max_depth")
+            return
+        recognised = formats.sniff(reader.sample)
+        if not recognised:
+            yield Gap(location=reader.origin, reason="no known format", size=reader.size)
+        if len(recognised) > 1:
+            names = " and ".join(f.name for f in recognised)
+            yield Anomaly(location=reader.origin, code="polyglot", detail=f"the same bytes are {names}")
+        for format_ in recognised:
+            yield Recognised(location=reader.origin, format=format_.name, size=reader.size)
+            yield from self._parse(format_, reader)
+
+    def _parse(self, format_: Format, reader: Reader) -> Iterator[Fact]:
+        context = Context(budget=self.budget, examine=self.examine)
+        reader.seek(0)
+        try:
+            yield from format_.parse(reader, context)
+        except ArtifactError as error:
+            yield gap(error, format_.name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from weighbridge.facts import Anomaly, Fact, Gap, Inert, Member, Metadata, Native, Observed
+from weighbridge.facts import Anomaly, Fact, Gap, Inert, Member, Metadata, Native, Observed, Operator
 from weighbridge.location import printable
 from weighbridge.policy import Outcome, Verdict
 from weighbridge.records import dataclass
@@ -41,6 +41,9 @@ def describe(fact: Fact) -> str:
             text = f"{fact.type} {fact.detail}".rstrip()
         case Member():
             text = f"{fact.type} {fact.name}" + (f" -> {fact.target}" if fact.target else "")
+        case Operator():
+            opset = f", operator set {fact.version}" if fact.version else ""
+            text = f"operator {fact.subject}, {counted(fact.count, 'node')}{opset}"
         case Metadata():
             text = f"{fact.key}: {fact.value}"
         case Gap() | Inert():

@@ -12,19 +12,17 @@ import pytest
 
 from weighbridge import formats
 from weighbridge.facts import REVIEWED
-from weighbridge.limits import Budget, Limits
-from weighbridge.location import Location
+from weighbridge.limits import Limits
 from weighbridge.nameindex import is_glob
 from weighbridge.names import normalise
-from weighbridge.examination import Examination
-from weighbridge.reader import from_bytes
-from weighbridge.rules import Judgement, Rule, RuleSet, Severity, check, prove, rules_directory
+from weighbridge.pipeline import Desk, look
+from weighbridge.rules import Judgement, Rule, RuleSet, Severity, prove, rules_directory
 from weighbridge.trust import Trust
 
 ROOT = Path(__file__).parent.parent
 FIXTURES = ROOT / "fixtures"
 RULES = RuleSet.load(rules_directory())
-TRUST = Trust(rules_directory() / "trust")
+DESK = Desk(rules=RULES, trust=Trust(rules_directory() / "trust"), limits=Limits(), digest=False)
 GADGETS = list(csv.DictReader((ROOT / "benchmarks" / "corpus" / "gadgets.csv").read_text("utf-8").splitlines()))
 NAMED = sorted({(row["module"], row["name"]) for row in GADGETS if row["name"] != "*"})
 WHOLE = sorted({row["module"] for row in GADGETS if row["name"] == "*"})
@@ -84,10 +82,7 @@ def test_no_rule_names_what_ordinary_models_import(dotted: str) -> None:
 
 @cache
 def examine(fixture: str) -> Judgement:
-    path = FIXTURES / fixture
-    reader = from_bytes(path.read_bytes(), Location((fixture,)))
-    facts, _ = Examination(Budget(Limits())).run(reader)
-    return check(facts, RULES, TRUST)
+    return look(str(FIXTURES / fixture), DESK)
 
 
 @pytest.mark.parametrize("rule", [rule for rule in RULES.rules if not rule.retired], ids=lambda rule: rule.id)

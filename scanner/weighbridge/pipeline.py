@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date
+from functools import reduce
 from typing import TYPE_CHECKING, Final
 
 from weighbridge import __version__, companions
@@ -21,7 +22,7 @@ from weighbridge.policy import Coverage, Examined, Policy, Span, Verdict, judge,
 from weighbridge.reader import Reader, from_descriptor
 from weighbridge.records import dataclass
 from weighbridge.rule_files import shipped_folder
-from weighbridge.rules import RuleSet, check
+from weighbridge.rules import Judgement, RuleSet, check
 from weighbridge.trust import Trust
 from weighbridge.walk import Patterns, Target, walk
 
@@ -181,20 +182,34 @@ def scan_targets(
     today: date | None = None,
 ) -> Verdict:
     """Return the verdict on files that are known by name and place; see `scan`."""
-    examined = []
-    for one in _examine_all(desk, targets, jobs):
-        examined.append(one)
-        if progress is not None:
-            progress(len(examined), len(targets))
-    if any(one.references for one in examined):
-        examined = desk.settle(targets, examined)
     return judge(
-        examined,
+        _examine(desk, targets, jobs, progress),
         policy or shipped_policy(DEFAULT_POLICY),
         today=today or date.today(),
         rules_digest=str(desk.rules.digest),
         version=__version__,
     )
+
+
+def look(path: str, desk: Desk) -> Judgement:
+    """Return what the facts of a file, or of all files of a folder, amount to, before any policy.
+
+    Raises SourceError when the path cannot be read.
+    """
+    examined = _examine(desk, walk([path], Patterns()).targets)
+    return reduce(Judgement.merged, (one.judgement for one in examined), Judgement())
+
+
+def _examine(
+    desk: Desk, targets: list[Target], jobs: int = 1, progress: Callable[[int, int], None] | None = None
+) -> list[Examined]:
+    """Return what every file amounts to, in order, settled with what the others say of it."""
+    examined = []
+    for one in _examine_all(desk, targets, jobs):
+        examined.append(one)
+        if progress is not None:
+            progress(len(examined), len(targets))
+    return desk.settle(targets, examined) if any(one.references for one in examined) else examined
 
 
 def _examine_all(desk: Desk, targets: list[Target], jobs: int) -> Iterator[Examined]:

@@ -11,9 +11,8 @@ import click
 from weighbridge.cli.options import FOLDER, emit, load_rules, rules_option
 from weighbridge.errors import UsageError
 from weighbridge.limits import Limits
-from weighbridge.pipeline import Desk
+from weighbridge.pipeline import Desk, look
 from weighbridge.rules import Judgement, Rule, prove, rules_directory
-from weighbridge.walk import Target
 
 
 @click.group()
@@ -80,7 +79,7 @@ def test(fixtures: str | None, rules_folder: str | None) -> int:
     desk = Desk(rules=loaded, trust=trust, limits=Limits(), digest=False)
 
     def examine(fixture: str) -> Judgement:
-        return desk.examine(Target(name=fixture, path=str(folder / fixture), named=True)).judgement
+        return look(str(folder / fixture), desk)
 
     wrong = [sentence for rule in loaded.rules if not rule.retired for sentence in prove(rule, examine)]
     emit(wrong or [f"{len(loaded.rules)} rules hold"])

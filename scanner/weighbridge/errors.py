@@ -8,6 +8,7 @@
   * DocumentError          a rule, trust, policy or waiver file is wrong (`file:line:column`)
   * UsageError             an option or a combination of options makes no sense
   * SourceError            the model could not be fetched or opened
+    * UnavailableError     the source did not answer or broke off; the same request may succeed later
 """
 
 from __future__ import annotations
@@ -58,3 +59,14 @@ class UsageError(WeighbridgeError):
 
 class SourceError(WeighbridgeError):
     """The model could not be fetched or opened (exit code 4)."""
+
+
+class UnavailableError(SourceError):
+    """The source did not answer, asked to wait, or broke off: the same request may succeed later.
+
+    `wait` is how many seconds the source asked to wait, or None.
+    """
+
+    def __init__(self, reason: str, wait: float | None = None) -> None:
+        super().__init__(reason)
+        self.wait = wait

@@ -12,7 +12,6 @@ import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from weighbridge import __version__
 from weighbridge.errors import SourceError, UnavailableError
 from weighbridge.location import printable
 from weighbridge.records import dataclass
@@ -177,7 +176,7 @@ class Exchange:
 
     def _headers(self, call: Call, url: str, *, bare: bool) -> dict[str, str]:
         """Return the headers for one hop: what the caller gives goes to its own origin, a token to its origin."""
-        headers = {"accept": "*/*", "accept-encoding": "identity", "user-agent": f"weighbridge/{__version__}"}
+        headers = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "weighbridge"}
         headers |= {name.lower(): value for name, value in call.headers.items()}
         if bare:
             return {name: value for name, value in headers.items() if name in _CARRIED}

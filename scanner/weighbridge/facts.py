@@ -196,6 +196,26 @@ class ExternalData(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Placeholder(Fact):
+    """A text that names bytes kept somewhere else and stands where a version control system puts them.
+
+    `type` is git-lfs or dvc; `digest` and `size` are what it declares of the bytes, `digest` with its algorithm and
+    `size` None when it is not said; `name` is the path it gives them, empty when they take this file's place.
+    """
+
+    kind = "placeholder"
+    type: str
+    digest: str
+    size: int | None = None
+    name: str = ""
+
+    @property
+    def subject(self) -> str:
+        """The type."""
+        return self.type
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Program(Fact):
     """One pickle stream, run by the abstract machine.
 

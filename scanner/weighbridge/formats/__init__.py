@@ -12,6 +12,7 @@ from weighbridge.formats import (
     native,
     numpy,
     pickle,
+    pointer,
     safetensors,
     script,
     seven_zip,
@@ -32,6 +33,7 @@ FORMATS: Final[tuple[Format, ...]] = (
     seven_zip.FORMAT,
     native.FORMAT,
     *script.FORMATS,
+    *pointer.FORMATS,
     text.FORMAT,
 )
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from weighbridge.facts import Fact, Inert
-from weighbridge.formats import pickle
+from weighbridge.formats import pickle, pointer
 from weighbridge.formats.base import Context, Format
 from weighbridge.reader import TAIL, Reader, Sample
 
@@ -50,7 +50,7 @@ def sniff(sample: Sample) -> bool:
     if not head or head[0] in _STARTS or sample.size > TAIL or b"\0" in head:
         return False
     data = head if sample.size <= len(head) else sample.tail
-    return _is_prose(data) and not pickle.sniff(sample)
+    return _is_prose(data) and not pickle.sniff(sample) and not pointer.sniff_lfs(sample)
 
 
 def _is_prose(data: bytes) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from weighbridge.facts import Anomaly, Fact, Gap, Inert, Member, Metadata, Native, Observed, Operator
+from weighbridge.facts import Anomaly, Fact, Gap, Inert, Member, Metadata, Native, Observed, Operator, Placeholder
 from weighbridge.location import printable
 from weighbridge.policy import Outcome, Verdict
 from weighbridge.records import dataclass
@@ -44,6 +44,9 @@ def describe(fact: Fact) -> str:
         case Operator():
             opset = f", operator set {fact.version}" if fact.version else ""
             text = f"operator {fact.subject}, {counted(fact.count, 'node')}{opset}"
+        case Placeholder():
+            size = "bytes" if fact.size is None else counted(fact.size, "byte")
+            text = f"{fact.type} keeps {size} elsewhere{f' as {fact.name}' if fact.name else ''}, {fact.digest}"
         case Metadata():
             text = f"{fact.key}: {fact.value}"
         case Gap() | Inert():

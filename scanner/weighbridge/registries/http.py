@@ -89,14 +89,16 @@ class Session:
         headers: Mapping[str, str] | None = None,
         renew: Callable[[], str] | None = None,
         check: Check | None = None,
+        tag: str | None = None,
     ) -> Ranges:
         """Return the bytes of a file of `size` bytes by range; `name` is what messages call it.
 
         The URL that it redirects to is remembered. When that is refused as expired, `renew` returns another URL, once
-        for each range; without it the first URL is asked again.
+        for each range; without it the first URL is asked again. Every answer must carry the entity tag `tag`, or that
+        of the first answer when none is given.
         """
         source = Source(url=url, headers=headers or {}, renew=renew, check=check)
-        return Ranges(self._exchange, source, size=size, name=name)
+        return Ranges(self._exchange, source, size=size, name=name, tag=tag)
 
     def _read(self, call: Call, limit: int) -> Answer:
         with closing(self._exchange.open(call)) as opened:

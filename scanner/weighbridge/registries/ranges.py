@@ -26,17 +26,17 @@ class Source:
 
 
 class Ranges:
-    """A remote file, pinned to the entity tag of the first answer; safe to share between threads.
+    """A remote file, pinned to the entity tag `tag` or else to that of the first answer; safe to share between threads.
 
     The URL that the source redirects to is used again, and asked for anew once per request when it has expired.
     `requests` and `received` count the requests sent, redirects included, and the bytes of bodies that arrived.
     """
 
-    def __init__(self, exchange: Exchange, source: Source, *, size: int, name: str) -> None:
+    def __init__(self, exchange: Exchange, source: Source, *, size: int, name: str, tag: str | None = None) -> None:
         self._exchange = exchange
         self._source = source
         self._target: Opened | None = None
-        self._tag: str | None = None
+        self._tag = tag
         self._lock = Lock()
         self.size = size
         self.name = name

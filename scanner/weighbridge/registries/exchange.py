@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from weighbridge.registries.base import Settings
 
 T = TypeVar("T")
-Check = Callable[[str, Mapping[str, str]], None]
+Check = Callable[[str, int, Mapping[str, str]], None]
 
 MAX_REDIRECTS: Final = 5
 MAX_SHOWN: Final = 300  # characters of a URL or of a server's words in a message
@@ -38,8 +38,8 @@ _CARRIED: Final = frozenset({"accept", "accept-encoding", "if-match", "if-range"
 class Call:
     """A request.
 
-    `accept` are the statuses that are answers to it; `check` is given the URL and headers of every answer on
-    the way, and raises SourceError when they are impossible; `bare` sends no credentials.
+    `accept` are the statuses that are answers to it; `check` is given the URL, status and headers of every
+    answer on the way, errors included, and raises SourceError when they are impossible; `bare` sends no credentials.
     """
 
     url: str
@@ -75,7 +75,7 @@ class Exchange:
         self._settings = settings
         self._credential = credential
         self._sleep = sleep
-        self._tokens = {origin(key): token for key, token in settings.tokens.items()}
+        self._tokens = {origin(key): _token(key, token) for key, token in settings.tokens.items()}
         self._client = _client(settings.timeout)
         weakref.finalize(self, self._client.close)
         self.requests = 0
@@ -154,7 +154,8 @@ class Exchange:
             self.requests += 1
             return self._client.send(request, stream=True)
         except (httpx2.LocalProtocolError, httpx2.UnsupportedProtocol) as error:
-            raise SourceError(f"{show(url)}: the request cannot be sent: {_said(error)}") from error
+            # What it says is not repeated here: it quotes the header that it dislikes, which may be a token.
+            raise SourceError(f"{show(url)}: the request cannot be sent ({type(error).__name__})") from None
         except (httpx2.TransportError, UnicodeError) as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 hint = "if it is your own authority's, name its certificates in SSL_CERT_FILE"
@@ -165,7 +166,7 @@ class Exchange:
         """Return where an answer redirects to, or nothing when it is the one that was asked for."""
         response = opened.response
         if call.check is not None:
-            call.check(opened.url, response.headers)
+            call.check(opened.url, response.status_code, response.headers)
         if response.status_code in call.accept:
             return ""
         if response.status_code not in _REDIRECTS or call.method not in ("GET", "HEAD"):
@@ -217,6 +218,13 @@ def origin(url: str) -> str:
     """Return scheme, host and port of a URL in one spelling; raise SourceError when it is not one of http(s)."""
     parsed = _parsed(url)
     return f"{parsed.scheme}://{parsed.netloc.decode('ascii')}"
+
+
+def _token(key: str, token: str) -> str:
+    """Return a token that a header can hold."""
+    if not re.fullmatch(r"[\x21-\x7e]+", token):
+        raise SourceError(f"{show(key)}: the token for it is empty, or holds spaces or characters that no token has")
+    return token
 
 
 def show(url: str) -> str:

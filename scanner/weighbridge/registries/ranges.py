@@ -94,12 +94,12 @@ class Ranges:
         call = Call(url=url, method="GET", headers=headers, body=None, accept=accept, check=self._look, bare=bare)
         return self._exchange.open(call)
 
-    def _look(self, url: str, headers: Mapping[str, str]) -> None:
+    def _look(self, url: str, status: int, headers: Mapping[str, str]) -> None:
         """Count an answer, and show it to whoever made this file."""
         with self._lock:
             self.requests += 1
         if self._source.check is not None:
-            self._source.check(url, headers)
+            self._source.check(url, status, headers)
 
     def _verified(self, opened: Opened, begin: int, end: int) -> Opened:
         """Return an answer that can only be the range; raise SourceError for any other."""

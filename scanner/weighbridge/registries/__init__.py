@@ -12,15 +12,34 @@ from weighbridge.registries.base import Registry, Settings
 
 Make = Callable[[Settings], Registry]
 
-SCHEMES: Final[dict[str, Callable[[], Make]]] = {}
+
+def _hub() -> Make:
+    from weighbridge.registries.hub import Hub
+
+    return Hub
+
+
+SCHEMES: Final[dict[str, Callable[[], Make]]] = {
+    "hf": _hub,
+}
 
 
 def is_reference(text: str) -> bool:
     """Tell whether `text` names a model in a registry rather than a path."""
-    scheme, mark, _ = text.partition("://")
-    return bool(mark) and scheme.lower() in SCHEMES
+    return _scheme(text) in SCHEMES
 
 
 def registry(reference: str, settings: Settings) -> Registry:
     """Return the registry that a reference belongs to; `is_reference` must hold."""
-    return SCHEMES[reference.partition("://")[0].lower()]()(settings)
+    return SCHEMES[_scheme(reference)]()(settings)
+
+
+def _scheme(text: str) -> str:
+    """Return the scheme that a text belongs to; the address of a page of the Hub is a reference to what it shows."""
+    scheme, mark, _ = text.partition("://")
+    scheme = scheme.lower() if mark else ""
+    if scheme in ("http", "https"):
+        from weighbridge.registries.hub_reference import is_page
+
+        return "hf" if is_page(text) else scheme
+    return scheme

@@ -172,7 +172,7 @@ class Exchange:
         if response.status_code not in _REDIRECTS or call.method not in ("GET", "HEAD"):
             raise self._refusal(opened.url, response)
         target = _redirected(opened.url, response)
-        self._drain(response)
+        self._drain(opened)
         return target
 
     def _headers(self, call: Call, url: str, *, bare: bool) -> dict[str, str]:
@@ -200,18 +200,13 @@ class Exchange:
         )
         return SourceError(f"{show(url)}: {reason}{said}")
 
-    def _drain(self, response: httpx2.Response) -> None:
+    def _drain(self, opened: Opened) -> None:
         """Read a short unwanted body, so that the connection can be used again."""
-        import httpx2
-
-        left = _DRAINED
         try:
-            for piece in response.iter_raw():
-                left -= len(piece)
-                if left < 0:
-                    return
-        except httpx2.TransportError:
-            return  # the connection is lost, which is what closing it would come to
+            for _ in self.pieces(opened, _DRAINED):
+                pass
+        except SourceError:
+            return  # the connection is given up, which costs a new one and nothing else
 
 
 def origin(url: str) -> str:

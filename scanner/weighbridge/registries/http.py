@@ -69,7 +69,8 @@ class Session:
         """Return the answer to a request, whose body is at most `limit` bytes.
 
         `accept` are the statuses that are answers and no errors; `check` is given the URL, the status and the
-        headers of every answer on the way, redirects and errors included, and raises SourceError when they are impossible.
+        headers of every answer on the way, redirects and errors included, and raises SourceError when they are
+        impossible.
         """
         call = Call(url=url, method=method, headers=headers or {}, body=body, accept=accept, check=check)
         return self._exchange.repeat(lambda: self._read(call, limit))

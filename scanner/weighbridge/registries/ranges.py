@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from threading import Lock
 from typing import Final
 
-from weighbridge.errors import SourceError, UnavailableError
+from weighbridge.errors import SourceError, UnavailableError, WholeOnlyError
 from weighbridge.records import dataclass
 from weighbridge.registries.exchange import MAX_SHOWN, Call, Check, Exchange, Opened, show
 
@@ -110,7 +110,8 @@ class Ranges:
             raise
         if reason:
             opened.close()
-            raise SourceError(f"{self.name}: {reason} ({show(opened.url)})")
+            error = WholeOnlyError if opened.response.status_code == 200 else SourceError
+            raise error(f"{self.name}: {reason} ({show(opened.url)})")
         return opened
 
     def _fault(self, opened: Opened, begin: int, end: int) -> str:

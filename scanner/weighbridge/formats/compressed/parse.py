@@ -264,6 +264,21 @@ _DECODED: Final = {
 }
 
 
+def unpack(name: str, reader: Reader) -> Iterator[bytes]:
+    """Yield what the streams of a kind hold, which must be everything there is; some pieces may be empty.
+
+    Raises ArtifactError where they break or something else stands beside them, MissingExtraError when the library that
+    decodes them is not installed. The caller counts what comes out.
+    """
+    kind = _DECODED[name]
+    stream = _Stream(kind, reader, kind.library(reader.origin), 0)
+    yield from stream.chunks()
+    if stream.broken:
+        raise ArtifactError(reader.at(stream.end), f"{name}: {stream.broken}")
+    if stream.end < reader.size or stream.skipped:
+        raise ArtifactError(reader.at(stream.end), f"{name}: there is more than compressed data")
+
+
 def parse_kind(name: str, reader: Reader, context: Context) -> Iterator[Fact]:
     """Yield the member inside, then whatever follows the stream.
 

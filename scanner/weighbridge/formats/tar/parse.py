@@ -18,7 +18,7 @@ EXTENSION_LIMIT: Final = 1 << 20  # a long name or a pax header; paths end at 4 
 ZEROS_STEP: Final = 1 << 20
 
 _REGULAR: Final = {"0", "\0", "7"}
-_EXTENSIONS: Final = {"L", "K", "x", "X", "g"}
+EXTENSIONS: Final = {"L", "K", "x", "X", "g"}
 _SPARSE: Final = "S"
 # No data follows these, whatever their size field says (Python's tarfile; others skip the data).
 _TYPES: Final = {"1": "hardlink", "2": "symlink", "3": "device", "4": "device", "5": "directory", "6": "device"}
@@ -26,7 +26,7 @@ _USTAR: Final = b"ustar\0"
 
 
 @dataclass(frozen=True, slots=True)
-class _Header:
+class Header:
     """A header as it stands in the archive, with the extensions before it applied."""
 
     offset: int
@@ -58,7 +58,7 @@ class _Names:
     seen: set[str] = field(default_factory=set)
     links: set[str] = field(default_factory=set)
 
-    def oddities(self, header: _Header) -> Iterator[tuple[str, str]]:
+    def oddities(self, header: Header) -> Iterator[tuple[str, str]]:
         """Yield the codes and details of what an extracting reader would trip over."""
         name = posixpath.normpath(header.name)
         if escapes(header.name):
@@ -73,7 +73,7 @@ class _Names:
             yield "tar-device", f"member {header.name!r} is a device or pipe"
         self.seen.add(name)
 
-    def _link(self, header: _Header, name: str) -> Iterator[tuple[str, str]]:
+    def _link(self, header: Header, name: str) -> Iterator[tuple[str, str]]:
         folder = posixpath.dirname(name) if header.kind == "symlink" else ""
         target = posixpath.normpath(posixpath.join(folder, header.target))
         if escapes(header.target, folder) or self._through_link(target):
@@ -97,7 +97,7 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
 
     Raises ArtifactError at a header that does not parse, after the facts of all members before it.
     """
-    headers: list[_Header] = []
+    headers: list[Header] = []
     problem: ArtifactError | None = None
     try:
         for header in _headers(reader):
@@ -114,7 +114,7 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     yield from _end(reader, context, headers[-1].end if headers else 0)
 
 
-def _member(reader: Reader, context: Context, header: _Header, names: _Names, *, legacy: bool) -> Iterator[Fact]:
+def _member(reader: Reader, context: Context, header: Header, names: _Names, *, legacy: bool) -> Iterator[Fact]:
     place = reader.at(header.offset)
     for code, detail in (*header.oddities, *names.oddities(header)):
         yield Anomaly(location=place, code=code, detail=detail)
@@ -137,7 +137,7 @@ def _member(reader: Reader, context: Context, header: _Header, names: _Names, *,
         yield Anomaly(location=reader.at(header.data + header.size), code="tar-padding", detail=detail)
 
 
-def _headers(reader: Reader) -> Iterator[_Header]:
+def _headers(reader: Reader) -> Iterator[Header]:
     """Yield the header of every member up to the first block of zeros or the end of the bytes."""
     position = 0
     shared: dict[str, str] = {}
@@ -149,38 +149,38 @@ def _headers(reader: Reader) -> Iterator[_Header]:
         if not checksum_fits(block):
             raise ArtifactError(reader.at(position), "a header with a wrong check sum")
         try:
-            header = _header(reader, position, block, {**shared, **own})
-            if header.type not in _EXTENSIONS:
+            header = decode_header(reader, position, block, {**shared, **own})
+            if header.type not in EXTENSIONS:
                 yield header
                 own = {}
             else:
                 reader.seek(header.data)
                 content = reader.take(header.size, limit=EXTENSION_LIMIT)
-                (shared if header.type == "g" else own).update(_extension(header.type, content))
+                (shared if header.type == "g" else own).update(decode_extension(header.type, content))
         except ValueError as error:
             raise ArtifactError(reader.at(position), str(error)) from error
         position = header.end
 
 
-def _header(reader: Reader, offset: int, block: bytes, extended: dict[str, str]) -> _Header:
+def decode_header(reader: Reader, offset: int, block: bytes, extended: dict[str, str]) -> Header:
     """Decode one block; raise ValueError when a field is not what every reader takes it for."""
     kind = chr(block[156])
     prefix, oddities = _string(block[345:500]), []
     name = _string(block[:100])
-    if block[257:263] == _USTAR and prefix and kind not in _EXTENSIONS:
+    if block[257:263] == _USTAR and prefix and kind not in EXTENSIONS:
         name = f"{prefix}/{name}"
-    elif prefix and kind not in _EXTENSIONS | {_SPARSE}:
+    elif prefix and kind not in EXTENSIONS | {_SPARSE}:
         oddities.append(("tar-prefix", "a name prefix that only some readers use"))
-    if kind not in _REGULAR | _EXTENSIONS | _TYPES.keys() | {_SPARSE}:
+    if kind not in _REGULAR | EXTENSIONS | _TYPES.keys() | {_SPARSE}:
         oddities.append(("tar-type", f"member type {kind!r}"))
     size, data = number(block[124:136]), offset + BLOCK
-    if kind in _EXTENSIONS:
-        return _Header(offset, kind, name, "", size, data)
+    if kind in EXTENSIONS:
+        return Header(offset, kind, name, "", size, data)
     if kind in _TYPES and size:
         oddities.append(("tar-size", f"a {_TYPES[kind]} of {size} bytes, which only some readers skip"))
     if kind == _SPARSE:
         data = _behind_sparse_map(reader, data, block[482])
-    return _Header(
+    return Header(
         offset,
         kind,
         extended.get("path", name),
@@ -199,7 +199,8 @@ def _behind_sparse_map(reader: Reader, position: int, more: int) -> int:
     return position
 
 
-def _extension(kind: str, content: bytes) -> dict[str, str]:
+def decode_extension(kind: str, content: bytes) -> dict[str, str]:
+    """Return what a header of a type in EXTENSIONS says of the next one; raise ValueError when it is malformed."""
     if kind == "L":
         return {"path": _string(content)}
     if kind == "K":

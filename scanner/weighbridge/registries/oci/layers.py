@@ -9,15 +9,15 @@
 | ORAS and other artifacts | `org.opencontainers.image.title`, or a stable name | never |
 | container image | `layers/<number>-<digest>` in the order in which they are laid over each other | never |
 
-A stable name is the media type and the beginning of the digest: `vnd.ollama.image.model-6a0746a1ec1a`. Names say nothing
-about content; formats find that out from the bytes. A packed layer gives the model's files once its digest has been
-verified (`weighbridge.unpack`), under the paths that its members have; two layers that hold the same path are refused.
+A stable name is the media type and the beginning of the digest: `vnd.ollama.image.model-6a0746a1ec1a`. Names say
+nothing about content; formats find that out from the bytes. A packed layer gives the model's files once its digest has
+been verified (`weighbridge.unpack`), under the paths that its members have; two layers that hold one path are refused.
 
-The layers of a container image are not laid over each other: a layer that replaces or whites out a file of an earlier one
-leaves the earlier one's bytes in the registry, and every layer is examined whole, as the archive that it is. So nothing
+The layers of a container image are not laid over each other. A layer that replaces or whites out a file of an earlier
+one leaves the earlier one's bytes in the registry, so every layer is examined whole, as the archive that it is: nothing
 is hidden by a later layer, and links, devices and file modes of a root file system never reach a disk.
 
-Specifications: github.com/modelpack/model-spec, kitops.org/docs/modelkit, github.com/docker/model-runner (distribution),
+Specifications: github.com/modelpack/model-spec, kitops.org/docs/modelkit, github.com/docker/model-runner,
 github.com/ollama/ollama (manifests), OCI image specification 1.1 (layer.md, artifacts-guidance.md).
 """
 

@@ -1,0 +1,154 @@
+"""Files on this machine as an artifact: `file:///path` and plain paths, to be locked, compared and copied.
+
+A folder has no revisions. What stands for one is the tree digest of its files (`Manifest.digest`), for which all of
+them are read; their digests become claims, so that a byte that changes before it is read again is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote, unquote
+
+from weighbridge.artifact import MAX_FILES, Artifact, Entry, File, Manifest
+from weighbridge.digest import CHUNK, Digest
+from weighbridge.errors import SourceError, UsageError
+from weighbridge.location import printable
+from weighbridge.records import dataclass
+from weighbridge.registries.base import Remote, Settings
+
+_PREFIX: Final = "file://"
+_PIN: Final = "@sha256:"
+# Not the target of a link that took the file's place since the listing, and never waiting for a writer of a pipe.
+_OPEN: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
+
+
+class Local:
+    """Files and folders of this machine."""
+
+    def __init__(self, settings: Settings) -> None:
+        pass  # nothing here connects to anything
+
+    def resolve(self, reference: str) -> Artifact:
+        """Return the file or the folder as an artifact whose revision is its tree digest.
+
+        Raises UsageError when the reference names another machine, SourceError when a file cannot be read, a folder
+        holds something that is neither file nor folder, or the bytes are not the pinned ones.
+        """
+        path, pin = _parts(reference)
+        shown = printable(str(path))
+        try:
+            top = path.resolve(strict=True)
+            found = list(_files(top))
+            entries = tuple(_entry(top, place, name) for name, place in found)
+        except OSError as error:
+            raise SourceError(f"{shown}: {error.strerror or error}") from error
+        if not found:
+            raise SourceError(f"{shown}: the folder holds no files")
+        revision = str(Manifest(entries=tuple(entry for entry, _ in entries)).digest)
+        if pin and pin != revision:
+            raise SourceError(f"{shown}: the files are {revision}, not {pin}")
+        files = tuple(
+            File(path=entry.path, size=entry.size, claims=(Digest("sha256", entry.sha256),), key=state)
+            for entry, state in entries
+        )
+        return Artifact(reference=_PREFIX + quote(top.as_posix()), requested=pin, revision=revision, files=files)
+
+    def open(self, artifact: Artifact, file: File) -> Remote:
+        """Return the bytes of a file, which must not have been written to since it was resolved."""
+        top = Path(unquote(artifact.reference.removeprefix(_PREFIX)))
+        return _Bytes(path=top / file.path if top.is_dir() else top, size=file.size, state=file.key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bytes:
+    """The bytes of a file on disk, as long as its `state` does not change; opened anew for each read."""
+
+    path: Path
+    size: int
+    state: str
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Return exactly `count` bytes at `offset`."""
+        return b"".join(self.stream(offset, offset + count))
+
+    def stream(self, begin: int, end: int) -> Iterator[bytes]:
+        """Yield the bytes from `begin` up to `end`."""
+        shown = printable(str(self.path))
+        if not 0 <= begin <= end <= self.size:
+            raise SourceError(f"{shown}: bytes {begin} to {end} are outside of {self.size}")
+        try:
+            with open(self.path, "rb", opener=_descriptor) as file:
+                file.seek(begin)
+                while begin < end and (piece := file.read(min(CHUNK, end - begin))):
+                    begin += len(piece)
+                    yield piece
+                if begin < end or _state(os.fstat(file.fileno())) != self.state:
+                    raise SourceError(f"{shown}: the file changed while it was read")
+        except OSError as error:
+            raise SourceError(f"{shown}: {error.strerror or error}") from error
+
+
+def _parts(reference: str) -> tuple[Path, str]:
+    """Split a reference into the path and the pin behind it."""
+    text, mark, digest = reference.rpartition(_PIN)
+    if not mark:
+        text, digest = reference, ""
+    pin = f"sha256:{digest}" if digest else ""
+    if not text.startswith(_PREFIX):
+        return Path(text), pin
+    host, slash, rest = text.removeprefix(_PREFIX).partition("/")
+    if host not in ("", "localhost") or not slash or "%00" in rest:
+        raise UsageError(f"{printable(reference)}: a file URL is file:///path, on this machine")
+    return Path(unquote("/" + rest)), pin
+
+
+def _files(top: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the files below a folder by their path in it, or the one file."""
+    if top.is_file():
+        yield top.name, top
+        return
+    if not top.is_dir():
+        raise SourceError(f"{printable(str(top))}: neither a file nor a folder")
+    folders = [top]
+    count = 0
+    while folders:
+        for place in sorted(folders.pop().iterdir()):
+            mode = place.lstat().st_mode
+            if stat.S_ISDIR(mode):
+                folders.append(place)
+            elif stat.S_ISREG(mode):
+                count += 1
+                yield place.relative_to(top).as_posix(), place
+            else:
+                what = "a link" if stat.S_ISLNK(mode) else "a device, pipe or socket"
+                raise SourceError(f"{printable(str(place))}: {what}, which is no part of an artifact")
+            if count > MAX_FILES:
+                raise SourceError(f"{printable(str(top))}: more than {MAX_FILES} files")
+
+
+def _entry(top: Path, place: Path, name: str) -> tuple[Entry, str]:
+    """Return a file's entry of the manifest and the state it was in when it was read."""
+    descriptor = _descriptor(str(place), 0)
+    try:
+        before = os.fstat(descriptor)
+        if not stat.S_ISREG(before.st_mode):
+            raise SourceError(f"{printable(str(place))}: no longer a file")
+        digest = Digest.of_descriptor(descriptor)
+        if _state(os.fstat(descriptor)) != _state(before):
+            raise SourceError(f"{printable(str(place))}: the file changed while it was read")
+    finally:
+        os.close(descriptor)
+    return Entry(name, before.st_size, digest.value), _state(before)
+
+
+def _descriptor(path: str, _: int) -> int:
+    return os.open(path, _OPEN)
+
+
+def _state(status: os.stat_result) -> str:
+    """Return what changes when somebody writes to a file or puts another in its place."""
+    return f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"

@@ -1,0 +1,99 @@
+"""Files of this machine as an artifact: named by their digest, and refused when they change under the reader."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from weighbridge.artifact import Entry, Manifest
+from weighbridge.errors import SourceError, UsageError
+from weighbridge.registries.base import Settings
+from weighbridge.registries.local import Local
+
+LOCAL = Local(Settings(offline=True))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    top = tmp_path / "a model"
+    (top / "sub").mkdir(parents=True)
+    (top / "config.json").write_bytes(b"{}")
+    (top / "sub" / "weights.bin").write_bytes(b"0123456789")
+    return top
+
+
+def test_a_folder_is_an_artifact_whose_revision_is_its_tree_digest(folder: Path) -> None:
+    artifact = LOCAL.resolve(str(folder))
+    entries = [
+        Entry(str(path.relative_to(folder)), path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
+        for path in (folder / "config.json", folder / "sub" / "weights.bin")
+    ]
+    assert artifact.revision == str(Manifest(entries=tuple(entries)).digest)
+    assert [(file.path, file.size, str(file.claims[0])) for file in artifact.files] == [
+        (entry.path, entry.size, f"sha256:{entry.sha256}") for entry in entries
+    ]
+    assert LOCAL.resolve(artifact.pinned) == LOCAL.resolve(artifact.reference + "@" + artifact.revision)
+    assert not LOCAL.resolve(artifact.pinned).moving
+    assert artifact.reference == folder.as_uri()
+
+
+def test_a_file_is_an_artifact_of_its_own(folder: Path) -> None:
+    artifact = LOCAL.resolve((folder / "sub" / "weights.bin").as_uri())
+    (file,) = artifact.files
+    remote = LOCAL.open(artifact, file)
+    assert (file.path, remote.size, remote.read(2, 3)) == ("weights.bin", 10, b"234")
+    assert b"".join(remote.stream(0, 10)) == b"0123456789"
+
+
+def test_what_is_not_the_pinned_bytes_is_refused(folder: Path) -> None:
+    pinned = LOCAL.resolve(str(folder)).pinned
+    (folder / "config.json").write_bytes(b"[]")
+    with pytest.raises(SourceError, match=r"the files are sha256:.*, not sha256:"):
+        LOCAL.resolve(pinned)
+
+
+@pytest.mark.parametrize("change", ["0123456780", "longer than before", "", None])
+def test_a_file_that_changes_after_it_was_resolved_is_refused(folder: Path, change: str | None) -> None:
+    artifact = LOCAL.resolve(str(folder))
+    weights = folder / "sub" / "weights.bin"
+    remote = LOCAL.open(artifact, artifact.files[1])
+    weights.unlink()
+    if change is not None:
+        weights.write_text(change)
+        os.utime(weights, ns=(1, 1))
+    with pytest.raises(SourceError, match=r"changed while it was read|No such file"):
+        remote.read(0, 10)
+
+
+def test_a_range_outside_of_the_file_is_refused(folder: Path) -> None:
+    artifact = LOCAL.resolve(str(folder))
+    with pytest.raises(SourceError, match="bytes 5 to 11 are outside of 10"):
+        LOCAL.open(artifact, artifact.files[1]).read(5, 6)
+
+
+def test_what_is_neither_file_nor_folder_is_refused(folder: Path) -> None:
+    (folder / "link").symlink_to("config.json")
+    with pytest.raises(SourceError, match="a link, which is no part"):
+        LOCAL.resolve(str(folder))
+    (folder / "link").unlink()
+    os.mkfifo(folder / "pipe")
+    with pytest.raises(SourceError, match="a device, pipe or socket"):
+        LOCAL.resolve(str(folder))
+    with pytest.raises(SourceError, match=": neither a file nor a folder"):
+        LOCAL.resolve(str(folder / "pipe"))
+
+
+@pytest.mark.parametrize("path", ["missing", "empty"])
+def test_nothing_is_no_artifact(tmp_path: Path, path: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError, match=r"No such file|holds no files"):
+        LOCAL.resolve(str(tmp_path / path))
+
+
+@pytest.mark.parametrize("reference", ["file://elsewhere/model", "file://", "file:///a%00b"])
+def test_a_file_url_names_a_path_of_this_machine(reference: str) -> None:
+    with pytest.raises(UsageError, match="file:///path"):
+        LOCAL.resolve(reference)

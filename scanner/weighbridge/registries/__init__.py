@@ -19,8 +19,16 @@ def _hub() -> Make:
     return Hub
 
 
+def _oci() -> Make:
+    from weighbridge.registries.oci.registry import OciRegistry
+
+    return OciRegistry
+
+
 SCHEMES: Final[dict[str, Callable[[], Make]]] = {
     "hf": _hub,
+    "oci": _oci,
+    "oci+http": _oci,
 }
 
 

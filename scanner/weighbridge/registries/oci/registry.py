@@ -41,8 +41,7 @@ class OciRegistry:
         asked = parse(reference)
         found = self._follow(self._repository(asked), asked)
         if asked.revision != found.digest:
-            shown = f"{asked.canonical}{'@' if DIGEST.fullmatch(asked.asked) else ':'}{asked.asked}"
-            self._settings.notice(f"{shown} is {found.digest} now")
+            self._settings.notice(f"{asked.canonical}: {asked.asked} is {found.digest} now")
         return Artifact(reference=asked.canonical, requested=asked.revision, revision=found.digest, files=files(found))
 
     def open(self, artifact: Artifact, file: File) -> Remote:

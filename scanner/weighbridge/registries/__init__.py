@@ -25,8 +25,23 @@ def _oci() -> Make:
     return OciRegistry
 
 
+def _local() -> Make:
+    from weighbridge.registries.local import Local
+
+    return Local
+
+
+def _web() -> Make:
+    from weighbridge.registries.web import Web
+
+    return Web
+
+
 SCHEMES: Final[dict[str, Callable[[], Make]]] = {
+    "file": _local,
     "hf": _hub,
+    "http": _web,
+    "https": _web,
     "oci": _oci,
     "oci+http": _oci,
 }

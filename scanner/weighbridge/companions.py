@@ -17,6 +17,7 @@ from typing import Final
 from weighbridge.facts import Anomaly, ExternalData, Fact, Gap
 from weighbridge.location import Location, printable
 from weighbridge.policy import Coverage, Examined, Reference, Span
+from weighbridge.remote import TRIAGE
 from weighbridge.walk import Target, anchor
 
 _CHUNK: Final = 1 << 20
@@ -141,7 +142,7 @@ def _compare(reference: Reference, target: Target, size: int) -> Iterator[Anomal
     if last > size:
         detail = f"tensors reach to byte {last} of {told!r}, which has {size}"
         yield Anomaly(location=reference.location, code="external-beyond-file", detail=detail)
-    if reference.checksum:
+    if reference.checksum and target.blocks is None:
         found = _sha1(target.path)
         if found.casefold() != reference.checksum.casefold():
             detail = f"{told!r} has the SHA-1 {found}, not {printable(reference.checksum)}"
@@ -194,6 +195,9 @@ def account(one: Examined, spans: tuple[Span, ...], target: Target) -> Examined:
     """
     if not one.raw:
         return one
+    if target.blocks is not None:
+        gap = Gap(location=Location((one.path,)), reason="the data of tensors were not fetched", limit=TRIAGE)
+        return replace(one, judgement=replace(one.judgement, gaps=(gap,)), formats=("raw tensors",))
     edges = [0, *(edge for span in spans for edge in span), one.size]
     gaps, inert = [], one.size
     with open(target.path, "rb", buffering=0) as file:  # noqa: PTH123

@@ -13,6 +13,7 @@ from weighbridge.formats.base import Context, Format, gap
 from weighbridge.limits import Budget
 from weighbridge.reader import Reader
 from weighbridge.records import dataclass
+from weighbridge.remote import TRIAGE, NotFetchedError, RangeReader
 
 _UNREAD: Final = (Inert, Gap)
 
@@ -87,7 +88,11 @@ class Examination:
             reason = f"nested deeper than {self.budget.limits.max_depth} containers"
             yield Gap(location=reader.origin, reason=reason, size=reader.size, limit="max_depth")
             return
-        recognised = formats.sniff(reader.sample)
+        try:
+            recognised = formats.sniff(reader.sample)
+        except NotFetchedError as error:
+            yield gap(error, "sniff")
+            return
         if not recognised:
             yield Gap(location=reader.origin, reason="no known format", size=reader.size)
         if len(recognised) > 1:
@@ -101,6 +106,18 @@ class Examination:
         context = Context(budget=self.budget, examine=self.examine)
         reader.seek(0)
         try:
-            yield from format_.parse(reader, context)
+            facts = format_.parse(reader, context)
+            yield from _fetched(facts, reader) if isinstance(reader, RangeReader) else facts
         except ArtifactError as error:
             yield gap(error, format_.name)
+
+
+def _fetched(facts: Iterator[Fact], reader: RangeReader) -> Iterator[Fact]:
+    """Yield the facts of a remote file; data that nobody fetched are a gap, whatever a header says they are."""
+    for fact in facts:
+        if isinstance(fact, Inert) and fact.location.path == reader.origin.path and fact.size:
+            begin = fact.location.offset - reader.origin.offset
+            if not reader.holds(begin, begin + fact.size):
+                yield Gap(location=fact.location, reason=f"not fetched: {fact.reason}", size=fact.size, limit=TRIAGE)
+                continue
+        yield fact

@@ -18,9 +18,10 @@ from weighbridge.examination import Examination, Tally
 from weighbridge.facts import Fact, Gap, Recognised
 from weighbridge.limits import Budget, Limits
 from weighbridge.location import Location, printable
-from weighbridge.policy import Coverage, Examined, Policy, Span, Verdict, judge, shipped_policy
+from weighbridge.policy import Coverage, Examined, Policy, Span, Triage, Verdict, judge, shipped_policy
 from weighbridge.reader import Reader, from_descriptor
 from weighbridge.records import dataclass
+from weighbridge.remote import Blocks, RangeReader
 from weighbridge.rule_files import shipped_folder
 from weighbridge.rules import Judgement, RuleSet, check
 from weighbridge.trust import Trust
@@ -37,6 +38,7 @@ DIGEST_INLINE: Final = 4 << 20
 BATCH: Final = 32
 BATCHES: Final = 8
 DEFAULT_POLICY: Final = "default"
+CONNECTIONS: Final = 8  # to a registry at a time: most files take two or three short requests, one after the other
 _NO_LIMITS: Final = Limits()
 # Not the target of a link that took the file's place since the walk, and never waiting for a writer of a pipe.
 _OPEN: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -60,6 +62,8 @@ class Desk:
         """
         if target.fact is not None:
             return self._examined(target, [target.fact], Tally(0))
+        if target.blocks is not None:
+            return self._fetch(target, target.blocks)
         try:
             return self._read(target)
         except OSError as error:
@@ -88,6 +92,12 @@ class Desk:
                 tally.settle()
                 raw = False
         return replace(self._examined(target, facts, tally, digest), raw=raw)
+
+    def _fetch(self, target: Target, blocks: Blocks) -> Examined:
+        """Return what the parts of a remote file amount to that a parser asks for."""
+        facts, tally = Examination(Budget(self.limits)).run(RangeReader(blocks, Location((target.name,))))
+        raw = len(facts) == 1 and isinstance(facts[0], Gap) and blocks.remote.size > 0
+        return replace(self._examined(target, facts, tally), raw=raw)
 
     def _start_digest(self, reader: Reader, descriptor: int, cleanup: ExitStack) -> Callable[[], Digest | None]:
         """Return what gives the digest when the parse is done."""
@@ -180,14 +190,50 @@ def scan_targets(
     jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
     today: date | None = None,
+    source: str = "",
 ) -> Verdict:
-    """Return the verdict on files that are known by name and place; see `scan`."""
+    """Return the verdict on files that are known by name and place; see `scan`.
+
+    `source` is the reference of the artifact that they are, with its revision.
+    """
     return judge(
         _examine(desk, targets, jobs, progress),
         policy or shipped_policy(DEFAULT_POLICY),
         today=today or date.today(),
         rules_digest=str(desk.rules.digest),
         version=__version__,
+        source=source,
+    )
+
+
+def triage(
+    targets: list[Target], desk: Desk, *, source: str, policy: Policy | None = None, today: date | None = None
+) -> Verdict:
+    """Return what can be said of remote files (`Target.blocks`) without fetching more than their parsers ask for.
+
+    The verdict is fail or inconclusive; `Verdict.nothing_found` tells the best case. Raises SourceError when the
+    registry does not give the bytes.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        examined = list(pool.map(desk.examine, targets))
+    if any(one.references for one in examined):
+        examined = desk.settle(targets, examined)
+    remote = [target.blocks for target in targets if target.blocks is not None]
+    took = Triage(
+        fetched=sum(blocks.fetched for blocks in remote),
+        size=sum(blocks.remote.size for blocks in remote),
+        requests=sum(blocks.requests for blocks in remote),
+    )
+    return judge(
+        examined,
+        policy or shipped_policy(DEFAULT_POLICY),
+        today=today or date.today(),
+        rules_digest=str(desk.rules.digest),
+        version=__version__,
+        source=source,
+        triage=took,
     )
 
 

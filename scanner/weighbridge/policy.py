@@ -20,6 +20,7 @@ from weighbridge.errors import DocumentError
 from weighbridge.facts import Gap
 from weighbridge.location import Location
 from weighbridge.records import dataclass
+from weighbridge.remote import TRIAGE
 from weighbridge.rules import Finding, Judgement, Severity, Unknown
 
 if TYPE_CHECKING:
@@ -199,8 +200,21 @@ class Opinion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Triage:
+    """What a look from afar took: bytes fetched of all there are, and requests."""
+
+    fetched: int
+    size: int
+    requests: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The answer, and everything it rests on; `excluded` are files that it does not cover because a pattern says so."""
+    """The answer, and everything it rests on; `excluded` are files that it does not cover because a pattern says so.
+
+    `source` is the reference of the artifact with its revision, empty for files on disk. `triage` is there when only
+    parts were fetched: such a verdict is never pass.
+    """
 
     outcome: Outcome
     findings: tuple[Finding, ...]
@@ -217,6 +231,19 @@ class Verdict:
     version: str
     excluded: tuple[str, ...] = ()
     opinions: tuple[Opinion, ...] = ()
+    source: str = ""
+    triage: Triage | None = None
+
+    @property
+    def nothing_found(self) -> bool:
+        """Whether a triage left no question but the one that only the whole download answers."""
+        return (
+            self.triage is not None
+            and self.outcome is Outcome.INCONCLUSIVE
+            and not self.unknowns
+            and all(gap.limit == TRIAGE for gap in self.gaps)
+            and bool(self.files)
+        )
 
     @property
     def blocking(self) -> tuple[Finding, ...]:
@@ -286,11 +313,21 @@ def amend(policy: Policy, *, fail_at: Severity | None = None, waivers: Path | st
     return replace(policy, fail_at=severity, waivers=policy.waivers + added, digest=digest)
 
 
-def judge(examined: Iterable[Examined], policy: Policy, *, today: date, rules_digest: str, version: str) -> Verdict:
+def judge(
+    examined: Iterable[Examined],
+    policy: Policy,
+    *,
+    today: date,
+    rules_digest: str,
+    version: str,
+    source: str = "",
+    triage: Triage | None = None,
+) -> Verdict:
     """Return the verdict on all files together.
 
     fail: a finding at or above `policy.fail_at` that no waiver accepts. Otherwise inconclusive (or fail, if the
-    policy says so): a gap, an unknown that no waiver accepts, or nothing to judge. Otherwise pass.
+    policy says so): a gap, an unknown that no waiver accepts, or nothing to judge. Otherwise pass, except after a
+    `triage`, which has verified no digest and so approves nothing.
     """
     ledger = _Waivers(policy.waivers, today)
     files, parts = [], []
@@ -304,7 +341,7 @@ def judge(examined: Iterable[Examined], policy: Policy, *, today: date, rules_di
                 digest=file.digest,
                 formats=file.formats,
                 coverage=file.coverage,
-                outcome=_outcome(part, policy),
+                outcome=_outcome(part, policy, partial=triage is not None),
             )
         )
     return Verdict(
@@ -321,17 +358,20 @@ def judge(examined: Iterable[Examined], policy: Policy, *, today: date, rules_di
         policy_digest=policy.digest,
         rules_digest=rules_digest,
         version=version,
+        source=source,
+        triage=triage,
     )
 
 
-def _outcome(part: Judgement, policy: Policy) -> Outcome:
+def _outcome(part: Judgement, policy: Policy, *, partial: bool) -> Outcome:
     if any(blocks(finding, policy.fail_at) for finding in part.findings):
         return Outcome.FAIL
+    gaps = [gap for gap in part.gaps if not (partial and gap.limit == TRIAGE)]
     responses = {policy.unknown} if part.unknowns else set()
-    responses |= {policy.gaps} if part.gaps else set()
+    responses |= {policy.gaps} if gaps else set()
     if Response.FAIL in responses:
         return Outcome.FAIL
-    return Outcome.INCONCLUSIVE if responses else Outcome.PASS
+    return Outcome.INCONCLUSIVE if responses or partial or part.gaps else Outcome.PASS
 
 
 class _Waivers:

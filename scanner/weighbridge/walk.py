@@ -18,6 +18,7 @@ from weighbridge.errors import SourceError
 from weighbridge.facts import Anomaly, Fact, Gap
 from weighbridge.location import Location, printable
 from weighbridge.records import dataclass
+from weighbridge.remote import Blocks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +26,8 @@ class Target:
     """One file to scan: the name it is shown under, and where the system finds it.
 
     `named` tells that the user named it, so that failing to open it is the user's to mend; `stored` that `path` is a
-    place in a store, which says nothing of the files around it; `fact` is what the walk found instead of a file.
+    place in a store, which says nothing of the files around it; `fact` is what the walk found instead of a file;
+    `blocks` are what is fetched of a file that is in a registry, in place of `path`.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Target:
     named: bool = False
     stored: bool = False
     fact: Fact | None = None
+    blocks: Blocks | None = None
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ import click
 from weighbridge.cli.judging import Reporting, policy_from, policy_options, report, report_options
 from weighbridge.cli.options import color_option, limit_options, limits_from, load_rules, rules_option, verbose_option
 from weighbridge.pipeline import scan as scan_paths
-from weighbridge.report.base import EXIT_STATUS
+from weighbridge.report.base import exit_status
 
 _PROGRESS_EVERY: Final = 0.1  # seconds
 
@@ -65,7 +65,7 @@ def scan(**options: Any) -> int:
         second_opinion=options["second_opinion"],
     )
     report(verdict, options)
-    return 0 if options["exit_zero"] else EXIT_STATUS[verdict.outcome]
+    return 0 if options["exit_zero"] else exit_status(verdict)
 
 
 def _progress(*, quiet: bool) -> Callable[[int, int], None] | None:

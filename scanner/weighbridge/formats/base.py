@@ -10,6 +10,7 @@ from weighbridge.limits import Budget
 from weighbridge.location import Location
 from weighbridge.reader import Reader, Sample, spool
 from weighbridge.records import dataclass
+from weighbridge.remote import TRIAGE, NotFetchedError
 from weighbridge.symbols import Event
 
 Observation = Fact | Event
@@ -63,6 +64,8 @@ class Format:
 
 def gap(error: ArtifactError, format_name: str) -> Gap:
     """Return the gap that a parser's error leaves; limits keep their name so that a report can say what to raise."""
+    if isinstance(error, NotFetchedError):
+        return Gap(location=error.location, reason=f"{format_name}: {error.reason}", limit=TRIAGE)
     limit, colon, rest = error.reason.partition(": ")
     named = bool(colon) and limit.startswith("max_")
     reason = rest if named else error.reason

@@ -17,6 +17,11 @@ from weighbridge.records import dataclass
 EXIT_STATUS: Final = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.INCONCLUSIVE: 3}
 
 
+def exit_status(verdict: Verdict) -> int:
+    """Return the exit status of a verdict; a triage that found nothing has done what it was asked."""
+    return 0 if verdict.nothing_found else EXIT_STATUS[verdict.outcome]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Style:
     """How a report for people looks; documents for programs take no notice."""

@@ -36,6 +36,8 @@ def document(verdict: Verdict) -> Document:
         "schema": SCHEMA,
         "weighbridge": verdict.version,
         "outcome": verdict.outcome.value,
+        "source": printable(verdict.source),
+        "triage": _triage(verdict),
         "policy": {
             "name": printable(verdict.policy),
             "fail_at": verdict.fail_at.value,
@@ -62,6 +64,17 @@ def document(verdict: Verdict) -> Document:
             }
             for opinion in verdict.opinions
         ],
+    }
+
+
+def _triage(verdict: Verdict) -> Document | None:
+    if verdict.triage is None:
+        return None
+    return {
+        "fetched": verdict.triage.fetched,
+        "size": verdict.triage.size,
+        "requests": verdict.triage.requests,
+        "nothing_found": verdict.nothing_found,
     }
 
 

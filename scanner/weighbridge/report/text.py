@@ -7,7 +7,8 @@ from typing import Final
 
 from weighbridge.facts import Gap, Observed
 from weighbridge.location import printable
-from weighbridge.policy import Outcome, Verdict, Waived, blocks
+from weighbridge.policy import Outcome, Triage, Verdict, Waived, blocks
+from weighbridge.remote import TRIAGE
 from weighbridge.report.base import Style, counted, describe, sized
 from weighbridge.rules import Finding, Rule, Severity, Unknown
 
@@ -35,16 +36,23 @@ def render(verdict: Verdict, style: Style) -> Iterator[str]:
         return
     yield from _findings(verdict, style)
     yield from _unknowns(verdict.unknowns, style)
-    yield from _gaps(verdict.gaps, style)
+    yield from _gaps(tuple(gap for gap in verdict.gaps if gap.limit != TRIAGE), style)
     yield from _waivers(verdict)
     yield from _beside(verdict)
     if style.verbose:
         yield from _files(verdict, style)
     yield ""
+    if verdict.triage is not None:
+        yield _triaged(verdict.triage)
+    elif verdict.source:
+        yield f"of {printable(verdict.source)}"
     yield _paint(_summary(verdict), "dim", style)
 
 
 def _headline(verdict: Verdict, style: Style) -> str:
+    if verdict.nothing_found:
+        word = _paint("nothing found (triage)", "green", style)
+        return f"{word}: {printable(verdict.source)}: nothing is approved before all of it is fetched and scanned"
     word = _paint(verdict.outcome.value, _OUTCOMES[verdict.outcome], style)
     names = [file for file in verdict.files if file.outcome is verdict.outcome]
     subject = printable(names[0].path) if len(names) == 1 else f"{len(names)} of {counted(len(verdict.files), 'file')}"
@@ -60,8 +68,9 @@ def _because(verdict: Verdict) -> str:
         parts.append(f"{counted(_total(verdict.blocking), 'finding')} at or above {verdict.fail_at}")
     if verdict.unknowns:
         parts.append(f"{counted(_total(verdict.unknowns), 'use')} of names that nobody has reviewed")
-    if verdict.gaps:
-        parts.append(f"{counted(len(verdict.gaps), 'part')} not understood")
+    gaps = sum(gap.limit != TRIAGE for gap in verdict.gaps)
+    if gaps:
+        parts.append(f"{counted(gaps, 'part')} not understood")
     return ", ".join(parts) or f"loading does nothing that the policy {printable(verdict.policy)} refuses"
 
 
@@ -174,6 +183,14 @@ def _files(verdict: Verdict, style: Style) -> Iterator[str]:
         yield f"{word}: {printable(file.path)}: {formats}, {sized(file.size)}, {file.digest or 'not digested'}"
     for path in verdict.excluded:
         yield f"excluded: {printable(path)}"
+
+
+def _triaged(triage: Triage) -> str:
+    share = 100 * triage.fetched / triage.size if triage.size else 0
+    return (
+        f"triage: {sized(triage.fetched)} of {sized(triage.size)} read ({share:.3g} %) in "
+        f"{counted(triage.requests, 'request')}; the rest, and every digest, are unverified"
+    )
 
 
 def _summary(verdict: Verdict) -> str:

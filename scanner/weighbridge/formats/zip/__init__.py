@@ -8,6 +8,7 @@ from typing import Final
 from weighbridge.facts import Fact
 from weighbridge.formats.base import Context, Format
 from weighbridge.reader import Reader, Sample
+from weighbridge.remote import WHOLE, RangeReader
 
 _LOCAL: Final = b"PK\x03\x04"
 _END: Final = b"PK\x05\x06"
@@ -26,6 +27,10 @@ def sniff(sample: Sample) -> bool:
 
 def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     """Yield what readers disagree on, then the members, then the bytes that belong to none."""
+    if isinstance(reader, RangeReader) and reader.size > WHOLE:
+        from weighbridge.formats.zip.triage import parse as parse_directory
+
+        return parse_directory(reader, context)
     from weighbridge.formats.zip.parse import parse as parse_archive
 
     return parse_archive(reader, context)

@@ -84,9 +84,9 @@ def read(view: memoryview, limit: int) -> Archive:
         archive.covered += end.spans
         for detail in end.odd:
             archive.note("zip-end-record", end.position, detail)
-        for directory in _directories(view, end, archive):
-            for entry in _listing(view, directory, limit - len(archive.entries), archive):
-                _resolve(view, entry, listed, archive)
+        for directory in directories(view, end, archive):
+            for entry in listing(view, directory, limit - len(archive.entries), archive):
+                resolve(view, entry, listed, archive)
     if len(archive.ends) > 1:
         places = ", ".join(f"{end.position:#x}" for end in archive.ends)
         archive.note("zip-several-ends", archive.ends[-1].position, f"end records at {places}")
@@ -120,10 +120,10 @@ def ends(view: memoryview) -> list[End]:
 def _plausible(view: memoryview, end: End) -> bool:
     if any(claim.size == claim.members == 0 for claim in end.claims):
         return True
-    return any(signed(view, start, CENTRAL) for start, _, _ in _candidates(end))
+    return any(signed(view, start, CENTRAL) for start, _, _ in candidates(end))
 
 
-def _candidates(end: End) -> Iterator[Directory]:
+def candidates(end: End) -> Iterator[Directory]:
     """Yield where the directory may lie: at its offset, and where it would end at the end record."""
     for claim in end.claims:
         for start in dict.fromkeys((claim.offset, claim.behind - claim.size)):
@@ -131,8 +131,9 @@ def _candidates(end: End) -> Iterator[Directory]:
                 yield Directory(start, start - claim.offset, claim)
 
 
-def _directories(view: memoryview, end: End, archive: Archive) -> list[Directory]:
-    found = [place for place in _candidates(end) if signed(view, place.start, CENTRAL)]
+def directories(view: memoryview, end: End, archive: Archive) -> list[Directory]:
+    """Return the directories that an end record leads to, and note where it contradicts itself."""
+    found = [place for place in candidates(end) if signed(view, place.start, CENTRAL)]
     for claim in end.claims:
         adjusted = claim.behind - claim.size
         if adjusted != claim.offset and (claim.size or claim.members):
@@ -141,7 +142,7 @@ def _directories(view: memoryview, end: End, archive: Archive) -> list[Directory
     return list({(place.start, place.base): place for place in reversed(found)}.values())[::-1]
 
 
-def _listing(view: memoryview, directory: Directory, limit: int, archive: Archive) -> Iterator[Entry]:
+def listing(view: memoryview, directory: Directory, limit: int, archive: Archive) -> Iterator[Entry]:
     """Yield the entries of a directory while either its size or its count says that there are more."""
     start, base, claim = directory
     position, count, odd = start, 0, list[tuple[int, str]]()
@@ -162,7 +163,7 @@ def _listing(view: memoryview, directory: Directory, limit: int, archive: Archiv
         archive.note("zip-directory-size", start, detail)
 
 
-def _resolve(view: memoryview, entry: Entry, listed: dict[int, Entry], archive: Archive) -> None:
+def resolve(view: memoryview, entry: Entry, listed: dict[int, Entry], archive: Archive) -> None:
     """Find the local header of a directory entry, compare the two and keep each distinct reading."""
     odd: list[tuple[int, str]] = []
     local = local_header(view, entry.start, odd)

@@ -1,0 +1,141 @@
+"""External data: a path, a range and a check sum as text, which loaders turn into reads of other files.
+
+Sources: onnx docs/ExternalData.md; CVE-2022-25882, CVE-2024-27318 (paths), CVE-2026-34445 (keys); ONNX Runtime
+core/framework/tensorprotoutils.h (`*/_ORT_MEM_ADDR_/*`: the offset is a pointer).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from weighbridge.facts import ExternalData, Fact
+from weighbridge.formats.onnx.scene import Scene, shown, text
+
+if TYPE_CHECKING:
+    from onnx import TensorProto
+
+KEYS: Final = frozenset({"location", "offset", "length", "checksum", "basepath"})
+MEMORY: Final = "_ORT_MEM_ADDR_"
+MAX_RANGES: Final = 1_000_000  # tensors whose ranges are compared with each other
+_NUMBER: Final = re.compile(r"[0-9]{1,19}")
+_LARGEST: Final = (1 << 63) - 1
+# Names that Windows gives to devices, whatever folder and extension they are written with.
+_DEVICE: Final = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])\s*(?:\.|:|$)", re.IGNORECASE)
+_PATHS: Final = (
+    (re.compile(r"\A\s*\Z"), "nothing, which is the folder itself"),
+    (re.compile(r"\0"), "a NUL, behind which some readers see nothing"),
+    (re.compile(r"[\x01-\x1f\x7f]"), "control characters"),
+    (re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]+:"), "an address with a scheme"),
+    (re.compile(r"\A[A-Za-z]:"), "a path on a drive"),
+    (re.compile(r"\A[\\/]{2}"), "a path to another machine"),
+    (re.compile(r"\A[\\/]"), "an absolute path"),
+    (re.compile(r"\A~"), "a path from a home folder"),
+    (re.compile(r"(?:\A|[\\/])\.\.[. ]*(?:[\\/]|\Z)"), "a path that leaves the folder"),
+    (re.compile(r"\A(?:\.[\\/]?)+\Z"), "the folder itself"),
+    (re.compile(r"\\"), "a backslash, which is a separator to some readers"),
+    (re.compile(r":"), "a colon, which names a stream of a file to Windows"),
+)
+
+
+def unsafe(path: str) -> str:
+    """Return what is wrong with a path that is meant to stay in the folder of the model, nothing if it is fine.
+
+    >>> unsafe("../weights.bin")
+    'a path that leaves the folder'
+    """
+    for pattern, reason in _PATHS:
+        if pattern.search(path):
+            return reason
+    if any(_DEVICE.match(part) for part in path.split("/")):
+        return "the name of a device"
+    return ""
+
+
+class Ranges:
+    """The ranges of external files that tensors take, to be compared when all are known."""
+
+    def __init__(self) -> None:
+        self._ranges: dict[str, list[tuple[int, int, int, str]]] = {}
+        self._count = 0
+
+    def add(self, fact: ExternalData, length: int | None) -> None:
+        """Take in a range; one without a length is as long as the tensor."""
+        if length and self._count < MAX_RANGES:
+            self._count += 1
+            found = self._ranges.setdefault(fact.target, [])
+            found.append((fact.offset, fact.offset + length, fact.location.offset, fact.tensor))
+
+    def overlaps(self, scene: Scene) -> Iterator[Fact]:
+        """Yield the ranges that begin inside another; two tensors with all bytes in common are one, tied."""
+        begin = scene.reader.origin.offset
+        for target, ranges in self._ranges.items():
+            reach, owner, last = 0, "", (-1, -1)
+            for start, end, offset, tensor in sorted(ranges):
+                if start < reach and (start, end) != last:
+                    detail = f"tensor {shown(tensor)} begins inside tensor {shown(owner)} in {shown(target)}"
+                    yield scene.anomaly("onnx-external-overlap", offset - begin, detail)
+                if end > reach:
+                    reach, owner = end, tensor
+                last = (start, end)
+
+
+def external(scene: Scene, tensor: TensorProto, offset: int, size: int | None, ranges: Ranges) -> Iterator[Fact]:
+    """Yield where a tensor's data are, as the model writes it, and what is wrong with that.
+
+    `offset` is where the tensor lies in the model, `size` how many bytes its dimensions and type need.
+    """
+    entries: dict[str, str] = {}
+    name = text(tensor.name)
+    for entry in tensor.external_data:
+        key, value = text(entry.key), text(entry.value)
+        if key in entries:
+            detail = f"tensor {shown(name)}: key {shown(key)} comes twice; readers differ on which one counts"
+            yield scene.anomaly("onnx-external-key", offset, detail)
+        elif key not in KEYS:
+            yield scene.anomaly("onnx-external-key", offset, f"tensor {shown(name)}: key {shown(key)}")
+        entries[key] = value
+        if key == "location":
+            yield from _path(scene, name, value, offset)
+    if "location" not in entries:
+        yield scene.anomaly("onnx-external-path", offset, f"tensor {shown(name)}: no location")
+    start, length = (_number(entries.get(key)) for key in ("offset", "length"))
+    fact = ExternalData(
+        location=scene.at(offset),
+        target=entries.get("location", ""),
+        offset=start or 0,
+        length=length,
+        checksum=entries.get("checksum", ""),
+        tensor=name,
+    )
+    yield fact
+    yield from _range(scene, name, entries, size, offset)
+    ranges.add(fact, size if length is None else length)
+
+
+def _path(scene: Scene, name: str, path: str, offset: int) -> Iterator[Fact]:
+    if MEMORY in path:
+        detail = f"tensor {shown(name)}: {shown(path)}: the offset is an address in the memory of the loader"
+        yield scene.anomaly("onnx-memory-address", offset, detail)
+        return
+    reason = unsafe(path)
+    if reason:
+        yield scene.anomaly("onnx-external-path", offset, f"tensor {shown(name)}: {shown(path)} is {reason}")
+
+
+def _number(value: str | None) -> int | None:
+    return int(value) if value is not None and _NUMBER.fullmatch(value) and int(value) <= _LARGEST else None
+
+
+def _range(scene: Scene, name: str, entries: dict[str, str], size: int | None, offset: int) -> Iterator[Fact]:
+    start, length = (_number(entries.get(key)) for key in ("offset", "length"))
+    for key, number in (("offset", start), ("length", length)):
+        if key in entries and number is None:
+            detail = f"tensor {shown(name)}: {key} {shown(entries[key])} is not a size"
+            yield scene.anomaly("onnx-external-range", offset, detail)
+    if (start or 0) + (length or 0) > _LARGEST:
+        yield scene.anomaly("onnx-external-range", offset, f"tensor {shown(name)}: offset and length overflow")
+    if length is not None and size is not None and length != size:
+        detail = f"tensor {shown(name)}: {length} bytes, its shape needs {size}"
+        yield scene.anomaly("onnx-external-range", offset, detail)

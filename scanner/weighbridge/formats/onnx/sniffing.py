@@ -1,0 +1,134 @@
+"""Recognition of a model: protobuf has no magic number, so the fields of the message themselves are looked at.
+
+A reader of protobuf takes fields in any order, fields that it does not know, and groups; so does this, for a file that
+is something else as well must not hide from one by how it begins. What makes the bytes a model is a graph, functions
+or training information that begins as those do, with fields around it as far as they can be seen. That tells models
+from other messages: a TensorFlow SavedModel, whose version is field 1 too, has no such field, nor have tables of
+tokens, network descriptions of Caffe and files with one tensor.
+
+Imports nothing, for every file that is scanned comes by.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from weighbridge.reader import Sample
+
+# Of each message that shows what the bytes are: its number in the model and the tags that it can begin with.
+_HOLDS: Final = {
+    7: (0x0A, 0x12, 0x2A, 0x52, 0x5A, 0x62, 0x6A, 0x72, 0x7A, 0x82),
+    20: (0x0A, 0x12, 0x1A, 0x22),
+    25: (0x0A, 0x22, 0x2A, 0x32, 0x3A, 0x42, 0x4A, 0x52, 0x5A, 0x62, 0x6A, 0x72),
+}
+_NODE: Final = (0x0A, 0x12, 0x1A, 0x22, 0x2A, 0x32, 0x3A, 0x42, 0x4A, 0x52)
+# The wire types of the fields of a model, as far as others must not be taken for it.
+_VARINTS: Final = frozenset({1, 5})
+_KNOWN: Final = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26})
+_NAMES: Final = frozenset({2, 3, 4})
+_LONGEST: Final = 1 << 12  # of a name; where a SavedModel has graphs
+_VARINT, _FIXED64, _LENGTH, _GROUP, _GROUP_END, _FIXED32 = range(6)
+_LOOKED_AT: Final = 4  # fields of a message inside that have to make sense
+_NOTHING: Final = (-1, 0)
+
+
+def is_model(sample: Sample) -> bool:
+    """Tell whether the bytes are fields of a model, one of which has a graph, functions or training information."""
+    return _Look(sample).finds_graph()
+
+
+class _Look:
+    """A look at both ends of the bytes; what lies between cannot be seen."""
+
+    def __init__(self, sample: Sample) -> None:
+        self.size = sample.size
+        self._head = sample.head
+        self._tail = sample.tail
+        self._tail_start = sample.size - len(sample.tail)
+
+    def visible(self, offset: int) -> bool:
+        """Tell whether a byte can be seen."""
+        return offset < len(self._head) or self._tail_start <= offset < self.size
+
+    def number(self, offset: int) -> tuple[int, int]:
+        """Return a number and where it ends; -1 when there is none to be seen."""
+        value = 0
+        for index in range(10):
+            if offset < len(self._head):
+                byte = self._head[offset]
+            elif self._tail_start <= offset < self.size:
+                byte = self._tail[offset - self._tail_start]
+            else:
+                return _NOTHING
+            offset += 1
+            value |= (byte & 127) << 7 * index
+            if byte < 128:
+                return value, offset
+        return _NOTHING
+
+    def finds_graph(self) -> bool:
+        """Step over the fields of a model to the end of what can be seen."""
+        position, found, versioned, strange = 0, False, False, False
+        groups: list[int] = []
+        while position < self.size:
+            if not self.visible(position):
+                # The graph lies behind a long field, such as functions' text or a description.
+                return found or (versioned and not strange)
+            tag, position = self.number(position)
+            number, wire = tag >> 3, tag & 7
+            if tag < 8:
+                return False
+            if wire == _GROUP:
+                strange = True
+                groups.append(number)
+            elif wire == _GROUP_END:
+                if not groups or groups.pop() != number:
+                    return False
+            else:
+                content, position = self.content(wire, position)
+                if position < 0:
+                    return False
+                if position > self.size:
+                    return not groups and not strange and self.holds(number, wire, content, self.size)
+                if not groups and self.holds(number, wire, content, position):
+                    found = True
+                strange = strange or not self.usual(number, wire, position - content)
+                versioned = versioned or (number == 1 and wire == _VARINT)
+        return found and not groups
+
+    def content(self, wire: int, position: int) -> tuple[int, int]:
+        """Return where the content of a field begins and ends; it ends at -1 when that cannot be told."""
+        if wire == _VARINT:
+            value, end = self.number(position)
+            return position, end if value >= 0 else -1
+        if wire == _LENGTH:
+            size, start = self.number(position)
+            return start, start + size if size >= 0 else -1
+        if wire in (_FIXED64, _FIXED32):
+            return position, position + (8 if wire == _FIXED64 else 4)
+        return position, -1
+
+    def usual(self, number: int, wire: int, size: int) -> bool:
+        """Tell whether a model has a field of this number and wire type, and names of this size."""
+        if number in _NAMES and size > _LONGEST:
+            return False
+        return number in _KNOWN and wire == (_VARINT if number in _VARINTS else _LENGTH)
+
+    def holds(self, number: int, wire: int, position: int, end: int) -> bool:
+        """Tell whether a field is one that only a model has, and begins as that does."""
+        tags = _HOLDS.get(number)
+        if tags is None or wire != _LENGTH or position >= end:
+            return False
+        for _ in range(_LOOKED_AT):
+            if position >= end or not self.visible(position):
+                return True
+            tag, position = self.number(position)
+            if tag & 255 not in tags and tag >> 3 != 16:
+                return False
+            content, position = self.content(_LENGTH, position)
+            if position < 0 or position > end:
+                return position > end and end == self.size
+            first = tag == tags[0] == 0x0A and number == 7 and content < position
+            if first and self.visible(content) and self.number(content)[0] not in _NODE:
+                return False
+        return True

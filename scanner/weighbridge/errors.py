@@ -9,6 +9,7 @@
   * UsageError             an option or a combination of options makes no sense
   * SourceError            the model could not be fetched or opened
     * UnavailableError     the source did not answer or broke off; the same request may succeed later
+    * WholeOnlyError       the source has no parts of a file to give, or another file than before
 """
 
 from __future__ import annotations
@@ -70,3 +71,7 @@ class UnavailableError(SourceError):
     def __init__(self, reason: str, wait: float | None = None) -> None:
         super().__init__(reason)
         self.wait = wait
+
+
+class WholeOnlyError(SourceError):
+    """The source answered the request for a part of a file with all of it: it gives no parts, or the file changed."""

@@ -1,0 +1,145 @@
+"""From files of the store to a folder, which appears whole or not at all.
+
+The folder is built beside its place and put there in one step; an old one is exchanged for it in the same step where
+the system can (Linux), and is renamed away just before it where it cannot. What a killed process leaves beside the
+place begins with `.weighbridge-`, and the next one removes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from weighbridge.artifact import Manifest
+from weighbridge.errors import SourceError
+from weighbridge.store.layout import PRIVATE, READ_ONLY, Store, sync, wait
+
+_BESIDE: Final = ".weighbridge-"
+_FICLONE: Final = 0x40049409  # linux/fs.h: share the blocks of a file until either is written to
+_AT_FDCWD: Final = -100  # linux/fcntl.h
+_RENAME_EXCHANGE: Final = 2  # linux/fs.h
+
+
+def materialise(
+    store: Store,
+    manifest: Manifest,
+    destination: Path,
+    *,
+    texts: dict[str, str],
+    copy: bool = False,
+) -> None:
+    """Put the files of a manifest, read-only, and some texts into a folder that did not exist or is replaced.
+
+    A file shares its blocks with the store, is another name of the same file, or is a copy, whatever can be had first;
+    with `copy` it is never another name. The caller has made sure that an existing folder may be replaced.
+
+    Raises SourceError when the system refuses; the destination is untouched then.
+    """
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        with _beside(store, destination) as folder:
+            new = folder / "new"
+            _fill(new, manifest, store, copy=copy)
+            for name, text in texts.items():
+                (new / name).write_text(text, encoding="utf-8", newline="\n")
+                sync(new / name)
+            sync(new)
+            _put(new, destination, folder / "old")
+            sync(destination.parent)
+    except OSError as error:
+        raise SourceError(f"{destination}: {error.strerror or error}") from error
+
+
+@contextmanager
+def _beside(store: Store, destination: Path) -> Iterator[Path]:
+    """Give a folder on the file system of the destination, and remove what dead processes left there.
+
+    Whoever holds the store's lock for the place is the only one who builds there out of this store.
+    """
+    place = destination.parent.resolve()
+    mine = f"{_BESIDE}{hashlib.sha256(os.fsencode(store.home)).hexdigest()[:12]}"
+    with store.downloading(hashlib.sha256(os.fsencode(place)).hexdigest(), wait):
+        for left in place.glob(f"{mine}-*"):
+            shutil.rmtree(left)
+        folder = place / f"{mine}-{secrets.token_hex(8)}"
+        folder.mkdir(mode=PRIVATE)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _fill(folder: Path, manifest: Manifest, store: Store, *, copy: bool) -> None:
+    folder.mkdir()
+    made = {folder}
+    for entry in manifest.entries:
+        target = folder / entry.path
+        if target.parent not in made:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            made.add(target.parent)
+        _provide(store.path(entry.sha256), target, copy=copy)
+
+
+def _provide(source: Path, target: Path, *, copy: bool) -> None:
+    """Make a read-only file of the same bytes."""
+    if not _clone(source, target):
+        if not copy and _link(source, target):
+            return
+        shutil.copyfile(source, target)
+        sync(target)
+    target.chmod(READ_ONLY)
+
+
+def _clone(source: Path, target: Path) -> bool:
+    """Share the blocks of a file, and tell whether the file system can."""
+    if sys.platform != "linux":
+        return False
+    import fcntl
+
+    with source.open("rb") as old, target.open("xb") as new:
+        try:
+            fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
+        except OSError:
+            cloned = False
+        else:
+            cloned = True
+    if not cloned:
+        target.unlink()
+    return cloned
+
+
+def _link(source: Path, target: Path) -> bool:
+    """Give a file a second name, and tell whether the file system lets us."""
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, one without links, or too many links
+        return False
+    return True
+
+
+def _put(new: Path, destination: Path, old: Path) -> None:
+    """Put a folder to its place; what was there is at `old` then, or at `new` when the two were exchanged."""
+    if not os.path.lexists(destination):
+        new.rename(destination)
+    elif not _exchange(new, destination):
+        destination.rename(old)
+        new.rename(destination)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step, and tell whether the system can."""
+    if sys.platform != "linux":
+        return False
+    import ctypes
+
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)  # not in every C library
+    if rename is None:
+        return False
+    return bool(rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0)

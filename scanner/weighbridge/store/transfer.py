@@ -1,0 +1,234 @@
+"""Moving bytes: files in parallel, a large file in ranges over several connections, digested in order as they arrive.
+
+Ranges arrive out of order and a digest needs order. Whoever is responsible for a file follows the front of what has
+arrived without a hole, and digests it from the page cache right behind the writers; a file of one range is digested
+from the pieces themselves. Memory is a piece for each connection and one chunk for each file, whatever their sizes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import Final
+
+from weighbridge.digest import CHUNK, Digest
+from weighbridge.errors import SourceError, UnavailableError, WholeOnlyError
+from weighbridge.records import dataclass
+from weighbridge.registries.base import Remote
+from weighbridge.store.partial import Partial, Span
+from weighbridge.store.sums import Sums
+
+# A connection that breaks is taken up again where it broke; one that keeps breaking without bringing this much is not.
+RESTARTS: Final = 5
+_WORTH: Final = 1 << 20
+# Seconds between two looks at a front that nobody reports from: a report may have come before anybody waited for it.
+_PATIENCE: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a fetch is, in bytes: of `total` there were `present` before, and `received` have arrived."""
+
+    total: int
+    present: int
+    received: int
+
+
+class StoppedError(Exception):
+    """Another part of the same fetch has failed, so this one gives up."""
+
+
+class Crew:
+    """Those who fetch the files of one artifact: they share the connections, the account and the word to stop."""
+
+    def __init__(self, connections: int, total: int, progress: Callable[[Progress], None] | None) -> None:
+        self._free = threading.BoundedSemaphore(connections)
+        self._ranges = ThreadPoolExecutor(connections, "range")
+        self._stop = threading.Event()
+        self._progress = progress
+        self._account = threading.Lock()
+        self._total = total
+        self._present = 0
+        self.received = 0
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self._ranges.shutdown(cancel_futures=True)
+
+    def stop(self) -> None:
+        """Have everybody give up at the next piece."""
+        self._stop.set()
+
+    def pause(self, seconds: float) -> bool:
+        """Wait, and tell whether to give up."""
+        return self._stop.wait(seconds)
+
+    def count(self, *, present: int = 0, received: int = 0) -> None:
+        """Count bytes that were there before, and bytes that arrived."""
+        with self._account:
+            self._present += present
+            self.received += received
+            if self._progress is not None:
+                self._progress(Progress(total=self._total, present=self._present, received=self.received))
+
+    def check(self) -> None:
+        """Raise StoppedError when it is time to give up."""
+        if self._stop.is_set():
+            raise StoppedError
+
+    @contextmanager
+    def connection(self) -> Iterator[None]:
+        """Take one of the connections, waiting for it."""
+        while not self._free.acquire(timeout=0.1):
+            self.check()
+        try:
+            yield
+        finally:
+            self._free.release()
+
+    def submit(self, work: Callable[[Span], None], span: Span) -> Future[None]:
+        """Have a span worked on beside the others."""
+        return self._ranges.submit(work, span)
+
+
+class Reception:
+    """One file on its way from a remote into a partial download."""
+
+    def __init__(self, crew: Crew, remote: Remote, partial: Partial, claims: tuple[Digest, ...], name: str) -> None:
+        self._crew = crew
+        self._remote = remote
+        self._partial = partial
+        self._claims = claims
+        self._name = name
+        self._front = threading.Condition()
+        self._failed: BaseException | None = None
+        self._sums = Sums(partial.size, claims, name)
+
+    def run(self) -> Sums:
+        """Bring what is missing of the file, and return the digests of all of it.
+
+        A server that gives no parts is asked for the whole, which then cannot be resumed.
+
+        Raises SourceError when a server sends anything but the bytes that were asked for; what has arrived until then
+        stays in the partial download.
+        """
+        size = self._partial.size
+        if self._remote.size != size:
+            raise SourceError(f"{self._name}: it was listed with {size} bytes and has {self._remote.size}")
+        arrived = self._partial.arrived
+        self._crew.count(present=arrived)
+        try:
+            self._bring()
+        except WholeOnlyError:
+            self._crew.count(present=-arrived)
+            self._partial.restart()
+            self._failed, self._sums = None, Sums(size, self._claims, self._name)
+            self._bring()
+        return self._sums
+
+    def _bring(self) -> None:
+        missing = [span for span in self._partial.spans if span.position < span.end]
+        if len(missing) > 1:
+            self._run_ranges(missing)
+        else:
+            self._run_in_order()
+
+    def _run_in_order(self) -> None:
+        for span in self._partial.spans:
+            self._digest(span.begin, span.position)
+            if span.position < span.end:
+                self._fill(span, self._sums.update)
+
+    def _run_ranges(self, missing: list[Span]) -> None:
+        pending = [self._crew.submit(self._fill_range, span) for span in missing]
+        try:
+            for span in self._partial.spans:
+                self._follow(span)
+            for future in pending:
+                future.result()
+        except BaseException as error:
+            self._fail(error)
+            for future in pending:
+                future.cancel()
+            wait(pending)  # nobody may write to the file any more when it is closed
+            raise
+
+    def _follow(self, span: Span) -> None:
+        """Digest a span behind those who write it."""
+        offset = span.begin
+        while offset < span.end:
+            position = span.position
+            if position - offset >= CHUNK or position == span.end:
+                self._digest(offset, position)
+                offset = position
+                continue
+            with self._front:
+                if self._failed is not None:
+                    raise self._failed
+                self._front.wait(_PATIENCE)
+            self._crew.check()
+
+    def _digest(self, begin: int, end: int) -> None:
+        """Digest bytes that were written."""
+        buffer = memoryview(bytearray(min(CHUNK, end - begin)))
+        while begin < end:
+            count = self._partial.read_into(begin, buffer[: end - begin])
+            if not count:
+                raise SourceError(f"{self._name}: somebody else has cut the partial download off")
+            self._sums.update(buffer[:count])
+            begin += count
+
+    def _fail(self, error: BaseException) -> None:
+        with self._front:
+            self._failed = self._failed or error
+            self._front.notify()
+
+    def _fill_range(self, span: Span) -> None:
+        try:
+            self._fill(span, self._tell)
+        except BaseException as error:
+            self._fail(error)
+            raise
+
+    def _tell(self, _: bytes) -> None:
+        with self._front:
+            self._front.notify()
+
+    def _fill(self, span: Span, arrived: Callable[[bytes], None]) -> None:
+        """Bring a span to its end, taking it up again where a connection breaks."""
+        failures = 0
+        while span.position < span.end:
+            begin = span.position
+            try:
+                with self._crew.connection():
+                    self._stream(span, arrived)
+            except UnavailableError:
+                failures = 0 if span.position - begin >= _WORTH else failures + 1
+                if failures > RESTARTS or span.position in (begin, span.end):
+                    raise
+            finally:
+                self._partial.settle(span)
+
+    def _stream(self, span: Span, arrived: Callable[[bytes], None]) -> None:
+        """Write the pieces of one answer."""
+        stream = self._remote.stream(span.position, span.end)
+        try:
+            for piece in stream:
+                self._crew.check()
+                if self._failed is not None:
+                    raise StoppedError
+                if len(piece) > span.end - span.position:
+                    raise SourceError(f"{self._name}: the answer is longer than what was asked for")
+                self._partial.write(span, piece)
+                arrived(piece)
+                self._crew.count(received=len(piece))
+        finally:
+            if close := getattr(stream, "close", None):  # a generator gives its connection back
+                close()
+        if span.position < span.end:
+            raise UnavailableError(f"{self._name}: the answer ends {span.end - span.position} bytes early")

@@ -28,6 +28,7 @@ Check = Callable[[str, int, Mapping[str, str]], None]
 MAX_REDIRECTS: Final = 5
 MAX_SHOWN: Final = 300  # characters of a URL or of a server's words in a message
 SLOWEST: Final = 1024  # bytes a second on average, below which a body is a stall in small pieces
+_DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 _DRAINED: Final = 64 << 10  # bytes of an unwanted body that are read to keep the connection
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 # What may cross from one origin to another. Anything else may be a credential.
@@ -212,7 +213,8 @@ class Exchange:
 def origin(url: str) -> str:
     """Return scheme, host and port of a URL in one spelling; raise SourceError when it is not one of http(s)."""
     parsed = _parsed(url)
-    return f"{parsed.scheme}://{parsed.netloc.decode('ascii')}"
+    host = parsed.netloc.decode("ascii")
+    return f"{parsed.scheme}://{host.removesuffix(_DEFAULT_PORTS[parsed.scheme])}"
 
 
 def _token(key: str, token: str) -> str:
@@ -236,7 +238,7 @@ def _parsed(url: str) -> httpx2.URL:
         parsed = httpx2.URL(url)
     except (httpx2.InvalidURL, UnicodeError) as error:
         raise SourceError(f"{show(url)}: not a URL: {_said(error)}") from error
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+    if parsed.scheme not in ("http", "https") or not parsed.host or not 0 < (parsed.port or 80) < 1 << 16:
         raise SourceError(f"{show(url)}: not a URL of http or https")
     if parsed.userinfo:
         raise SourceError(f"{show(url)}: a user name or password in a URL is refused")

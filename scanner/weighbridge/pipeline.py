@@ -173,13 +173,15 @@ def scan(
         digest=digest,
     )
     found = walk([os.fspath(path) for path in paths], Patterns(include=tuple(include), exclude=tuple(exclude)))
-    verdict = scan_targets(found.targets, desk, policy=policy, jobs=jobs, progress=progress, today=today)
+    verdict = scan_targets(
+        found.targets, desk, policy=policy, jobs=jobs, progress=progress, today=today, excluded=found.excluded
+    )
     if second_opinion:
         from weighbridge.second_opinion import ask
 
         opinions = tuple(ask(target.path, target.name) for target in found.targets if target.fact is None)
         verdict = replace(verdict, opinions=opinions)
-    return replace(verdict, excluded=tuple(sorted(found.excluded))) if found.excluded else verdict
+    return verdict
 
 
 def scan_targets(
@@ -191,23 +193,31 @@ def scan_targets(
     progress: Callable[[int, int], None] | None = None,
     today: date | None = None,
     source: str = "",
+    excluded: Iterable[str] = (),
 ) -> Verdict:
     """Return the verdict on files that are known by name and place; see `scan`.
 
-    `source` is the reference of the artifact that they are, with its revision.
+    `source` is the reference of the artifact that they are, with its revision; `excluded` are its files that
+    the verdict does not cover.
     """
-    return judge(
+    verdict = judge(
         _examine(desk, targets, jobs, progress),
         policy or shipped_policy(DEFAULT_POLICY),
         today=today or date.today(),
         rules_digest=str(desk.rules.digest),
         version=__version__,
-        source=source,
     )
+    return replace(verdict, source=source, excluded=tuple(sorted(excluded)))
 
 
 def triage(
-    targets: list[Target], desk: Desk, *, source: str, policy: Policy | None = None, today: date | None = None
+    targets: list[Target],
+    desk: Desk,
+    *,
+    source: str,
+    policy: Policy | None = None,
+    today: date | None = None,
+    excluded: Iterable[str] = (),
 ) -> Verdict:
     """Return what can be said of remote files (`Target.blocks`) without fetching more than their parsers ask for.
 
@@ -226,15 +236,15 @@ def triage(
         size=sum(blocks.remote.size for blocks in remote),
         requests=sum(blocks.requests for blocks in remote),
     )
-    return judge(
+    verdict = judge(
         examined,
         policy or shipped_policy(DEFAULT_POLICY),
         today=today or date.today(),
         rules_digest=str(desk.rules.digest),
         version=__version__,
-        source=source,
         triage=took,
     )
+    return replace(verdict, source=source, excluded=tuple(sorted(excluded)))
 
 
 def look(path: str, desk: Desk) -> Judgement:

@@ -320,7 +320,6 @@ def judge(
     today: date,
     rules_digest: str,
     version: str,
-    source: str = "",
     triage: Triage | None = None,
 ) -> Verdict:
     """Return the verdict on all files together.
@@ -358,7 +357,6 @@ def judge(
         policy_digest=policy.digest,
         rules_digest=rules_digest,
         version=version,
-        source=source,
         triage=triage,
     )
 

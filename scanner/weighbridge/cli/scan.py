@@ -1,24 +1,36 @@
-"""`weighbridge scan`: the verdict on files and folders."""
+"""`weighbridge scan`: the verdict on files and folders, and on models in registries."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from weighbridge.cli.judging import Reporting, policy_from, policy_options, report, report_options
 from weighbridge.cli.options import color_option, limit_options, limits_from, load_rules, rules_option, verbose_option
+from weighbridge.cli.remote import registry_options, settings_from
+from weighbridge.errors import UsageError
 from weighbridge.pipeline import scan as scan_paths
+from weighbridge.registries import is_reference
 from weighbridge.report.base import exit_status
+
+if TYPE_CHECKING:
+    from weighbridge.limits import Limits
+    from weighbridge.policy import Verdict
 
 _PROGRESS_EVERY: Final = 0.1  # seconds
 
 
 @click.command(cls=Reporting)
-@click.argument("paths", nargs=-1, required=True, type=click.Path(), metavar="PATH...")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(), metavar="PATH...|REFERENCE")
+@click.option(
+    "--triage",
+    is_flag=True,
+    help="Of a reference, read only what shows code: it can fail or find nothing, and approves nothing.",
+)
 @policy_options
 @report_options
 @click.option(
@@ -32,26 +44,41 @@ _PROGRESS_EVERY: Final = 0.1  # seconds
 @click.option("--second-opinion", is_flag=True, help="Add what fickling says; it does not change the verdict.")
 @click.option("--exit-zero", is_flag=True, help="Exit with 0 whatever the verdict; errors keep their status.")
 @click.option("--quiet", "-q", is_flag=True, help="The verdict only, in one line, and no progress.")
+@registry_options
 @rules_option
 @verbose_option
 @color_option
 @limit_options
 def scan(**options: Any) -> int:
-    """Say whether the files at PATH... may be loaded: pass, fail or inconclusive.
+    """Say whether the files at PATH..., or the model that REFERENCE names, may be loaded: pass, fail or inconclusive.
 
-    Folders are searched for files; a link out of a folder is reported and not followed. The report goes to standard
-    output, progress and warnings to standard error.
+    Folders are searched for files; a link out of a folder is reported and not followed. A model in a registry is
+    pinned to a revision and fetched into the store's quarantine, where it stays; --triage fetches a few blocks only.
+    The report goes to standard output, progress and warnings to standard error.
 
     \b
     Examples:
       weighbridge scan model.pt
       weighbridge scan models/ --jobs 4 --exclude '*.md'
+      weighbridge scan hf://org/name@main --triage
+      weighbridge scan oci://registry.example/models/name:1.0
       weighbridge scan model.pt --policy strict --waivers waivers.yaml
       weighbridge scan models/ --format text --format sarif --output weighbridge.sarif
     """
     limits = limits_from(options)
+    remote = [path for path in options["paths"] if is_reference(path)]
+    if remote and len(options["paths"]) > 1:
+        raise UsageError(f"{remote[0]} is a reference, which is scanned alone; name one at a time")
+    if options["triage"] and not remote:
+        raise UsageError("--triage is for references: files that are here are read whole")
+    verdict = _scan_reference(remote[0], options, limits) if remote else _scan_paths(options, limits)
+    report(verdict, options)
+    return 0 if options["exit_zero"] else exit_status(verdict)
+
+
+def _scan_paths(options: dict[str, Any], limits: Limits) -> Verdict:
     rules, trust = load_rules(options["rules_folder"])
-    verdict = scan_paths(
+    return scan_paths(
         options["paths"],
         policy=policy_from(options),
         rules=rules,
@@ -64,8 +91,36 @@ def scan(**options: Any) -> int:
         progress=_progress(quiet=options["quiet"]),
         second_opinion=options["second_opinion"],
     )
-    report(verdict, options)
-    return 0 if options["exit_zero"] else exit_status(verdict)
+
+
+def _scan_reference(reference: str, options: dict[str, Any], limits: Limits) -> Verdict:
+    from weighbridge.pipeline import Desk
+    from weighbridge.remote import Allowance
+    from weighbridge.sources import resolve, scan_reference, triage_reference
+    from weighbridge.walk import Patterns
+
+    if options["second_opinion"]:
+        raise UsageError("--second-opinion reads files on disk; pull the model first")
+    rules, trust = load_rules(options["rules_folder"])
+    policy = policy_from(options)
+    patterns = Patterns(include=tuple(options["include"]), exclude=tuple(options["exclude"]))
+    desk = Desk(rules=rules, trust=trust, limits=limits, digest=not options["no_digest"] and not options["triage"])
+    resolved = resolve(reference, settings_from(options))
+    if options["triage"]:
+        return triage_reference(resolved, desk, patterns=patterns, allowance=Allowance(), policy=policy)
+    from weighbridge.store import Store
+    from weighbridge.store.layout import default_home
+
+    with Store(default_home()) as store:
+        return scan_reference(
+            resolved,
+            desk,
+            store,
+            patterns=patterns,
+            policy=policy,
+            jobs=options["jobs"],
+            progress=_progress(quiet=options["quiet"]),
+        )
 
 
 def _progress(*, quiet: bool) -> Callable[[int, int], None] | None:

@@ -1,0 +1,106 @@
+"""From a reference to a verdict: the artifact that it means now, its bytes in the store or in parts, and the scan.
+
+A moving reference is pinned once, and everything after that speaks of the revision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+
+from weighbridge.artifact import Artifact
+from weighbridge.pipeline import Desk, scan_targets, triage
+from weighbridge.policy import Policy, Verdict
+from weighbridge.records import dataclass
+from weighbridge.registries import registry
+from weighbridge.registries.base import Registry, Settings
+from weighbridge.remote import Allowance, Blocks
+from weighbridge.store import Fetched, Progress, Store, fetch
+from weighbridge.walk import Patterns, Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """An artifact and the registry that has it."""
+
+    artifact: Artifact
+    registry: Registry
+
+
+def resolve(reference: str, settings: Settings) -> Resolved:
+    """Return what a reference means now, and tell `settings.notice` what it was pinned to if that can change.
+
+    Raises UsageError when the reference cannot be read, SourceError when the registry does not have it.
+    """
+    found = registry(reference, settings)
+    artifact = found.resolve(reference)
+    if artifact.moving:
+        settings.notice(f"{reference} is {artifact.pinned}")
+    return Resolved(artifact=artifact, registry=found)
+
+
+def targets(fetched: Fetched) -> list[Target]:
+    """Return the files of an artifact in the store, under the paths that they have in the artifact."""
+    return [
+        Target(name=entry.path, path=str(fetched.paths[entry.path]), stored=True) for entry in fetched.manifest.entries
+    ]
+
+
+def scan_reference(
+    resolved: Resolved,
+    desk: Desk,
+    store: Store,
+    *,
+    patterns: Patterns,
+    policy: Policy | None = None,
+    jobs: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+    received: Callable[[Progress], None] | None = None,
+    today: date | None = None,
+) -> Verdict:
+    """Return the verdict on all bytes of an artifact, which stay in the store's quarantine; see `pipeline.scan`.
+
+    `received` is told how the download goes. Raises SourceError when a byte is not what the registry declared.
+    """
+    fetched = fetch(
+        resolved.artifact,
+        resolved.registry,
+        store,
+        wanted=lambda path: _wanted(path, patterns),
+        limits=desk.limits,
+        progress=received,
+    )
+    return scan_targets(
+        targets(fetched),
+        desk,
+        policy=policy,
+        jobs=jobs,
+        progress=progress,
+        today=today,
+        source=resolved.artifact.pinned,
+        excluded=fetched.excluded,
+    )
+
+
+def triage_reference(
+    resolved: Resolved,
+    desk: Desk,
+    *,
+    patterns: Patterns,
+    allowance: Allowance,
+    policy: Policy | None = None,
+    today: date | None = None,
+) -> Verdict:
+    """Return what the parts of an artifact show that parsers ask for; see `pipeline.triage`."""
+    artifact = resolved.artifact
+    files = [file for file in artifact.files if _wanted(file.path, patterns)]
+    looked_at = [
+        Target(name=file.path, path="", stored=True, blocks=Blocks(resolved.registry.open(artifact, file), allowance))
+        for file in files
+    ]
+    excluded = {file.path for file in artifact.files} - {file.path for file in files}
+    return triage(looked_at, desk, source=artifact.pinned, policy=policy, today=today, excluded=tuple(sorted(excluded)))
+
+
+def _wanted(path: str, patterns: Patterns) -> bool:
+    return patterns.admit(Target(name=path, path=path), path)

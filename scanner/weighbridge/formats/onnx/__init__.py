@@ -13,6 +13,7 @@ Anomalies, beside the operators, external data, metadata and tensors that are fa
 * `onnx-wire`: groups, numbers longer than they need to be
 * `onnx-duplicate-field`: a field that can come once comes twice, as in two models one behind the other
 * `onnx-unknown-field`: a field that the format does not have
+* `onnx-trailing`: bytes behind the last field of the model that are no fields
 * `onnx-undefined`: a type or another value that the format does not define
 * `onnx-function-recursion`, `onnx-function-expansion`: functions that call themselves, or grow without bounds
 * `onnx-function-shadows`: a function in a domain whose operators the standard defines

@@ -107,7 +107,8 @@ class Walker:
         times: int,
     ) -> Iterator[Fact]:
         """Yield the facts of nodes; alike ones are there once, and counted."""
-        seen, operators = place.nodes, self.operators
+        operators = self.operators
+        seen = place.nodes if len(place.nodes) == len(nodes) else ()  # parts of one message, walked and not
         for index, node in enumerate(nodes):
             count = times * seen[index].count if seen else times
             domain, name = domain_of(text(node.domain)), text(node.op_type)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from weighbridge.errors import ArtifactError, LimitError
-from weighbridge.facts import Fact, Gap
+from weighbridge.facts import Anomaly, Fact, Gap, Member
 from weighbridge.formats.base import Context
 from weighbridge.formats.onnx import content, functions, metadata
 from weighbridge.formats.onnx.graphs import Calls, Walker
@@ -41,6 +41,7 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     scene = Scene(reader=reader, context=context, walk=walk)
     yield from walk.anomalies
     yield from _unknown(scene)
+    yield from _trailing(scene)
     walker = Walker(scene)
     yield from metadata.facts(scene, model, walk.root, walker)
     yield from _graphs(scene, model, walker)
@@ -88,6 +89,18 @@ def _unknown(scene: Scene) -> Iterator[Fact]:
         first = walk.unknown[0]
         reason = "onnx: fields that the format does not have"
         yield Gap(location=scene.at(first.offset), reason=reason, size=walk.unknown_size)
+
+
+def _trailing(scene: Scene) -> Iterator[Fact]:
+    """Examine what lies behind the fields of the model."""
+    begin = scene.walk.trailing
+    if begin is None:
+        return
+    place, size = scene.at(begin), scene.reader.size - begin
+    yield Anomaly(location=place, code="onnx-trailing", detail=f"{size} bytes behind the last field of the model")
+    scene.context.budget.spend_members(place)
+    yield Member(location=place, name="trailing", size=size, stored=size, type="trailing")
+    yield from scene.context.examine(scene.reader.window(begin, size, "trailing"), size)
 
 
 def _graphs(scene: Scene, model: ModelProto, walker: Walker) -> Iterator[Fact]:

@@ -67,7 +67,10 @@ class _Look:
         return _NOTHING
 
     def finds_graph(self) -> bool:
-        """Step over the fields of a model to the end of what can be seen."""
+        """Step over the fields of a model to the end of what can be seen.
+
+        What follows a graph may be no field at all: not every reader looks that far.
+        """
         position, found, versioned, strange = 0, False, False, False
         groups: list[int] = []
         while position < self.size:
@@ -77,19 +80,20 @@ class _Look:
             tag, position = self.number(position)
             number, wire = tag >> 3, tag & 7
             if tag < 8:
-                return False
+                return found and versioned
             if wire == _GROUP:
                 strange = True
                 groups.append(number)
             elif wire == _GROUP_END:
                 if not groups or groups.pop() != number:
-                    return False
+                    return found and versioned
             else:
                 content, position = self.content(wire, position)
                 if position < 0:
-                    return False
+                    return found and versioned
                 if position > self.size:
-                    return not groups and not strange and self.holds(number, wire, content, self.size)
+                    cut_short = not groups and not strange and self.holds(number, wire, content, self.size)
+                    return cut_short or (found and versioned)
                 if not groups and self.holds(number, wire, content, position):
                     found = True
                 strange = strange or not self.usual(number, wire, position - content)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from weighbridge.errors import LimitError, TruncatedError
+from weighbridge.errors import ArtifactError, LimitError, TruncatedError
 from weighbridge.facts import Anomaly
 from weighbridge.formats.onnx.messages import FIXED32, FIXED64, LENGTH, VARINT, Field, tags
 from weighbridge.formats.onnx.wire import GROUP, MAX_DEPTH, Place, Seen, Span, encoded, run, skip, varint
@@ -47,7 +47,11 @@ _NAME: Final = 0x1A
 
 
 class Walk:
-    """One walk over a model: `copy` has its structure, `root` its places, `anomalies` what no writer produces."""
+    """One walk over a model: `copy` has its structure, `root` its places, `anomalies` what no writer produces.
+
+    `unknown` are fields that the format does not have, in all `unknown_size` bytes; from `trailing` on there are no
+    fields any more.
+    """
 
     def __init__(self, reader: Reader, budget: Budget, *, thorough: bool) -> None:
         self.reader = reader
@@ -57,6 +61,7 @@ class Walk:
         self.anomalies: list[Anomaly] = []
         self.unknown: list[Span] = []
         self.unknown_size = 0
+        self.trailing: int | None = None
         self.fields = 0
         self._left_out = 0
         self._size = 0
@@ -83,7 +88,7 @@ class Walk:
                 continue
             position += 1
             if tag > 127:
-                tag, position = self._number(start, end)
+                tag, position = self._tag(place, start)
             field = known.get(tag)
             if field is None:
                 position = self._undefined(place, copy, tag, start, position)
@@ -126,7 +131,11 @@ class Walk:
         inner = Place(field.message, position, stop, fresh=True)
         copy.replace(start, stop, field, self._message(inner, depth + 1))
         if large or field.message in _ALWAYS:
-            place.inside[field.number, len(place.fields(self.reader)[field.number]) - 1] = inner
+            earlier = None if field.repeated else place.inside.get((field.number, 0))
+            if earlier is not None:
+                earlier.merge(inner, self.reader)
+            else:
+                place.inside[field.number, len(place.fields(self.reader)[field.number]) - 1] = inner
 
     def _nodes(self, place: Place, copy: _Copy, start: int, depth: int) -> int:
         """Step over the nodes from `start` on, one behind the other; return where the last one ends.
@@ -186,7 +195,14 @@ class Walk:
 
     def _undefined(self, place: Place, copy: _Copy, tag: int, start: int, position: int) -> int:
         """Step over a field that the message does not have, or not like this, and leave it out of the copy."""
-        stop = skip(self.reader, tag, position, place.end)
+        try:
+            stop = skip(self.reader, tag, position, place.end)
+        except ArtifactError:
+            if place is not self.root or not place.inside:
+                raise
+            self.trailing = start
+            copy.leave_out(start, place.end)
+            return place.end
         self._count(1, start)
         copy.leave_out(start, stop)
         if tag & 7 == GROUP:
@@ -199,6 +215,15 @@ class Walk:
         if len(self.unknown) < _LISTED:
             self.unknown.append(Span(position, stop - position))
         return stop
+
+    def _tag(self, place: Place, start: int) -> tuple[int, int]:
+        """Return a tag of more than one byte; 0, which is none, for what is no number behind a model."""
+        try:
+            return self._number(start, place.end)
+        except ArtifactError:
+            if place is not self.root:
+                raise
+            return 0, start + 1
 
     def _repeated(self, place: Place, field: Field, start: int) -> None:
         detail = f"{field.name} of a {place.kind} comes twice; readers merge the two or take the last"

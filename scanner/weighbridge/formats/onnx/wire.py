@@ -179,6 +179,18 @@ class Place:
             return Place("Node", seen.begin, seen.end)
         return seen.place
 
+    def merge(self, other: Place, reader: Reader) -> None:
+        """Take in what another part of the same message holds, as readers of protobuf do."""
+        own = self.fields(reader)
+        for (number, index), inner in other.inside.items():
+            self.inside[number, index + len(own[number])] = inner
+        for number, starts in other.fields(reader).items():
+            own[number].extend(starts)
+        for number, spans in other.left_out.items():
+            self.left_out.setdefault(number, []).extend(spans)
+        self.nodes += other.nodes
+        self.end = max(self.end, other.end)
+
     def content(self, reader: Reader, number: int, index: int = 0) -> Span | None:
         """Return where the content of a field of bytes, text or message lies; None when it cannot be told."""
         starts = self.fields(reader).get(number, ())

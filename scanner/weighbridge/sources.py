@@ -28,15 +28,12 @@ class Resolved:
 
 
 def resolve(reference: str, settings: Settings) -> Resolved:
-    """Return what a reference means now, and tell `settings.notice` what it was pinned to if that can change.
+    """Return what a reference means now; the registry tells `settings.notice` what it pinned.
 
     Raises UsageError when the reference cannot be read, SourceError when the registry does not have it.
     """
     found = registry(reference, settings)
-    artifact = found.resolve(reference)
-    if artifact.moving:
-        settings.notice(f"{reference} is {artifact.pinned}")
-    return Resolved(artifact=artifact, registry=found)
+    return Resolved(artifact=found.resolve(reference), registry=found)
 
 
 def targets(fetched: Fetched) -> list[Target]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import parse_qs, quote, unquote
 
 from servers.serving import Blob, Entry, Faults, Reply, Request, Server
 
@@ -77,6 +77,7 @@ class FakeHub:
         self.faults, self.lies = Faults(), Lies()
         self.models: dict[str, Model] = {}
         self.renamed: dict[str, str] = {}
+        self.instead: bytes | None = None  # the body of every answer, when it is to be no Hub at all
         self._blobs: dict[str, Blob] = {}
         self._signature = 0  # links signed with a smaller number have expired
         self._issued = 0
@@ -86,17 +87,29 @@ class FakeHub:
         self.url = self._hub.origin + prefix
         self.files, self.elsewhere = self._files.origin, self._elsewhere.origin
 
-    def publish(self, name: str, files: Mapping[str, bytes | Path], *, ref: str = "main", **access: bool) -> str:
+    def publish(
+        self,
+        name: str,
+        files: Mapping[str, bytes | Path],
+        *,
+        ref: str = "main",
+        private: bool = False,
+        gated: bool = False,
+        disabled: bool = False,
+    ) -> str:
         """Add a commit that holds these files and nothing else, point `ref` at it, and return it."""
         model = self.models.setdefault(name, Model(name))
-        for key, value in access.items():
-            setattr(model, key, value)
+        model.private, model.gated, model.disabled = private, gated, disabled
         blobs = {path: Blob(content) for path, content in files.items()}
         listing = "\n".join(f"{path} {blob.git_sha1}" for path, blob in sorted(blobs.items()))
         commit = hashlib.sha1(f"{name} {ref} {len(model.commits)}\n{listing}".encode()).hexdigest()
         model.commits[commit], model.refs[ref] = blobs, commit
         self._blobs |= {blob.sha256: blob for blob in blobs.values()}
         return commit
+
+    def set_faults(self, faults: Faults) -> None:
+        """Let bodies be sent as `faults` say from now on."""
+        self.faults = self._hub.faults = self._files.faults = faults
 
     def expire(self) -> None:
         """Let every signed link that was given out so far be refused."""
@@ -117,6 +130,11 @@ class FakeHub:
         """The requests that took a credential where it does not belong."""
         return [entry for entry in self._files.log + self._elsewhere.log if entry.authorised]
 
+    @property
+    def reached_elsewhere(self) -> bool:
+        """Whether the third origin was asked for anything."""
+        return bool(self._elsewhere.log)
+
     def close(self) -> None:
         """Stop all servers."""
         for server in (self._hub, self._files, self._elsewhere):
@@ -131,6 +149,8 @@ class FakeHub:
     def _answer(self, request: Request) -> Reply:
         if self.lies.silent:
             self._hub.closing.wait()
+        if self.instead is not None:
+            return Reply(body=self.instead)
         if self.lies.busy:
             self.lies.busy -= 1
             return Reply(status=self.lies.busy_status, headers=dict(self.lies.busy_headers))
@@ -151,7 +171,7 @@ class FakeHub:
         access = {"displayName": "t", "role": "read"}
         return _json({"type": "user", "id": "1", "name": "tester", "orgs": [], "auth": {"accessToken": access}})
 
-    def _revision(self, request: Request, name: str, revision: str) -> Reply:
+    def _revision(self, request: Request, name: str, revision: str = "main") -> Reply:
         model = self._model(request, name)
         if isinstance(model, Reply):
             return model
@@ -188,7 +208,7 @@ class FakeHub:
         if isinstance(model, Reply):
             return model
         files = model.commits[self._commit(model, revision)]
-        wanted = json.loads(request.body)["paths"]
+        wanted = parse_qs(request.body.decode()).get("paths", [])
         return _json([_entry(path, files[path]) for path in wanted if path in files])
 
     def _refs(self, request: Request, name: str) -> Reply:
@@ -271,6 +291,7 @@ _NAME = r"([^/]+(?:/(?!revision/|tree/|paths-info/|refs\b|resolve/)[^/]+)?)"
 _REVISION = r"(refs(?:/|%2F)[^/]+(?:/|%2F)[^/%]+|[^/]+)"
 _ROUTES: tuple[tuple[str, Callable[..., Reply]], ...] = (
     (r"/api/whoami-v2", FakeHub._whoami),
+    (rf"/api/models/{_NAME}", FakeHub._revision),
     (rf"/api/models/{_NAME}/revision/{_REVISION}", FakeHub._revision),
     (rf"/api/models/{_NAME}/tree/{_REVISION}(?:/(.*))?", FakeHub._tree),
     (rf"/api/models/{_NAME}/paths-info/{_REVISION}", FakeHub._paths),

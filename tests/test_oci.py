@@ -13,7 +13,8 @@ import pytest
 from servers.fake_registry import FakeRegistry, fake_registry, site
 from servers.oci_layouts import FILEPATH, LAYOUTS, WEIGHTS, modelpack
 from servers.registry import INDEX, MANIFEST, Descriptor, DockerRegistry, digest_of, docker_registry
-from servers.serving import Blob, Faults, Reply, Server
+from servers.serving import Blob, Faults, Reply, Request, Server
+from servers.tokens import ISSUER, SERVICE, Authority
 
 from weighbridge.artifact import Artifact, File
 from weighbridge.errors import SourceError, UsageError
@@ -169,6 +170,29 @@ def test_a_real_registry_with_a_password(tmp_path: Path) -> None:
         assert registry.open(artifact, artifact.files[0]).read(0, 16) == WEIGHTS
         with pytest.raises(SourceError, match="access is refused: it asks for a user name and password"):
             client().resolve(reference)
+
+
+def test_a_real_registry_with_tokens(tmp_path: Path) -> None:
+    authority = Authority()
+    (tmp_path / "roots.pem").write_bytes(authority.certificate)
+
+    def give(request: Request) -> Reply:
+        """Give what was asked for, as long as that is to pull one repository."""
+        assert request.query == {"service": SERVICE, "scope": "repository:acme/m:pull"}
+        return Reply(body=json.dumps({"access_token": authority.token("acme/m", "pull")}).encode())
+
+    with site(give) as tokens:
+        where = {"realm": f"{tokens.origin}/token", "service": SERVICE, "issuer": ISSUER}
+        auth = json.dumps({"token": {**where, "rootcertbundle": str(tmp_path / "roots.pem")}})
+        pusher = {"Authorization": f"Bearer {authority.token('acme/m', 'pull', 'push')}"}
+        with docker_registry(tmp_path, auth, pusher) as running:
+            digest = modelpack(running, "acme/m", "v1")["digest"]
+            registry = client()
+            artifact = registry.resolve(f"oci://{running.host}/acme/m:v1")
+            assert artifact.revision == digest
+            assert registry.open(artifact, artifact.files[0]).read(0, 16) == WEIGHTS
+            assert registry.referrers(artifact) == ()
+        assert len(tokens.asked) == 1
 
 
 # What a lying one gives.

@@ -28,7 +28,7 @@ class Function:
     calls: Calls
 
 
-def check(scene: Scene, functions: list[Function], main: list[Calls]) -> Iterator[Fact]:
+def check(scene: Scene, functions: list[Function], main: Calls) -> Iterator[Fact]:
     """Yield what is wrong with the functions; `main` is what the graphs call."""
     table: dict[Key, Function] = {}
     for function in functions:
@@ -43,7 +43,7 @@ def check(scene: Scene, functions: list[Function], main: list[Calls]) -> Iterato
     sizes: dict[Key, int] = {}
     for function in functions:
         yield from _measure(scene, table, function, sizes)
-    total = sum(count * sizes.get(key, 1) for calls in main for key, count in calls.counts.items())
+    total = sum(count * sizes.get(key, 1) for key, count in main.counts.items())
     if total > MAX_NODES and functions:
         detail = f"{_magnitude(total)} nodes with all functions written out"
         yield scene.anomaly("onnx-function-expansion", functions[0].offset, detail)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from weighbridge.facts import Fact, Inert, Metadata
-from weighbridge.formats.onnx import blobs, content, tensors
+from weighbridge.formats.onnx import backdoor, blobs, content, resources, tensors
 from weighbridge.formats.onnx.external import Ranges
+from weighbridge.formats.onnx.flow import Flow
 from weighbridge.formats.onnx.messages import field_name, numbers
 from weighbridge.formats.onnx.operators import Operators, domain_of
 from weighbridge.formats.onnx.scene import Scene, text
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         SparseTensorProto,
         StringStringEntryProto,
         TrainingInfoProto,
+        ValueInfoProto,
     )
 
 Key = tuple[str, str, str]
@@ -49,102 +51,108 @@ class Calls:
         self.counts[key] = self.counts.get(key, 0) + count
 
 
-class Walker:
-    """The walk over the parsed copy of a model: one for all of its graphs."""
+class Scope(NamedTuple):
+    """What surrounds nodes: the operator sets imported, the count of calls, the graph, and how often it is there."""
+
+    versions: Mapping[str, int]
+    calls: Calls
+    flow: Flow | None = None
+    times: int = 1
+
+
+class Visit:
+    """The visit of the graphs in the parsed copy of a model: one for all of them."""
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         self.operators = Operators()
         self.ranges = Ranges()
         self.keys: set[str] = set()
-        self._nodes = 0
+        self._count = 0
 
-    def graph(
-        self, graph: GraphProto, place: Place, versions: Mapping[str, int], calls: Calls, times: int = 1
-    ) -> Iterator[Fact]:
-        """Yield the facts of a graph, which `times` nodes hold."""
-        yield from self.nodes(graph.node, place, _GRAPH["node"], versions, calls, times)
+    def graph(self, graph: GraphProto, place: Place, scope: Scope, *, main: bool = False) -> Iterator[Fact]:
+        """Yield the facts of a graph; `main` says that it is what the model computes and not a part of that."""
+        flow = Flow(self.scene, graph.node, place, _GRAPH["node"], graph.initializer, scope.flow)
+        yield from self._nodes(graph.node, place, _GRAPH["node"], scope._replace(flow=flow))
         for index, tensor in enumerate(graph.initializer):
             inner = place.child(self.scene.reader, _GRAPH["initializer"], index)
             yield from tensors.check(self.scene, tensor, inner, self.ranges, listed=True)
         for index, sparse in enumerate(graph.sparse_initializer):
             inner = place.child(self.scene.reader, _GRAPH["sparse_initializer"], index)
             yield from self._sparse(sparse, inner, listed=True)
-        yield from self.text(graph.doc_string, place, "doc_string")
-        yield from self.entries(graph.metadata_props, place, "metadata_props")
-        yield from self._left_out(place)
+        yield from resources.check(self.scene, flow)
+        if main:
+            yield from backdoor.check(self.scene, graph, flow)
+        yield from self._described(graph, place)
+        for name in ("input", "output", "value_info"):
+            yield from self._values_described(getattr(graph, name), place, name)
 
-    def function(
-        self, function: FunctionProto, place: Place, versions: Mapping[str, int], calls: Calls
-    ) -> Iterator[Fact]:
+    def function(self, function: FunctionProto, place: Place, scope: Scope) -> Iterator[Fact]:
         """Yield the facts of a function's body, which imports operators itself."""
         own = {domain_of(text(one.domain)): one.version for one in function.opset_import}
-        versions = {**versions, **own}
-        yield from self.nodes(function.node, place, _FUNCTION["node"], versions, calls, 1)
+        flow = Flow(self.scene, function.node, place, _FUNCTION["node"])
+        scope = scope._replace(versions={**scope.versions, **own}, flow=flow)
+        yield from self._nodes(function.node, place, _FUNCTION["node"], scope)
         for index, attribute in enumerate(function.attribute_proto):
             inner = place.child(self.scene.reader, _FUNCTION["attribute_proto"], index)
-            yield from self.attribute(attribute, inner, versions, calls, 1)
-        yield from self.text(function.doc_string, place, "doc_string")
-        yield from self.entries(function.metadata_props, place, "metadata_props")
-        yield from self._left_out(place)
+            yield from self.attribute(attribute, inner, scope)
+        yield from resources.check(self.scene, flow)
+        yield from self._described(function, place)
 
-    def training(
-        self, training: TrainingInfoProto, place: Place, versions: Mapping[str, int], calls: Calls
-    ) -> Iterator[Fact]:
+    def training(self, training: TrainingInfoProto, place: Place, scope: Scope) -> Iterator[Fact]:
         """Yield the facts of the graphs that train a model."""
         for name, graph in (("initialization", training.initialization), ("algorithm", training.algorithm)):
             if training.HasField(name):
                 inner = place.child(self.scene.reader, numbers("Training")[name])
-                yield from self.graph(graph, inner, versions, calls)
+                yield from self.graph(graph, inner, scope)
 
-    def nodes(
-        self,
-        nodes: Sequence[NodeProto],
-        place: Place,
-        number: int,
-        versions: Mapping[str, int],
-        calls: Calls,
-        times: int,
-    ) -> Iterator[Fact]:
+    def _nodes(self, nodes: Sequence[NodeProto], place: Place, number: int, scope: Scope) -> Iterator[Fact]:
         """Yield the facts of nodes; alike ones are there once, and counted."""
         operators = self.operators
         seen = place.nodes if len(place.nodes) == len(nodes) else ()  # parts of one message, walked and not
         for index, node in enumerate(nodes):
-            count = times * seen[index].count if seen else times
+            count = scope.times * seen[index].count if seen else scope.times
             domain, name = domain_of(text(node.domain)), text(node.op_type)
-            calls.add((domain, name, text(node.overload)), count)
+            scope.calls.add((domain, name, text(node.overload)), count)
             where: Place | None = None
             if operators.add(domain, name, count):
                 where = place.node(self.scene.reader, number, index)
-                operators.place(domain, name, where.begin, versions.get(domain, 0))
+                operators.place(domain, name, where.begin, scope.versions.get(domain, 0))
             walked = bool(seen) and seen[index].place is not None
             if node.attribute or node.metadata_props or node.doc_string or walked:
                 where = where or place.node(self.scene.reader, number, index)
-                yield from self._node(node, where, versions, calls, count)
-            self._nodes += 1
-            if self._nodes % _TIME == 0:
+                yield from self._node(node, where, scope._replace(times=count))
+            self._count += 1
+            if self._count % _TIME == 0:
                 self.scene.context.budget.check_time(self.scene.at(place.begin))
 
-    def _node(
-        self, node: NodeProto, place: Place, versions: Mapping[str, int], calls: Calls, times: int
-    ) -> Iterator[Fact]:
+    def _node(self, node: NodeProto, place: Place, scope: Scope) -> Iterator[Fact]:
         for index, attribute in enumerate(node.attribute):
             inner = place.child(self.scene.reader, _NODE["attribute"], index)
-            yield from self.attribute(attribute, inner, versions, calls, times)
+            yield from self.attribute(attribute, inner, scope)
         yield from blobs.check(self.scene, node, place)
-        yield from self.text(node.doc_string, place, "doc_string")
-        yield from self.entries(node.metadata_props, place, "metadata_props")
+        yield from self._described(node, place)
+
+    def _described(self, message: NodeProto | GraphProto | FunctionProto, place: Place) -> Iterator[Fact]:
+        """Look at what people read of a message, and account for what was left out of it."""
+        yield from self.text(message.doc_string, place, "doc_string")
+        yield from self.entries(message.metadata_props, place, "metadata_props")
         yield from self._left_out(place)
 
-    def attribute(
-        self, attribute: AttributeProto, place: Place, versions: Mapping[str, int], calls: Calls, times: int
-    ) -> Iterator[Fact]:
+    def _values_described(self, values: Sequence[ValueInfoProto], place: Place, name: str) -> Iterator[Fact]:
+        for index, value in enumerate(values):
+            if value.doc_string or value.metadata_props:
+                inner = place.child(self.scene.reader, _GRAPH[name], index)
+                yield from self.text(value.doc_string, inner, "doc_string")
+                yield from self.entries(value.metadata_props, inner, "metadata_props")
+
+    def attribute(self, attribute: AttributeProto, place: Place, scope: Scope) -> Iterator[Fact]:
         """Yield what an attribute holds, whatever its type says that it is."""
         reader = self.scene.reader
         if attribute.HasField("g"):
-            yield from self.graph(attribute.g, place.child(reader, _ATTRIBUTE["g"]), versions, calls, times)
+            yield from self.graph(attribute.g, place.child(reader, _ATTRIBUTE["g"]), scope)
         for index, graph in enumerate(attribute.graphs):
-            yield from self.graph(graph, place.child(reader, _ATTRIBUTE["graphs"], index), versions, calls, times)
+            yield from self.graph(graph, place.child(reader, _ATTRIBUTE["graphs"], index), scope)
         if attribute.HasField("t"):
             inner = place.child(reader, _ATTRIBUTE["t"])
             yield from tensors.check(self.scene, attribute.t, inner, self.ranges, listed=False)

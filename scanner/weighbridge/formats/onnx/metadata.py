@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from weighbridge.facts import Fact, Gap, Metadata
-from weighbridge.formats.onnx.graphs import Walker, bounded
+from weighbridge.formats.onnx.graphs import Visit, bounded
 from weighbridge.formats.onnx.messages import IR_VERSION, numbers
 from weighbridge.formats.onnx.scene import Scene, shown, text
 from weighbridge.formats.onnx.wire import Place
@@ -26,14 +26,14 @@ _NUMBERS: Final = ("ir_version", "model_version")
 _LISTED: Final = 40
 
 
-def facts(scene: Scene, model: ModelProto, place: Place, walker: Walker) -> Iterator[Fact]:
+def facts(scene: Scene, model: ModelProto, place: Place, visit: Visit) -> Iterator[Fact]:
     """Yield the metadata of a model."""
     for name in _TEXTS:
         value = getattr(model, name)
         if value:
             span = place.content(scene.reader, numbers("Model")[name])
             yield Metadata(location=scene.at(span.offset if span else 0), key=name, value=bounded(value))
-            yield from walker.text(value, place, name)
+            yield from visit.text(value, place, name)
     for name in _NUMBERS:
         if model.HasField(name):
             yield Metadata(location=scene.at(0), key=name, value=str(getattr(model, name)))
@@ -44,7 +44,7 @@ def facts(scene: Scene, model: ModelProto, place: Place, walker: Walker) -> Iter
         if text(entry.key) == CONFIG:
             inner = place.child(scene.reader, numbers("Model")["metadata_props"], index)
             yield scene.anomaly("onnx-config", inner.begin, _settings(text(entry.value)))
-    yield from walker.entries(model.metadata_props, place, "metadata_props")
+    yield from visit.entries(model.metadata_props, place, "metadata_props")
 
 
 def _settings(value: str) -> str:

@@ -15,7 +15,7 @@ from weighbridge.errors import ArtifactError, LimitError
 from weighbridge.facts import Anomaly, Fact, Gap, Member
 from weighbridge.formats.base import Context
 from weighbridge.formats.onnx import content, functions, metadata
-from weighbridge.formats.onnx.graphs import Calls, Walker
+from weighbridge.formats.onnx.graphs import Calls, Scope, Visit
 from weighbridge.formats.onnx.messages import numbers
 from weighbridge.formats.onnx.operators import domain_of
 from weighbridge.formats.onnx.scene import Scene, text
@@ -42,9 +42,9 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     yield from walk.anomalies
     yield from _unknown(scene)
     yield from _trailing(scene)
-    walker = Walker(scene)
-    yield from metadata.facts(scene, model, walk.root, walker)
-    yield from _graphs(scene, model, walker)
+    visit = Visit(scene)
+    yield from metadata.facts(scene, model, walk.root, visit)
+    yield from _graphs(scene, model, visit)
 
 
 def _read(reader: Reader, context: Context) -> tuple[Walk, ModelProto]:
@@ -103,21 +103,22 @@ def _trailing(scene: Scene) -> Iterator[Fact]:
     yield from scene.context.examine(scene.reader.window(begin, size, "trailing"), size)
 
 
-def _graphs(scene: Scene, model: ModelProto, walker: Walker) -> Iterator[Fact]:
+def _graphs(scene: Scene, model: ModelProto, visit: Visit) -> Iterator[Fact]:
     place, reader = scene.walk.root, scene.reader
     versions = {domain_of(text(one.domain)): one.version for one in model.opset_import}
-    main, found = [Calls()], []
+    main, found = Calls(), []
+    scope = Scope(versions, main)
     if model.HasField("graph"):
-        yield from walker.graph(model.graph, place.child(reader, _MODEL["graph"]), versions, main[0])
+        yield from visit.graph(model.graph, place.child(reader, _MODEL["graph"]), scope, main=True)
     for index, function in enumerate(model.functions):
         inner = place.child(reader, _MODEL["functions"], index)
         key = domain_of(text(function.domain)), text(function.name), text(function.overload)
         body = functions.Function(key, inner.begin, Calls())
         found.append(body)
-        yield from walker.function(function, inner, versions, body.calls)
+        yield from visit.function(function, inner, Scope(versions, body.calls))
     for index, training in enumerate(model.training_info):
         inner = place.child(reader, _MODEL["training_info"], index)
-        yield from walker.training(training, inner, versions, main[0])
+        yield from visit.training(training, inner, scope)
     yield from functions.check(scene, found, main)
-    yield from walker.ranges.overlaps(scene)
-    yield from walker.operators.facts(scene, {body.key[:2] for body in found})
+    yield from visit.ranges.overlaps(scene)
+    yield from visit.operators.facts(scene, {body.key[:2] for body in found})

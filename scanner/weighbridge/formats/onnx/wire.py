@@ -132,10 +132,11 @@ class Place:
     """Where a message lies: its bytes, and the offset of the tag of every field once that was asked for.
 
     `inside` has the messages that were walked on their own and `left_out` the spans of the contents that were left
-    out of the copy, both by the number of the field; `nodes` the nodes of the copy, in its order.
+    out of the copy, both by the number of the field; `nodes` are the nodes of the copy in its order, and `order` says
+    for each node of the message which of them it is like.
     """
 
-    __slots__ = ("_fields", "begin", "end", "inside", "kind", "left_out", "nodes")
+    __slots__ = ("_fields", "begin", "end", "inside", "kind", "left_out", "nodes", "order")
 
     def __init__(self, kind: str, begin: int, end: int, *, fresh: bool = False) -> None:
         self.kind = kind
@@ -145,6 +146,7 @@ class Place:
         self.inside: dict[tuple[int, int], Place] = {}
         self.left_out: dict[int, list[Span]] = {}
         self.nodes: list[Seen] = []
+        self.order = array("I")
 
     def fields(self, reader: Reader) -> dict[int, array[int]]:
         """Return the offsets of the tags of all fields, by number: a table to be filled when the place is fresh."""
@@ -188,6 +190,7 @@ class Place:
             own[number].extend(starts)
         for number, spans in other.left_out.items():
             self.left_out.setdefault(number, []).extend(spans)
+        self.order.extend(len(self.nodes) + index for index in other.order)
         self.nodes += other.nodes
         self.end = max(self.end, other.end)
 

@@ -107,6 +107,7 @@ class Reception:
         self._name = name
         self._front = threading.Condition()
         self._failed: BaseException | None = None
+        self._halted = False
         self._sums = Sums(partial.size, claims, name)
 
     def run(self) -> Sums:
@@ -127,7 +128,7 @@ class Reception:
         except WholeOnlyError:
             self._crew.count(present=-arrived)
             self._partial.restart()
-            self._failed, self._sums = None, Sums(size, self._claims, self._name)
+            self._failed, self._halted, self._sums = None, False, Sums(size, self._claims, self._name)
             self._bring()
         return self._sums
 
@@ -149,14 +150,14 @@ class Reception:
         try:
             for span in self._partial.spans:
                 self._follow(span)
-            for future in pending:
-                future.result()
-        except BaseException as error:
-            self._fail(error)
+            wait(pending)
+        finally:
+            self._halted = True
             for future in pending:
                 future.cancel()
             wait(pending)  # nobody may write to the file any more when it is closed
-            raise
+        if self._failed is not None:
+            raise self._failed
 
     def _follow(self, span: Span) -> None:
         """Digest a span behind those who write it."""
@@ -185,10 +186,13 @@ class Reception:
 
     def _fail(self, error: BaseException) -> None:
         with self._front:
-            self._failed = self._failed or error
+            self._failed = self._failed or error  # the first, of which others are consequences
+            self._halted = True
             self._front.notify()
 
     def _fill_range(self, span: Span) -> None:
+        if self._halted:
+            return
         try:
             self._fill(span, self._tell)
         except BaseException as error:
@@ -220,7 +224,7 @@ class Reception:
         try:
             for piece in stream:
                 self._crew.check()
-                if self._failed is not None:
+                if self._halted:
                     raise StoppedError
                 if len(piece) > span.end - span.position:
                     raise SourceError(f"{self._name}: the answer is longer than what was asked for")

@@ -122,6 +122,19 @@ def test_it_behaves_as_the_standard_one(
     )
 
 
+@pytest.mark.parametrize(("define", "args", "given"), CASES)
+def test_it_behaves_the_same_when_many_objects_have_been_made(
+    define: Callable[[Decorator], Any], args: tuple[Any, ...], given: dict[str, Any]
+) -> None:
+    ours, standard = define(records.dataclass), define(dataclasses.dataclass)
+    before = ours.__init__
+    first = outcome(lambda: ours(*args, **given))
+    for _ in range(records.MANY):
+        assert outcome(lambda: ours(*args, **given)) == first
+    assert ours.__init__ is not before
+    assert first == outcome(lambda: standard(*args, **given))
+
+
 @pytest.mark.parametrize("decorate", BOTH)
 def test_values_compare_hash_and_stay_as_they_are(decorate: Decorator) -> None:
     point_, tagged_ = point(decorate), tagged(decorate)

@@ -29,6 +29,7 @@ from weighbridge.formats.zip.records import (
     descriptor_size,
     end_record,
     local_header,
+    repeats,
     signed,
 )
 from weighbridge.reader import TAIL, Sample
@@ -165,9 +166,22 @@ def listing(view: memoryview, directory: Directory, limit: int, archive: Archive
 
 def resolve(view: memoryview, entry: Entry, listed: dict[int, Entry], archive: Archive) -> None:
     """Find the local header of a directory entry, compare the two and keep each distinct reading."""
+    archive.entries.append(entry)
+    entry.data = repeats(view, entry)
+    if entry.data < 0:
+        _compare(view, entry, listed, archive)
+        return
+    stop = entry.data + entry.packed
+    if entry.flags & DEFERRED:
+        stop += _descriptor(view, entry, archive)
+    archive.covered.append((entry.start, stop))
+    listed[entry.start] = entry
+
+
+def _compare(view: memoryview, entry: Entry, listed: dict[int, Entry], archive: Archive) -> None:
+    """Note where the local header of a directory entry differs from it, and keep its reading too if it has another."""
     odd: list[tuple[int, str]] = []
     local = local_header(view, entry.start, odd)
-    archive.entries.append(entry)
     if local is None:
         archive.note("zip-local-header", entry.record, f"no local header at {entry.start:#x} for {entry.name!r}")
         entry.agreed = False
@@ -175,7 +189,7 @@ def resolve(view: memoryview, entry: Entry, listed: dict[int, Entry], archive: A
     entry.data = local.data
     stop = entry.stop
     if entry.flags & DEFERRED or local.flags & DEFERRED:
-        stop += _descriptor(view, entry, local, archive)
+        stop += _descriptor(view, entry, archive, told=(local.packed, local.size) != (0, 0))
     archive.covered.append((entry.start, stop))
     listed[entry.start] = entry
     for place, detail in odd:
@@ -220,10 +234,13 @@ def _differences(entry: Entry, local: Entry) -> Iterator[tuple[str, str]]:
         yield "zip-local-crc", f"{entry.name!r}: CRC {entry.crc:08x}, {local.crc:08x} in the local header"
 
 
-def _descriptor(view: memoryview, entry: Entry, local: Entry, archive: Archive) -> int:
-    """Return the size of the descriptor behind the data. An empty member may go without, as torch writes it."""
+def _descriptor(view: memoryview, entry: Entry, archive: Archive, *, told: bool = False) -> int:
+    """Return the size of the descriptor behind the data, which has to be there unless the local header told the sizes.
+
+    An empty member may go without, as torch writes it.
+    """
     size = descriptor_size(view, entry.stop, entry)
-    if size == 0 and entry.packed and (local.packed, local.size) == (0, 0):
+    if size == 0 and entry.packed and not told:
         archive.note("zip-descriptor", entry.stop, f"no data descriptor with the sizes of {entry.name!r}")
     return size
 

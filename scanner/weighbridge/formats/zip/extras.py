@@ -9,12 +9,9 @@ from collections.abc import Iterable, Iterator
 from struct import Struct
 from typing import Final
 
-from weighbridge.formats.zip.records import Entry
+from weighbridge.formats.zip.records import CENTRAL_SIZE, LOCAL_SIZE, Entry
 
-LOCAL_FIXED: Final = 30
-CENTRAL_FIXED: Final = 46
 _SIZE: Final = Struct("<H").unpack_from
-_SIZES: Final = Struct("<HH").unpack_from
 _FIELD: Final = Struct("<HH").unpack_from
 _TORCH: Final = 0x4246  # torch pads with a field of the letter Z before nearly every member
 _PADDING: Final = frozenset({_TORCH, 0xD935, 0xA220})  # torch, Android and Office align data with these
@@ -35,19 +32,28 @@ LONGEST: Final = {
 
 def unknown(view: memoryview, entries: Iterable[Entry]) -> Iterator[tuple[int, int, str]]:
     """Yield (offset, size, what) of every extra field that is not known for what it holds."""
-    seen: set[int] = set()
+    for begin, end in dict.fromkeys(_places(view, entries)):
+        if not _pads(bytes(view[begin:end])):
+            yield from _fields(view, begin, min(end, len(view)))
+
+
+def _places(view: memoryview, entries: Iterable[Entry]) -> Iterator[tuple[int, int]]:
+    """Yield where extra fields begin and end, in local headers and in the directory."""
     for entry in entries:
         if entry.data >= 0:
-            begin = entry.start + LOCAL_FIXED + int(_SIZE(view, entry.start + 26)[0])
-            if begin < entry.data and begin not in seen:
-                seen.add(begin)
-                yield from _fields(view, begin, min(entry.data, len(view)))
-        if entry.record != entry.start:
-            name_size, extra_size = _SIZES(view, entry.record + 28)
-            begin = entry.record + CENTRAL_FIXED + name_size
-            if extra_size and begin not in seen:
-                seen.add(begin)
-                yield from _fields(view, begin, min(begin + extra_size, len(view)))
+            name_size = len(entry.raw) if entry.agreed else int(_SIZE(view, entry.start + 26)[0])
+            begin = entry.start + LOCAL_SIZE + name_size
+            if begin < entry.data:
+                yield begin, entry.data
+        if entry.extra and entry.record != entry.start:
+            begin = entry.record + CENTRAL_SIZE + len(entry.raw)
+            yield begin, begin + entry.extra
+
+
+def _pads(extra: bytes) -> bool:
+    """Tell whether extra fields are one field of torch's padding, as in front of nearly every member."""
+    size = len(extra) - 4
+    return size >= 0 and _FIELD(extra) == (_TORCH, size) and extra.count(b"Z", 4) == size
 
 
 def _fields(view: memoryview, at: int, end: int) -> Iterator[tuple[int, int, str]]:
@@ -56,9 +62,6 @@ def _fields(view: memoryview, at: int, end: int) -> Iterator[tuple[int, int, str
         if at + 4 + size > end:
             break
         content = bytes(view[at + 4 : at + 4 + size])
-        if kind == _TORCH and content.count(b"Z") == size:
-            at += 4 + size
-            continue
         if not _known(kind, content):
             yield at, 4 + size, f"an extra field {kind:#06x} of {size} bytes, which is not known for what it holds"
         at += 4 + size

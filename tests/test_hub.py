@@ -45,10 +45,13 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
 
 
-@pytest.fixture(params=["", "/artifactory/api/huggingfaceml/models"], ids=["root", "prefix"])
+AT_ROOT_TOO = pytest.mark.parametrize("hub", ["", "/artifactory/hub"], indirect=True, ids=["root", "path"])
+
+
+@pytest.fixture
 def hub(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    """Return a Hub with one model, at the root of its server and below a path."""
-    with FakeHub(prefix=request.param) as fake:
+    """Return a Hub with one model, below a path of its server as mirrors are unless a test says otherwise."""
+    with FakeHub(prefix=getattr(request, "param", "/artifactory/hub")) as fake:
         monkeypatch.setenv("HF_ENDPOINT", fake.url)
         fake.publish("acme/m", FILES)
         yield fake
@@ -182,6 +185,7 @@ def test_any_text_is_a_reference_or_a_usage_error(text: str) -> None:
             assert str(error).isprintable()
 
 
+@AT_ROOT_TOO
 def test_a_model_is_resolved_to_a_commit_with_digests_of_its_bytes(hub: FakeHub) -> None:
     notices: list[str] = []
     artifact = resolve("hf://acme/m", notice=notices.append)
@@ -204,6 +208,7 @@ def test_a_pinned_model_is_not_said_to_move(hub: FakeHub) -> None:
     assert not notices
 
 
+@AT_ROOT_TOO
 def test_every_file_is_read_from_where_the_hub_says(hub: FakeHub) -> None:
     registry = Hub(settings(token=TOKEN))
     artifact = registry.resolve("hf://acme/m")
@@ -241,6 +246,7 @@ def test_a_path_that_is_not_there_is_refused(hub: FakeHub, path: str) -> None:
     assert f"no file or folder '{path}' at " in refused(lambda: resolve(f"hf://acme/m:{path}"))
 
 
+@AT_ROOT_TOO
 def test_pages_of_the_endpoint_are_references(hub: FakeHub) -> None:
     page = f"{hub.url}/acme/m/blob/main/config.json"
     assert is_reference(page)
@@ -255,6 +261,7 @@ def test_revisions_may_have_slashes(hub: FakeHub, revision: str) -> None:
     assert read(f"hf://acme/m@{revision}", "a") == b"1"
 
 
+@AT_ROOT_TOO
 def test_a_model_may_have_one_name(hub: FakeHub) -> None:
     hub.publish("gpt2", {"a.bin": b"1"})
     assert read("hf://gpt2", "a.bin") == b"1"
@@ -289,7 +296,8 @@ def client(hub: FakeHub, script: str, *arguments: str, token: str = TOKEN) -> su
     return subprocess.run(command, env=environment | given, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("access", [{}, {"private": True}, {"gated": True}])
+@AT_ROOT_TOO
+@pytest.mark.parametrize("access", [{"private": True}, {"gated": True}])
 def test_the_hub_is_one_to_its_own_client(hub: FakeHub, tmp_path: Path, access: dict[str, Any]) -> None:
     commit = hub.publish("acme/m", FILES, **access)
     ran = client(hub, CLIENT, "acme/m", str(tmp_path / "out"))
@@ -411,12 +419,17 @@ def test_another_commit_than_the_one_asked_for_is_refused(hub: FakeHub) -> None:
     assert f"the server answers with {hub.lies.sha}" in refused(lambda: resolve(pinned))
 
 
-@pytest.mark.parametrize("commit", ["f" * 40, "main", "", "../x\x1b"])
+@pytest.mark.parametrize("commit", ["f" * 40, "main", "../x\x1b"])
 @pytest.mark.parametrize("path", ["config.json", "model.safetensors"])
 def test_a_file_of_another_commit_is_refused(hub: FakeHub, commit: str, path: str) -> None:
     hub.lies.commit = commit
     assert "the server answers with " in refused(lambda: read("hf://acme/m", path))
-    assert not commit or not any(entry.status == 206 for entry in hub.log)
+    assert not any(entry.status == 206 for entry in hub.log)
+
+
+def test_a_file_whose_commit_is_not_said_is_taken_for_the_one_of_the_listing(hub: FakeHub) -> None:
+    hub.lies.commit = ""
+    assert read("hf://acme/m", "config.json") == b"{}"
 
 
 @pytest.mark.parametrize(

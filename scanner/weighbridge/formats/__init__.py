@@ -9,6 +9,7 @@ from typing import Final
 
 from weighbridge.formats import (
     compressed,
+    gguf,
     native,
     numpy,
     onnx,
@@ -29,6 +30,7 @@ FORMATS: Final[tuple[Format, ...]] = (
     pickle.FORMAT,
     zip.FORMAT,
     safetensors.FORMAT,
+    gguf.FORMAT,
     numpy.FORMAT,
     onnx.FORMAT,
     ort.FORMAT,

@@ -21,14 +21,14 @@ from benchmarks.corpus import behaviours, differentials, forms, streams
 from benchmarks.corpus.payloads import Sample
 from fixtures import assemble, pickles
 from fixtures.assemble import P0, P2, P4, Ops
+from weighbridge.examination import Examination, Tally
 from weighbridge.facts import Program
 from weighbridge.formats.base import Context
 from weighbridge.formats.pickle import FORMAT
 from weighbridge.limits import Budget, Limits
 from weighbridge.location import Location
-from weighbridge.examination import Examination, Tally
 from weighbridge.reader import from_bytes
-from weighbridge.symbols import Call, Event, Global, Items, Key, PersistentId, State
+from weighbridge.symbols import Call, Event, Global, Items, Key, PersistentId, Run, State
 
 # The unpicklers allocate by lengths and memo indices in the stream; beyond this they raise MemoryError.
 ADDRESS_SPACE = 2 << 30
@@ -147,12 +147,16 @@ def _deed(event: Event) -> tuple[str, str]:
     return event.kind, "?"
 
 
-def _said(data: bytes) -> list[Deeds]:
-    """Return what the machine says of a file: once for each way to read it."""
+def _programs(data: bytes) -> list[Program]:
     reader = from_bytes(data, Location(("file",)))
     budget = Budget(Limits())
     context = Context(budget=budget, examine=Examination(budget, [Tally(reader.size)]).examine)
-    programs = [fact for fact in FORMAT.parse(reader, context) if isinstance(fact, Program)]
+    return [fact for fact in FORMAT.parse(reader, context) if isinstance(fact, Program)]
+
+
+def _said(data: bytes) -> list[Deeds]:
+    """Return what the machine says of a file: once for each way to read it."""
+    programs = _programs(data)
     readings = {program.reading for program in programs}
     return [_told(p for p in programs if p.reading in ("", one)) for one in readings] + [_told(programs)]
 
@@ -161,8 +165,10 @@ def _told(programs: Iterable[Program]) -> Deeds:
     told: Deeds = Counter()
     for program in programs:
         for event in program.events:
-            # A loader adds items one by one, or all at once.
-            told[_deed(event)] += max(1, len(event.values)) if isinstance(event, Items) else 1
+            times = event.count if isinstance(event, Run) else 1
+            for part in event.events if isinstance(event, Run) else (event,):
+                # A loader adds items one by one, or all at once.
+                told[_deed(part)] += times * (max(1, len(part.values)) if isinstance(part, Items) else 1)
     return told
 
 
@@ -279,6 +285,63 @@ def _mutated(draw: st.DrawFn) -> bytes:
 @given(data=_STREAMS)
 def test_no_unpickler_does_more_than_the_machine_says(reader: str, data: bytes) -> None:
     assert not _missing(data, reader)
+
+
+# What a value of a run is made of, and what may come between or behind them: changes to the value before, uses of the
+# memo, odd values. The rest of a stream has to be long before the machine looks for runs.
+_RUNNING = st.sampled_from(
+    [
+        *(
+            b"h\x01)\x81",
+            b"h\x01)\x81\x94}\x94(h\x02K\1h\x02K\2ub",
+            b"h\x01\x8c\x01x\x85R",
+            b"h\x01K\5\x85R\x94K\1K\2\x86b",
+        ),
+        *(b"K\1\x8c\x01x\x94\x86", b"]\x94(K\1K\2e", b"}\x94\x8c\x01aK\1s", b"h\x01)R(\x8c\x01kK\1u", b"\x8c\x01x\x94"),
+        *(b"h\x01]\x85R", b"\x8f\x94(K\1K\2\x90", b"h\3h\x01\x86", b"h\x01h\3\x85\x81Nb", b"C\1x\x94", b"\x8a\1\1"),
+    ]
+)
+_BETWEEN = st.sampled_from(
+    [
+        *(b"0", b"}b", b"Nb", b"K\1a", b"(K\1e", b"2", b"\x85", b"\x86", b"R", b"h\x01", b"h\x20", b"q\x20", b"q\1"),
+        *(b"h\x20K\1a", b"j\x80\0\0\0", b"K\1", b"(", b"e", b"u", b"(u", b"1", b"h\x01)R", b"\x94", b""),
+        *(b"\x95\x40\0\0\0\0\0\0\0", b"0}b", b"00Nb", b"0K\1a", b"02b"),
+    ]
+)
+_HEAD = b"\x80\x04\x8c\x01m\x8c\x01f\x93\x94\x94\x8c\x04name\x94]\x94"
+_TAIL = b"B\0\x20\0\0" + bytes(1 << 13) + b"00h\0."
+
+
+@st.composite
+def _runs(draw: st.DrawFn) -> bytes:
+    """Return a stream with runs of values of one shape in a list or dict, and odd things between them."""
+    container, closer = draw(st.sampled_from([(b"]", b"e"), (b"]", b"e"), (b"}", b"u"), (b"\x8f", b"\x90")]))
+    parts = []
+    for _ in range(draw(st.integers(1, 3))):
+        key = draw(st.sampled_from([b"\x8c\x01k\x94", b"K\7"])) if closer == b"u" else b""
+        parts.append((key + draw(_RUNNING)) * draw(st.sampled_from([2, 12, 40, 60])))
+        parts += draw(st.lists(_BETWEEN, max_size=3))
+    return (
+        _HEAD + container + b"\x94(" + b"".join(parts) + closer + b"".join(draw(st.lists(_BETWEEN, max_size=3))) + _TAIL
+    )
+
+
+@pytest.mark.parametrize("reader", READERS)
+@settings(max_examples=400)
+@given(data=_runs())
+def test_no_unpickler_does_more_with_a_run(reader: str, data: bytes) -> None:
+    assert not _missing(data, reader)
+
+
+@settings(max_examples=400)
+@given(data=_runs())
+def test_runs_do_what_their_values_do_one_by_one(data: bytes) -> None:
+    for program in _programs(data):
+        if program.exactly is not None:
+            exact = program.exactly()
+            assert exact is not None
+            assert _told([program]) == _told([exact])
+            assert program.complete == exact.complete
 
 
 @pytest.mark.parametrize("reader", READERS)

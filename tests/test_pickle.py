@@ -324,9 +324,9 @@ def shape(value: Value) -> object:
 
 
 def kind(value: Value) -> str:
-    # A constant of the first record stands for the other constants too.
     name = type(value).__name__.removeprefix("Elided").lower()
-    return {"text": "str", "bool": "constant", "nonetype": "constant", "elided": "float", "": "float"}.get(name, name)
+    same = {"text": "str", "uint": "int", "bool": "constant", "nonetype": "constant", "elided": "float", "": "float"}
+    return same.get(name, name)
 
 
 def test_a_stream_that_asks_for_a_memo_entry_of_a_run_is_run_again() -> None:

@@ -6,7 +6,7 @@ that a trust entry, a rule or a waiver must speak for: left alone, they keep a v
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import field
 from typing import ClassVar, Final
 
@@ -222,6 +222,9 @@ class Program(Fact):
     `events` are in the order the loader would cause them; `size` counts the bytes from `location` to
     STOP or to where it broke; `reading` says how the bytes were read when readers differ. `nested` holds
     the (offset, size) of literals that were parsed as programs of their own, by identity of the value.
+
+    When runs of values were taken in one step, `events` has a `Run` for each, and `exactly` returns the same program
+    without any, None when a limit is hit on the way.
     """
 
     kind = "program"
@@ -232,6 +235,7 @@ class Program(Fact):
     reading: str = ""
     nested: frozenset[int] = frozenset()
     protocol: int = 0
+    exactly: Callable[[], Program | None] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

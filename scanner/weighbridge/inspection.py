@@ -85,7 +85,7 @@ def inspect(path: Path, *, rules: RuleSet, trust: Trust, limits: Limits, listing
     reader = from_path(path, Location((path.as_posix(),)))
     examination = _Remembering(Budget(limits))
     facts, _ = examination.run(reader)
-    programs = [fact for fact in facts if isinstance(fact, Program)]
+    programs = [_exact(fact) for fact in facts if isinstance(fact, Program)]
     known = (Recognised, Member, Tensor, Metadata, Gap, Program)
     return Inspection(
         path=path.as_posix(),
@@ -99,6 +99,11 @@ def inspect(path: Path, *, rules: RuleSet, trust: Trust, limits: Limits, listing
         gaps=_of(facts, Gap),
         others=tuple(fact for fact in facts if not isinstance(fact, known) and fact.kind != "inert"),
     )
+
+
+def _exact(program: Program) -> Program:
+    """Return a program value by value: a listing tells each."""
+    return (program.exactly() or program) if program.exactly is not None else program
 
 
 def _of(facts: list[Fact], kind: type[T]) -> tuple[T, ...]:

@@ -25,7 +25,7 @@ from weighbridge.operators import Operators, Standing
 from weighbridge.records import dataclass
 from weighbridge.rule_files import digest_of, read_files, shipped_folder
 from weighbridge.rule_files import rules_directory as rules_directory
-from weighbridge.symbols import Call, Event, Global, Items, State
+from weighbridge.symbols import Call, Event, Global, Items, Run, State
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,7 +119,7 @@ class Trust(Protocol):
     """What the rules need of the trust entries."""
 
     def untrusted(self, program: Program) -> Iterator[tuple[Event, str]]:
-        """Yield, in order, every event that no entry covers, and why."""
+        """Yield, in order, every event that no entry covers, and why; a `Run` of one event for as many as it counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -390,7 +390,8 @@ def _check_program(program: Program, rules: RuleSet, trust: Trust, ledger: _Ledg
     # A class that makes a million objects is matched a few times and then only counted, by the name it goes back to.
     enough: dict[tuple[type[Event], int, str], tuple[object, ...]] = {}
     more: dict[tuple[type[Event], int, str], int] = {}
-    for event, reason in trust.untrusted(program):
+    for told, reason in trust.untrusted(program):
+        event, count = (told.events[0], told.count) if isinstance(told, Run) else (told, 1)
         if isinstance(event, Global):
             imports.append((event, reason))
             continue
@@ -402,11 +403,12 @@ def _check_program(program: Program, rules: RuleSet, trust: Trust, ledger: _Ledg
         used.add(id(source))
         key = (type(event), id(source), reason)
         if key in enough:
-            more[key] = more.get(key, 0) + 1
+            more[key] = more.get(key, 0) + count
             continue
         group = _check_event(event, reason, rules, ledger)
         if group is not None:
             enough[key] = group
+            more[key] = count - 1
     for key, count in more.items():
         ledger.add_more(enough[key], count)
     for event, reason in imports:

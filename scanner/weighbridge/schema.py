@@ -29,7 +29,21 @@ from typing import Final, Protocol
 from weighbridge.formats.pickle.joblib import fits
 from weighbridge.names import normalise
 from weighbridge.records import dataclass
-from weighbridge.symbols import Call, Dict, Elided, ElidedInt, ElidedText, Global, PersistentId, Set, Span, Value
+from weighbridge.symbols import (
+    ELISIONS,
+    Call,
+    Dict,
+    Elided,
+    ElidedBytes,
+    ElidedInt,
+    ElidedText,
+    ElidedUint,
+    Global,
+    PersistentId,
+    Set,
+    Span,
+    Value,
+)
 
 WORK_LIMIT: Final = 50_000_000  # parts of values that the schemas of one program may visit
 INDEX_LIMIT: Final = 1 << 48  # no shape, stride or offset is larger; numpy and torch refuse far less
@@ -94,7 +108,7 @@ def _is(*types: type) -> Check:
 
 
 def _uint(value: Value, _: Session) -> bool:
-    return type(value) is int and value >= 0
+    return (type(value) is int and value >= 0) or type(value) is ElidedUint
 
 
 def _text(value: Value, _: Session) -> bool:
@@ -104,17 +118,17 @@ def _text(value: Value, _: Session) -> bool:
 def _bytes(value: Value, session: Session) -> bool:
     if type(value) is Call:
         return session.tag(value) == "bytes"
-    return type(value) is bytes or (type(value) is Span and value.kind != "str")
+    return type(value) in (bytes, ElidedBytes) or (type(value) is Span and value.kind != "str")
 
 
 def _ints(value: Value, session: Session) -> bool:
     if type(value) is not tuple and type(value) is not list:
         return False
     session.spend(len(value))
-    return all(type(item) is int and 0 <= item < INDEX_LIMIT for item in value)
+    return all((type(item) is int and 0 <= item < INDEX_LIMIT) or type(item) is ElidedUint for item in value)
 
 
-_SCALARS: Final = frozenset({str, bytes, int, float, bool, complex, type(None), Elided, ElidedInt, ElidedText, Span})
+_SCALARS: Final = frozenset({str, bytes, int, float, bool, complex, type(None), Span}) | ELISIONS
 
 
 def _literal(value: Value, session: Session) -> bool:
@@ -140,10 +154,10 @@ _WORDS: Final[dict[str, Check]] = {
     "any": _any,
     "none": _none,
     "bool": _is(bool),
-    "int": _is(int, ElidedInt),
+    "int": _is(int, ElidedInt, ElidedUint),
     "uint": _uint,
     "float": _is(float, Elided),
-    "number": _is(int, ElidedInt, float, Elided, complex),
+    "number": _is(int, ElidedInt, ElidedUint, float, Elided, complex),
     "str": _is(str, ElidedText),
     "text": _text,
     "bytes": _bytes,

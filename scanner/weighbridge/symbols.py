@@ -14,7 +14,7 @@ long to create (0.5 µs against 0.15 µs).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import ClassVar, Final
 
@@ -201,6 +201,22 @@ class Extension(Event):
         self.code = code
 
 
+class Run(Event):
+    """What each of `count` values of one shape does, which stand one after another; `events` are those of any of them.
+
+    What an operand decides is elided in them: an elided value fits what every value of its type fits.
+    """
+
+    __slots__ = ("count", "events")
+    kind = "run"
+
+    def __init__(self, origin: Location, offset: int, events: tuple[Event, ...], count: int) -> None:
+        self.origin = origin
+        self.offset = offset
+        self.events = events
+        self.count = count
+
+
 class Dict(list[Value]):
     """A dict as the flat list of its keys and values in the order they were set; nothing is ever hashed."""
 
@@ -251,15 +267,46 @@ class ElidedInt(int):
         return "…"
 
 
+class ElidedUint(ElidedInt):
+    """Such an int that is not negative and has at most 31 bits."""
+
+    __slots__ = ()
+
+
 class ElidedText(str):
     """A short string in a run of records, whose value nothing depends on: it fits `str`, but no other text."""
 
     __slots__ = ()
 
 
+class ElidedBytes(bytes):
+    """Short bytes in a run of records, whose value nothing depends on."""
+
+    __slots__ = ()
+
+
+class ElidedConstant:
+    """`None`, `True` or `False` in a run of records, whichever it is."""
+
+    __slots__ = ()
+
+
 ELIDED: Final = Elided()
 ELIDED_INT: Final = ElidedInt()
+ELIDED_UINT: Final = ElidedUint()
 ELIDED_TEXT: Final = ElidedText("…")
+ELIDED_BYTES: Final = ElidedBytes()
+ELIDED_CONSTANT: Final = ElidedConstant()
+ELISIONS: Final = frozenset({Elided, ElidedInt, ElidedUint, ElidedText, ElidedBytes, ElidedConstant})
+
+
+def each_event(events: Iterable[Event]) -> Iterator[Event]:
+    """Yield events, those of a `Run` once each."""
+    for event in events:
+        if type(event) is Run:
+            yield from event.events
+        else:
+            yield event
 
 
 def owner(value: Value) -> str:

@@ -29,8 +29,10 @@ from weighbridge.symbols import (
     Items,
     Key,
     PersistentId,
+    Run,
     State,
     Value,
+    each_event,
 )
 from weighbridge.trust_files import Entry, TrustFile, open_file
 from weighbridge.trust_files import read as read
@@ -88,16 +90,33 @@ class Trust:
         return file
 
     def untrusted(self, program: Program) -> Iterator[tuple[Event, str]]:
-        """Yield every event of a program that no entry covers, with the reason, in the program's order."""
-        return _Session(self, program).judge()
+        """Yield every event of a program that no entry covers, with the reason, in the program's order.
+
+        A `Run` stands for as many as it counts. Where an elided value may be what an entry does not cover, the program
+        is judged value by value.
+        """
+        if program.exactly is None:
+            return _Session(self, program).judge()
+        try:
+            return iter(list(_Session(self, program, careful=True).judge()))
+        except _DoubtError:
+            return _Session(self, program.exactly() or program).judge()
+
+
+class _DoubtError(Exception):
+    """Another value than the one that stands for it might have been covered."""
 
 
 class _Session:
-    """The judgement of one program: tags of trusted results, and what each name's entry is."""
+    """The judgement of one program: tags of trusted results, and what each name's entry is.
 
-    def __init__(self, trust: Trust, program: Program) -> None:
+    A careful one raises _DoubtError for any reason but that a name has no entry, whatever it is used for.
+    """
+
+    def __init__(self, trust: Trust, program: Program, *, careful: bool = False) -> None:
         self._trust = trust
         self._program = program
+        self._careful = careful
         self._entries: dict[Global, Entry | None] = {}
         self._tags: dict[Call, str] = {}
         self._owners: dict[Call | PersistentId, Global] = {}
@@ -130,23 +149,33 @@ class _Session:
 
         What happens to the result of a call that was yielded is part of that call, and not yielded again.
         """
-        call_only = False
         for event in self._program.events:
-            reason = self._repeated(event)
-            if reason is None:
-                reason = self._bounded_reason(event)
-            if reason:
-                if type(event) is Call:
-                    self._denied.add(event)
-                elif type(event) is Global:
-                    self._unnamed.add(event)
-                yield event, reason
-            elif type(event) is Global:
-                entry = self._entry(event)
-                call_only = call_only or (entry is not None and not entry.storable)
-        if call_only:
+            if type(event) is Run:
+                for part in event.events:
+                    reason = self._verdict(part)
+                    if reason:
+                        yield Run(event.origin, event.offset, (part,), event.count), reason
+            else:
+                reason = self._verdict(event)
+                if reason:
+                    yield event, reason
+        if any(entry is not None and not entry.storable for entry in self._entries.values()):
             for name in self._stored():
                 yield name, "may be called with reviewed arguments, but is stored or passed along here"
+
+    def _verdict(self, event: Event) -> str:
+        """Return why an event is not covered, or nothing; remember it for what happens to the result."""
+        reason = self._repeated(event)
+        if reason is None:
+            reason = self._bounded_reason(event)
+        if reason:
+            if self._careful and reason != NO_ENTRY:
+                raise _DoubtError
+            if type(event) is Call:
+                self._denied.add(event)
+            elif type(event) is Global:
+                self._unnamed.add(event)
+        return reason
 
     def _repeated(self, event: Event) -> str | None:
         """Return the reason for an event that needs no look: a file may make a million objects of one unknown class."""
@@ -334,7 +363,7 @@ class _Session:
         A name that is an argument itself was matched by the schema of the call.
         """
         kept: list[Value] = [self._program.result]
-        for event in self._program.events:
+        for event in each_event(self._program.events):
             if type(event) is Call:
                 arguments = event.arguments
                 direct = arguments if type(arguments) is tuple else (arguments,)

@@ -10,7 +10,8 @@ that plain `pickle.load` would see.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from weighbridge.errors import ArtifactError
@@ -150,8 +151,10 @@ def _arrays(machine: Machine) -> Iterator[Fact]:
         yield Inert(location=machine.origin.at(machine.origin.offset + offset), size=size, reason="array data")
 
 
-def _program(machine: Machine, reader: Reader, events: list[Event], reading: str, examined: frozenset[int]) -> Program:
-    return Program(
+def _program(
+    machine: Machine, reader: Reader, events: list[Event], reading: str, examined: frozenset[int], begin: int = 0
+) -> Program:
+    program = Program(
         location=reader.at(machine.start),
         events=events,
         result=machine.result,
@@ -161,6 +164,21 @@ def _program(machine: Machine, reader: Reader, events: list[Event], reading: str
         nested=examined,
         protocol=machine.protocol,
     )
+    return replace(program, exactly=_exactly(machine, reader, program, begin)) if machine.elided else program
+
+
+def _exactly(machine: Machine, reader: Reader, program: Program, begin: int) -> Callable[[], Program | None]:
+    """Return what runs a stream again one value at a time, for its events from `begin` on."""
+    again = machine.again()
+
+    def run() -> Program | None:
+        again.run()
+        if again.limit is not None:
+            return None
+        events = [event for event in again.events if event.offset >= begin]
+        return _program(again, reader, events, program.reading, nested.the_same(program, events))
+
+    return run
 
 
 def _other_reading(
@@ -175,7 +193,7 @@ def _other_reading(
     begin = machine.arrays[0][0] if not interleaved else machine.start
     events = [event for event in other.events if event.offset >= begin]
     if events:
-        yield _program(other, reader, events, reading, frozenset())
+        yield _program(other, reader, events, reading, frozenset(), begin)
     if other.limit is not None:
         raise ArtifactError(reader.at(machine.start), f"{reading}: {other.limit.reason}") from other.limit
 

@@ -18,15 +18,10 @@ from struct import Struct
 from typing import Final
 
 from weighbridge.errors import LimitError
+from weighbridge.formats.pickle.embedded import PROGRAM_LENGTH, PROGRAM_STARTS
 from weighbridge.formats.pickle.items import take_items
-from weighbridge.formats.pickle.recorder import (
-    ARRAY_DEPTH,
-    PLAIN,
-    PROGRAM_LENGTH,
-    PROGRAM_STARTS,
-    Recorder,
-)
-from weighbridge.formats.pickle.records import take_records
+from weighbridge.formats.pickle.recorder import ARRAY_DEPTH, PLAIN
+from weighbridge.formats.pickle.runs import DEPTHS, LEAST_BYTES, Runner
 from weighbridge.symbols import ELIDED, Call, Dict, Extension, Form, Items, Opaque, PersistentId, Set, State, Value
 
 ENDED: Final = "the stream ends before STOP"
@@ -44,11 +39,16 @@ _INT2_RUN: Final = re.compile(rb"(?:M[\x00-\xff]{2}){4,}").match
 _INT4_RUN: Final = re.compile(rb"(?:J[\x00-\xff]{4}){4,}").match
 
 
-class Machine(Recorder):
+class Machine(Runner):
     """One run over one stream, from `start` to STOP, a break or a limit."""
 
     def run(self) -> None:
         """Run the stream; afterwards the attributes hold what it does and how it ended."""
+        self._run()
+        if self.taken and not self.intact():
+            self._run_again()
+
+    def _run(self) -> None:
         try:
             self._loop()
         except LimitError as error:
@@ -67,10 +67,23 @@ class Machine(Recorder):
             self.broken = str(error)
 
     def _run_again(self) -> None:
-        """Run without taking records in one step: the stream asks for a memo entry that this may have left out."""
+        """Run without taking runs in one step: the stream uses what this may have left out."""
         self.records = False
         self._reset()
-        self.run()
+        self._run()
+
+    def again(self) -> Machine:
+        """Return a machine for the same stream that takes no runs."""
+        return Machine(
+            self.view,
+            self.start,
+            self.origin,
+            self.budget,
+            interleaved=self.interleaved,
+            framed=self.framed,
+            records=False,
+            depth=self.depth,
+        )
 
     def _boundary(
         self, pos: int, i: int, sliced: int, frame_end: int, made: int, stack: list[Value]
@@ -99,8 +112,9 @@ class Machine(Recorder):
     def _run_inner(self, start: int) -> int:
         if self.depth >= ARRAY_DEPTH:
             raise ValueError(f"object arrays nested deeper than {ARRAY_DEPTH}")
-        inner = Machine(self.view, start, self.origin, self.budget, depth=self.depth + 1)
+        inner = Machine(self.view, start, self.origin, self.budget, records=self.records, depth=self.depth + 1)
         inner.run()
+        self.elided = self.elided or inner.elided
         self.events += inner.events
         self.anomalies += inner.anomalies
         self.literals += inner.literals
@@ -114,7 +128,7 @@ class Machine(Recorder):
     def _loop(self) -> None:  # noqa: C901, PLR0912, PLR0915
         origin, record = self.origin, self.events.append
         records = self.records and not self.framed
-        newobj, reduced, wrappers = Form.NEWOBJ, Form.REDUCE, self._wrappers
+        newobj, reduced, wrappers, waits = Form.NEWOBJ, Form.REDUCE, self.wrappers, self.waits
         buf = self._window(self.start)
         end, at = len(buf) - self.margin, self.base + self.shift
         stack: list[Value] = []
@@ -131,6 +145,11 @@ class Machine(Recorder):
                     i, limit, frame_end = self._boundary(pos, i, sliced, frame_end, made, stack)
                     buf, at, end = self.buffer, self.base + self.shift, len(self.buffer) - self.margin
                     sliced, made = i, 0
+                    if records:
+                        i, limit, made = self.resume(i, limit, stack, marks, memo)
+                        skipped = self.skipped
+                        if i >= limit:
+                            continue
                 pos = i
                 op = buf[i]
                 if op == 0x68:  # BINGET
@@ -138,13 +157,16 @@ class Machine(Recorder):
                     i += 2
                     continue
                 if op == 0x71:  # BINPUT
+                    if skipped:
+                        raise KeyError(buf[i + 1])
+                    records = False
                     memo[buf[i + 1]] = stack[-1]
                     i += 2
                     continue
                 if op == 0x28:  # MARK
                     i += 1
-                    if stack and type(stack[-1]) is Dict:
-                        mapping = stack[-1]
+                    mapping = stack[-1] if stack else None
+                    if type(mapping) is Dict:
                         before = len(mapping)
                         i = take_items(buf, i, limit, memo, skipped, mapping)
                         if i < limit and buf[i] == 0x75 and not (len(mapping) - before) & 1:  # SETITEMS
@@ -162,20 +184,22 @@ class Machine(Recorder):
                                     owner.state = mapping
                                     record(State(origin, i + at, owner, mapping))
                                     i += 1
-                        else:
-                            mark(len(stack))
-                            stack += mapping[before:]
-                            del mapping[before:]
+                            continue
+                        mark(len(stack))
+                        stack += mapping[before:]
+                        del mapping[before:]
                     else:
                         mark(len(stack))
-                        if records and stack and type(stack[-1]) is list:
-                            taken = take_records(buf, i, limit, memo)
-                            if taken is not None:
-                                i, count, shape = taken
-                                stack += [shape.record] * count
-                                made += count
-                                skipped += count * shape.entries
-                                self.skipped = skipped
+                        if type(mapping) is not list and type(mapping) is not Set:
+                            continue
+                    depth = len(marks)
+                    if records and depth < DEPTHS and limit - i >= LEAST_BYTES:
+                        if waits[depth]:
+                            waits[depth] -= 1
+                        else:
+                            i, limit, fresh = self.look(i, limit, stack, marks, memo)
+                            skipped = self.skipped
+                            made += fresh
                     continue
                 if op == 0x4B:  # BININT1
                     run = _INT1_RUN(buf, i, limit) if buf[i + 2] == 0x4B else None
@@ -259,7 +283,7 @@ class Machine(Recorder):
                     record(State(origin, pos + at, target, value))
                     if type(target) is Call:
                         target.state = value
-                        if id(target.callable) in self._wrappers:
+                        if id(target.callable) in self.wrappers:
                             i = self._array(value, i)
                             if pos + 1 == frame_end:
                                 frame_end = 0  # joblib ends the frame before it writes an array
@@ -359,6 +383,9 @@ class Machine(Recorder):
                     index = _U32(buf, i + 1)[0]
                     if index > pos + at:
                         self._far_index(index, pos)
+                    if skipped:
+                        raise KeyError(index)
+                    records = False
                     memo[index] = stack[-1]
                     i += 5
                     continue
@@ -406,7 +433,7 @@ class Machine(Recorder):
                     size = _U64(buf, i + 1)[0]
                     i = self._frame(pos, size, frame_end)
                     frame_end = i + size
-                    limit = i if self.framed else min(end, sliced + SLICE, frame_end)
+                    limit = i if self.framed else self.stop(min(end, sliced + SLICE, frame_end))
                     continue
                 if op == 0x8A or op == 0x8B:  # LONG1, LONG4
                     size = buf[i + 1] if op == 0x8A else _I32(buf, i + 1)[0]
@@ -467,6 +494,9 @@ class Machine(Recorder):
                     index = self._index(text, pos)
                     if index > pos + at:
                         self._far_index(index, pos)
+                    if skipped:
+                        raise KeyError(index)
+                    records = False
                     memo[index] = stack[-1]
                     continue
                 if op == 0x82 or op == 0x83 or op == 0x84:  # EXT1, EXT2, EXT4

@@ -8,13 +8,21 @@ reported only when it reads as a program.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from weighbridge.facts import Fact, Gap, Member, Native, Program, Recognised
 from weighbridge.formats.base import Context
+from weighbridge.formats.pickle.embedded import (
+    ARGUMENT_LENGTH,
+    BASE64,
+    ENCODERS,
+    HEXADECIMAL,
+    PROGRAM_LENGTH,
+    RAW,
+    loads,
+)
 from weighbridge.formats.pickle.machine import Machine
-from weighbridge.formats.pickle.recorder import PROGRAM_LENGTH
 from weighbridge.reader import Reader, from_bytes
 from weighbridge.symbols import Call, Event, Global, Span, Value
 
@@ -25,16 +33,6 @@ SMALL: Final = 64  # parts of such a container
 
 _CONTAINERS: Final = (tuple, list)
 _LITERALS: Final = (bytes, Span, Call)
-
-_RAW: Final = (
-    rb"\x80[\x02-\x05]|PK\x03\x04|\x1f\x8b\x08|x[\x01\x5e\x9c\xda]|\x93NUMPY|\(?[ci][A-Za-z_][\w.]*\n[A-Za-z_]"
-)
-# base64 of 80 02..05, of "PK\3\4", of a gzip header, of a text pickle's "c…" and "(c…"; hexadecimal of the first.
-_BASE64: Final = r"(?:gA[I-VJ]|UEsDB|H4sI|Y[0-9A-Za-z+/]|K[GM])[A-Za-z0-9+/\s_-]{16,}={0,2}\s*"
-_HEXADECIMAL: Final = r"(?:80 ?0[2-5]|63|28 ?63)(?:\s?[0-9a-fA-F]{2}){12,}\s*"
-
-# Latin-1 text is how protocol 2 writes bytes.
-_ENCODERS: Final = frozenset({"_codecs.encode", "codecs.encode"})
 
 
 def programs(machine: Machine, reader: Reader, context: Context) -> Iterator[Fact | frozenset[int]]:
@@ -51,7 +49,7 @@ def programs(machine: Machine, reader: Reader, context: Context) -> Iterator[Fac
     for offset, _, value in machine.literals[:LITERALS_LIMIT]:
         if id(value) not in examined:
             data = content(value, reader)
-            if data is not None and re.match(_RAW, data[:64]) is None:
+            if data is not None and re.match(RAW, data[:64]) is None:
                 data = _decoded(data[:DECODED_LIMIT].decode("latin-1"))
             if data is not None and len(data) >= PROGRAM_LENGTH:
                 place = Event(reader.origin, offset)
@@ -59,12 +57,23 @@ def programs(machine: Machine, reader: Reader, context: Context) -> Iterator[Fac
     yield frozenset(examined)
 
 
-def loads(function: Value) -> bool:
-    """Tell whether a callable's name says that it loads a program from bytes, whatever these look like."""
-    if not isinstance(function, Global):
-        return False
-    last = function.name.rpartition(".")[2]
-    return last in ("loads", "_loads", "_load_from_bytes") or "unpickle" in last.lower()
+def the_same(program: Program, events: list[Event]) -> frozenset[int]:
+    """Return the identities that a program's examined literals have among the events of the stream run again."""
+    found: set[int] = set()
+    places = set(_places(program.events, program.nested.__contains__))
+    if places:
+        by_offset = {event.offset: event for event in events if type(event) is Call}
+        for offset, index in places:
+            call = by_offset.get(offset)
+            found.update(id(value) for n, value in enumerate(_arguments(call) if call else ()) if n == index)
+    return frozenset(found)
+
+
+def _places(events: Sequence[Event], wanted: Callable[[int], bool]) -> Iterator[tuple[int, int]]:
+    """Yield (offset of the call, number of the argument) of wanted literals."""
+    for event in events:
+        if type(event) is Call and event.arguments:
+            yield from ((event.offset, n) for n, value in enumerate(_arguments(event)) if wanted(id(value)))
 
 
 def content(value: Value, reader: Reader) -> bytes | None:
@@ -77,7 +86,7 @@ def content(value: Value, reader: Reader) -> bytes | None:
         case Span(kind="bytes" | "bytearray" | "str"):
             return bytes(reader.view[value.offset : value.offset + value.size])
         case Call(callable=Global(dotted=name), arguments=(str() | Span() as text, "latin1" | "latin-1")) if (
-            name in _ENCODERS
+            name in ENCODERS
         ):
             data = content(text, reader)
             return None if data is None else data.decode("utf-8", "replace").encode("latin-1", "replace")
@@ -99,14 +108,14 @@ def _arguments(call: Call) -> Iterator[Value]:
 
 
 def _program(data: bytes, context: Context) -> bool:
-    return len(data) >= 8 and re.match(_RAW, data[:64]) is not None
+    return len(data) >= ARGUMENT_LENGTH and re.match(RAW, data[:64]) is not None
 
 
 def _decoded(text: str) -> bytes | None:
     try:
-        if re.match(_HEXADECIMAL, text):
+        if re.match(HEXADECIMAL, text):
             return bytes.fromhex(text)
-        if re.match(_BASE64, text):
+        if re.match(BASE64, text):
             compact = "".join(text.split()).replace("-", "+").replace("_", "/")
             import base64
 

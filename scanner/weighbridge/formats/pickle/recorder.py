@@ -10,15 +10,14 @@ from typing import Final
 from weighbridge.errors import LimitError
 from weighbridge.facts import Anomaly
 from weighbridge.formats.pickle import joblib, literals
+from weighbridge.formats.pickle.embedded import PROGRAM_LENGTH, PROGRAM_STARTS
 from weighbridge.limits import Budget
 from weighbridge.location import Location
 from weighbridge.names import normalise
 from weighbridge.symbols import (
+    ELISIONS,
     ComputedName,
     Dict,
-    Elided,
-    ElidedInt,
-    ElidedText,
     Event,
     Global,
     Items,
@@ -32,7 +31,6 @@ from weighbridge.symbols import (
 KEPT_BYTES: Final = 256  # longer bytes stay in the file as a Span
 KEPT_TEXT: Final = 4096  # longer strings too
 LINE_LIMIT: Final = 1 << 20  # a text operand; CPython has no limit, no pickler writes more
-PROGRAM_LENGTH: Final = 24  # the shortest literal worth a look: an import and a call take more
 HASH_LIMIT: Final = 10_000  # parts of one key; CPython hashes a shared tuple again at each mention
 HUGE_INT: Final = 1 << 16  # bytes of one integer; no model holds such a number
 PROTOCOL: Final = 5
@@ -41,9 +39,7 @@ MARGIN: Final = 1 << 17  # more than any operand that is kept
 ARRAY_DEPTH: Final = 8  # object arrays inside object arrays of joblib
 ANOMALIES_PER_CODE: Final = 8  # a stream of nothing but odd integers needs no million facts
 
-PLAIN: Final = frozenset({str, int, float, bool, type(None), bytes, Elided, ElidedInt, ElidedText, complex})
-# First bytes of a program in a literal: a pickle, zip, gzip, zlib or npy; base64 or hexadecimal of one; a text pickle.
-PROGRAM_STARTS: Final = frozenset(b"\x80P\x1fgUHk8x5\x93c(")
+PLAIN: Final = frozenset({str, int, float, bool, type(None), bytes, complex}) | ELISIONS
 # Length of the length field of opcodes that have one, for reading frames as C reads them from a file.
 PREFIXES: Final = {
     **{0x58: 4, 0x42: 4, 0x54: 4, 0x55: 1, 0x43: 1, 0x8C: 1, 0x8D: 8, 0x8E: 8, 0x96: 8, 0x8A: 1, 0x8B: 4},
@@ -65,7 +61,7 @@ class Recorder:
     `margin` bytes are left for the next window. `shift` is what lies between an offset in the view and one in the file.
 
     `interleaved` reads arrays behind joblib's wrappers as joblib does. `framed` (FRAMES or OLD_FRAMES) reads frames as
-    the C unpickler does from a file. `records` takes runs of records in one step; `skipped` counts the memo entries
+    the C unpickler does from a file. `records` takes runs of values in one step; `skipped` counts the memo entries
     that this leaves out. `wanted` is where the last long literal ends, or would end.
     """
 
@@ -98,6 +94,7 @@ class Recorder:
         self.margin = 0
         self.height = 0
         self.skipped = 0
+        self.elided = False
         self.wanted = 0
         self.position = self.start
         self.shift = 0
@@ -113,7 +110,7 @@ class Recorder:
         self.protocol = 0
         self._globals: dict[tuple[str, str], Global] = {}
         self._codes: dict[str, int] = {}
-        self._wrappers: set[int] = set()
+        self.wrappers: set[int] = set()
 
     def _window(self, base: int) -> bytes:
         """Return the bytes of the stream from `base` on and make them the buffer."""
@@ -163,7 +160,7 @@ class Recorder:
             if not (module + name).isascii() or not (module + name).isprintable():
                 self._anomaly("pickle-name-encoding", pos, f"{module!r} {name!r}")
             if found.dotted in joblib.WRAPPERS:
-                self._wrappers.add(id(found))
+                self.wrappers.add(id(found))
         return found
 
     def _stack_global(self, module: Value, name: Value, pos: int) -> Value:
@@ -292,7 +289,9 @@ class Recorder:
     def _check_keys(self, keys: list[Value], pos: int) -> None:
         """Note every object among dict keys or set members, whose `__hash__` loading calls."""
         for key in keys:
-            if type(key) in PLAIN:
+            if type(key) in PLAIN or (
+                type(key) is tuple and len(key) <= HASH_LIMIT and PLAIN.issuperset(map(type, key))
+            ):
                 continue
             parts, count = [key], 0
             while parts:

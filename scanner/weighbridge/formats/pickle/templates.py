@@ -1,0 +1,375 @@
+r"""Values of one shape, one after another: a table of a million rows is one shape a million times over.
+
+The opcodes of one value (`{'id': 7, 'name': 'x'}`, `Point(1, 2)`, `datetime(…)`) become a regular expression with the
+operands left open, and the regular expression engine steps over all values of that shape in a fifth of the time that
+the machine takes. One symbolic value, its numbers and texts elided, stands for each of them, and what each does when it
+is loaded is one set of events, counted.
+
+A template takes values that need nothing from the stack and leave one value on it, so it may be used wherever the
+machine stands. What it refers to in the memo is the same for all of them; what it puts there is left out, and a stream
+that asks for it later is run again without templates. So is one that changes a value that stands for many.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from itertools import chain, repeat
+from struct import Struct
+from typing import Final
+
+from weighbridge.formats.pickle.embedded import ARGUMENT_LENGTH, BEGINNING, ENCODERS, PROGRAM_LENGTH, loads
+from weighbridge.formats.pickle.recorder import PLAIN, Recorder
+from weighbridge.symbols import (
+    ELIDED,
+    ELIDED_BYTES,
+    ELIDED_CONSTANT,
+    ELIDED_INT,
+    ELIDED_TEXT,
+    ELIDED_UINT,
+    Call,
+    Dict,
+    Event,
+    Form,
+    Global,
+    Items,
+    Set,
+    State,
+    Value,
+)
+
+MOST_TOKENS: Final = 160  # opcodes of one value
+MOST_CHOICES: Final = 1000  # lengths of texts that one expression tells apart; compiling one takes 10 µs
+LENGTHS: Final = (40, 120, 255)  # a text is open up to the first of these that it fits
+
+_U32: Final = Struct("<I").unpack_from
+_I32: Final = Struct("<i").unpack_from
+_UINT: Final = rb"(?:K.|M..|J...[\x00-\x7f])"
+_INT: Final = rb"(?:K.|M..|J....|\x8a(?:\x05.{5}|\x06.{6}|\x07.{7}|\x08.{8}|\x09.{9}))"
+_CONSTANTS: Final = {0x4E: None, 0x88: True, 0x89: False}
+_LONGS: Final = 32  # bytes of an integer that stays open
+_EMPTY: Final[dict[int, Callable[[], Value]]] = {0x29: tuple, 0x5D: list, 0x7D: Dict, 0x8F: Set}
+_TUPLES: Final = {0x85: 1, 0x86: 2, 0x87: 3}
+# APPENDS, APPEND, ADDITEMS, SETITEMS, SETITEM: the container they fill, and their names.
+_FILLING: Final[dict[int, tuple[type, str]]] = {
+    0x65: (list, "APPENDS"),
+    0x61: (list, "APPEND"),
+    0x90: (Set, "ADDITEMS"),
+    0x75: (Dict, "SETITEMS"),
+    0x73: (Dict, "SETITEM"),
+}
+_GROWING: Final = (list, Dict, Set)
+
+
+# Lists and sets of numbers may be of any length.
+_OPEN_ENDED: Final = (b"e", b"\x90")
+_REPEATABLE: Final = ({_UINT}, {_INT}, {b"G.{8}"})
+
+
+class ShapelessError(Exception):
+    """These opcodes are no value that a template can be made of."""
+
+
+class Template:
+    """The shape of a value, or of a key and a value, and what stands for each.
+
+    `many` matches a run of them and `one` each, a key that is read in its group; `values` stand for one, and `events`
+    are what it does; it makes `entries` memo entries and `made` values, and refers to the memo entries `bound`. `keyed`
+    says that keys are read, not elided. `seen` counts those that the machine has run itself.
+    """
+
+    __slots__ = ("bound", "entries", "events", "keyed", "made", "many", "one", "seen", "state", "values")
+
+    def __init__(self, learnt: Learner) -> None:
+        self.many, self.one = _compiled(learnt.pattern)
+        self.values = tuple(learnt.stack)
+        self.events = tuple(learnt.events)
+        self.entries = learnt.entries
+        self.made = learnt.made
+        self.bound = learnt.bound
+        self.keyed = learnt.keyed
+        self.seen = 0
+        self.state = [_state(value) for value in self.values]
+
+    def binds(self, memo: dict[int, Value]) -> bool:
+        """Tell whether what the template refers to is still what the memo holds."""
+        return all(memo.get(index, self) is value for index, value in self.bound.items())
+
+    def match(self, buf: bytes, i: int, limit: int) -> tuple[int, list[bytes]]:
+        """Return where a run at `i` ends and the first token of each part of it."""
+        run = self.many.match(buf, i, limit)
+        return (i, []) if run is None else (run.end(), self.one.findall(buf, i, run.end()))
+
+    def past(self, buf: bytes, i: int, limit: int, count: int) -> int:
+        """Return where the first `count` of a run at `i` end."""
+        for _ in range(count):
+            one = self.one.match(buf, i, limit)
+            i = i if one is None else one.end()
+        return i
+
+    def stand_ins(self, firsts: list[bytes]) -> list[Value]:
+        """Return the values of a run."""
+        if not self.keyed:
+            return [*self.values] * len(firsts)
+        return list(chain.from_iterable(zip(map(_plain, firsts), repeat(self.values[1]), strict=False)))
+
+    def intact(self) -> bool:
+        """Tell whether what stands for many is what it was."""
+        return all(_state(value) == state for value, state in zip(self.values, self.state, strict=True))
+
+
+@lru_cache(maxsize=64)
+def _compiled(pattern: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    return re.compile(b"(?:" + pattern + b")++", re.DOTALL), re.compile(pattern, re.DOTALL)
+
+
+def _state(value: Value) -> object:
+    if isinstance(value, _GROWING):
+        return len(value)
+    return id(value.state) if type(value) is Call else None
+
+
+def _plain(token: bytes) -> Value:
+    """Return the value of a text or number."""
+    op = token[0]
+    if op == 0x8C:
+        return str(token[2 : 2 + token[1]], "utf-8", "surrogatepass")
+    return int.from_bytes(token[1:], "little", signed=op == 0x4A)
+
+
+def learn(
+    buf: bytes, i: int, end: int, memo: dict[int, Value], width: int, recorder: Recorder, loose: bool
+) -> Learner | None:
+    """Return what the `width` values between `i` and `end` show, None when no template can be made of them.
+
+    A loose look leaves the sign of numbers open, which constant it is, and the length of texts.
+    """
+    learnt = Learner(buf, memo, recorder, loose)
+    try:
+        learnt.run(i, end)
+    except (ShapelessError, IndexError):
+        return None
+    if len(learnt.stack) != width or PLAIN.issuperset(map(type, learnt.stack)):
+        return None  # plain values are kept as they are: see `weighbridge.formats.pickle.items`
+    learnt.keyed = learnt.keyed and width == 2
+    if width == 2 and type(learnt.stack[0]) not in PLAIN and not _plain_tuple(learnt.stack[0]):
+        return None
+    return learnt
+
+
+def _plain_tuple(value: Value) -> bool:
+    return type(value) is tuple and PLAIN.issuperset(map(type, value))
+
+
+@lru_cache(maxsize=64)
+def _lengths(opcode: int, zeros: int, most: int, looked: int) -> bytes:
+    """Return the pattern of a literal of up to `most` bytes; from `looked` on it must not begin as a program does."""
+    short = [_length(n, zeros) for n in range(min(most + 1, looked))]
+    long = [_length(n, zeros) for n in range(looked, most + 1)]
+    if long:
+        short.append(b"(?!.{%d}(?:%b))(?:%b)" % (1 + zeros, BEGINNING, b"|".join(long)))
+    return re.escape(bytes((opcode,))) + b"(?:" + b"|".join(short) + b")"
+
+
+def _length(size: int, zeros: int) -> bytes:
+    return re.escape(bytes((size,)) + bytes(zeros)) + b".{%d}" % size
+
+
+class Learner:
+    """Runs the opcodes of one value over stand-ins and writes down the regular expression that they fit."""
+
+    def __init__(self, buf: bytes, memo: dict[int, Value], recorder: Recorder, loose: bool) -> None:
+        self.buf = buf
+        self.memo = memo
+        self.recorder = recorder
+        self.loose = loose
+        self.tokens: list[bytes] = []
+        self.stack: list[Value] = []
+        self.events: list[Event] = []
+        self.bound: dict[int, Value] = {}
+        self.entries = 0
+        self.made = 0
+        self.keyed = False
+        self._marks: list[tuple[int, int]] = []
+        self._fresh: set[int] = set()
+        self._choices = 0
+        self._at = 0
+
+    @property
+    def pattern(self) -> bytes:
+        """The regular expression of the whole."""
+        return b"".join(self.tokens)
+
+    def run(self, i: int, end: int) -> None:
+        """Run what stands between `i` and `end`; raise ShapelessError when that is no value by itself."""
+        while i < end:
+            if len(self.tokens) > MOST_TOKENS:
+                raise ShapelessError
+            self._at = i
+            i += self.literal(i) or self.operation(i)
+        if i != end or self._marks:
+            raise ShapelessError
+
+    def literal(self, i: int) -> int:
+        """Take a literal or a memo entry; return its size, 0 when something else stands here."""
+        buf, op = self.buf, self.buf[i]
+        stand_in: Value
+        if op == 0x8C:
+            size, zeros, stand_in, looked = 2 + buf[i + 1], 0, ELIDED_TEXT, PROGRAM_LENGTH - 2
+        elif op == 0x58 and not any(buf[i + 2 : i + 5]):
+            size, zeros, stand_in, looked = 5 + buf[i + 1], 3, ELIDED_TEXT, PROGRAM_LENGTH - 2
+        elif op == 0x43:
+            size, zeros, stand_in, looked = 2 + buf[i + 1], 0, ELIDED_BYTES, ARGUMENT_LENGTH
+        else:
+            return self.number(i) or self.known(i)
+        most = next(limit for limit in LENGTHS[self.loose :] if buf[i + 1] <= limit)
+        self._choices += most
+        if self._choices > MOST_CHOICES:
+            raise ShapelessError
+        self.put(_lengths(op, zeros, most, looked), stand_in, op == 0x8C)
+        return size
+
+    def number(self, i: int) -> int:
+        """Take a number or constant; return its size or 0."""
+        buf, op = self.buf, self.buf[i]
+        if op == 0x47:
+            self.put(b"G.{8}", ELIDED)
+            return 9
+        if op in _CONSTANTS:
+            if self.loose:
+                self.put(rb"[N\x88\x89]", ELIDED_CONSTANT)
+            else:
+                self.put(buf[i : i + 1], _CONSTANTS[op])
+            return 1
+        if op == 0x8A and buf[i + 1] <= _LONGS and not (self.loose and 5 <= buf[i + 1] <= 9):
+            self.put(_lengths(op, 0, _LONGS, _LONGS + 1), ELIDED_INT)
+            return 2 + buf[i + 1]
+        if op in (0x4B, 0x4D, 0x4A, 0x8A):
+            if self.loose or (op == 0x4A and buf[i + 4] & 0x80):
+                self.put(_INT, ELIDED_INT, op != 0x8A)
+            else:
+                self.put(_UINT, ELIDED_UINT, True)
+            return 2 + buf[i + 1] if op == 0x8A else {0x4B: 2, 0x4D: 3, 0x4A: 5}[op]
+        return 0
+
+    def known(self, i: int) -> int:
+        """Take a memo entry of before the value, which every value of the run refers to; return its size or 0."""
+        op = self.buf[i]
+        if op == 0x68 or op == 0x6A:
+            size = 2 if op == 0x68 else 5
+            index = self.buf[i + 1] if op == 0x68 else _U32(self.buf, i + 1)[0]
+            if index not in self.memo:
+                raise ShapelessError
+            value = self.bound[index] = self.memo[index]
+            self.put(re.escape(self.buf[i : i + size]), value)
+            return size
+        return 0
+
+    def put(self, pattern: bytes, value: Value, readable: bool = False) -> None:
+        """Push a value; the first of all may be one that is read back."""
+        if readable and not self.tokens:
+            self.keyed = True
+            pattern = b"(" + pattern + b")"
+        self.tokens.append(pattern)
+        self.stack.append(value)
+
+    def operation(self, i: int) -> int:
+        """Take an opcode without an operand."""
+        op = self.buf[i]
+        self.tokens.append(re.escape(self.buf[i : i + 1]))
+        if op == 0x94 and self.stack:  # MEMOIZE
+            self.entries += 1
+        elif op == 0x28:  # MARK
+            self._marks.append((len(self.stack), len(self.tokens)))
+        elif op in _EMPTY:
+            self.make(_EMPTY[op]())
+        elif op in _TUPLES:
+            self.make(tuple(self.top(_TUPLES[op])))
+        elif op == 0x74:  # TUPLE
+            self.make(tuple(self.marked()))
+        elif op == 0x91:  # FROZENSET
+            self.make(Set(_plain_keys(self.marked())))
+        elif op in _FILLING:
+            self.fill(op, self.top(2 if op == 0x73 else 1) if op in b"as" else self.marked())
+        else:
+            self.act(op)
+        return 1
+
+    def act(self, op: int) -> None:
+        """Make a call, or give an object its state."""
+        second, first = self.top(1)[0], self.top(1)[0]
+        if op == 0x52:  # REDUCE
+            self.call(first, second, Form.REDUCE)
+        elif op == 0x81:  # NEWOBJ
+            self.call(first, second, Form.NEWOBJ)
+        elif op == 0x62:  # BUILD
+            self.build(first, second)
+        else:
+            raise ShapelessError
+
+    def top(self, count: int) -> list[Value]:
+        """Take `count` values off the stack."""
+        if len(self.stack) - count < (self._marks[-1][0] if self._marks else 0):
+            raise ShapelessError
+        values = self.stack[-count:]
+        del self.stack[-count:]
+        return values
+
+    def marked(self) -> list[Value]:
+        """Take what stands above the last mark."""
+        height, begin = self._marks.pop()
+        values = self.stack[height:]
+        del self.stack[height:]
+        closer = self.tokens.pop()
+        if closer in _OPEN_ENDED and len(values) > 1 and set(self.tokens[begin:]) in _REPEATABLE:
+            self.tokens[begin:] = [b"(?:" + self.tokens[-1] + b")++"]
+        self.tokens.append(closer)
+        return values
+
+    def make(self, value: Value) -> None:
+        """Push a value made here, which may be changed."""
+        self.made += 1
+        self._fresh.add(id(value))
+        self.stack.append(value)
+
+    def fill(self, op: int, values: list[Value]) -> None:
+        """Put values into a container, or give them as items to an object, that was made here."""
+        (target,) = self.top(1)
+        self.stack.append(target)
+        kind, name = _FILLING[op]
+        if kind is Dict and len(values) & 1:
+            raise ShapelessError
+        if kind is not list:
+            _plain_keys(values[::2] if kind is Dict else values)
+        if id(target) not in self._fresh:
+            raise ShapelessError
+        if isinstance(target, list) and type(target) is kind:
+            target += values
+        elif type(target) is Call:
+            self.events.append(Items(self.recorder.origin, self._at, target, values, name))
+        else:
+            raise ShapelessError
+
+    def call(self, function: Value, arguments: Value, form: Form) -> None:
+        """Call an import that is not one that loads a program."""
+        if type(function) is not Global or loads(function) or function.dotted in ENCODERS:
+            raise ShapelessError
+        call = Call(self.recorder.origin, self._at, function, arguments, None, form)
+        self.events.append(call)
+        self.make(call)
+
+    def build(self, target: Value, state: Value) -> None:
+        """Give a state to an object that was made here."""
+        if type(target) is not Call or id(target) not in self._fresh or id(target.callable) in self.recorder.wrappers:
+            raise ShapelessError
+        target.state = state
+        self.events.append(State(self.recorder.origin, self._at, target, state))
+        self.stack.append(target)
+
+
+def _plain_keys(keys: list[Value]) -> list[Value]:
+    """Return keys that loading hashes without calling anything."""
+    if not PLAIN.issuperset(map(type, keys)):
+        raise ShapelessError
+    return keys

@@ -86,7 +86,7 @@ class Desk:
             facts, tally = Examination(Budget(self.limits)).run(reader)
             digest = pending()
             raw = len(facts) == 1 and isinstance(facts[0], Gap) and reader.size > 0
-            if _state(os.fstat(descriptor)) != _state(before):
+            if _state(os.fstat(descriptor), target) != _state(before, target):
                 facts.append(Gap(location=reader.origin, reason="the file changed while it was read"))
                 tally.unexamined = reader.size
                 tally.settle()
@@ -305,5 +305,6 @@ def _examine_here(batch: list[Target]) -> list[Examined]:
     return [_desks[0].examine(target) for target in batch]
 
 
-def _state(status: os.stat_result) -> tuple[int, int, int]:
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+def _state(status: os.stat_result, target: Target) -> tuple[int, int, int]:
+    """Return what changes when somebody writes to a file; in a store others may give it further names meanwhile."""
+    return status.st_size, status.st_mtime_ns, 0 if target.stored else status.st_ctime_ns

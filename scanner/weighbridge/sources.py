@@ -9,6 +9,8 @@ from collections.abc import Callable
 from datetime import date
 
 from weighbridge.artifact import Artifact
+from weighbridge.errors import SourceError
+from weighbridge.location import printable
 from weighbridge.pipeline import Desk, scan_targets, triage
 from weighbridge.policy import Policy, Verdict
 from weighbridge.records import dataclass
@@ -63,20 +65,44 @@ def scan_reference(
         resolved.artifact,
         resolved.registry,
         store,
-        wanted=lambda path: _wanted(path, patterns),
+        wanted=lambda path: wanted(path, patterns),
         limits=desk.limits,
         progress=received,
     )
-    return scan_targets(
+    return scan_fetched(fetched, desk, store, policy=policy, jobs=jobs, progress=progress, today=today)
+
+
+def scan_fetched(
+    fetched: Fetched,
+    desk: Desk,
+    store: Store,
+    *,
+    policy: Policy | None = None,
+    jobs: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+    today: date | None = None,
+) -> Verdict:
+    """Return the verdict on an artifact that is in the store.
+
+    Raises SourceError when the bytes that were scanned are not those that were fetched: somebody has changed the store.
+    """
+    verdict = scan_targets(
         targets(fetched),
         desk,
         policy=policy,
         jobs=jobs,
         progress=progress,
         today=today,
-        source=resolved.artifact.pinned,
+        source=fetched.artifact.pinned,
         excluded=fetched.excluded,
     )
+    named = {entry.path: entry.sha256 for entry in fetched.manifest.entries}
+    for file in verdict.files:
+        if file.digest is not None and file.digest.value != named[file.path]:
+            store.remove(named[file.path])
+            name = f"{printable(fetched.artifact.reference)}: {printable(file.path)}"
+            raise SourceError(f"{name}: what lay in the store was damaged and is removed; try again")
+    return verdict
 
 
 def triage_reference(
@@ -90,7 +116,7 @@ def triage_reference(
 ) -> Verdict:
     """Return what the parts of an artifact show that parsers ask for; see `pipeline.triage`."""
     artifact = resolved.artifact
-    files = [file for file in artifact.files if _wanted(file.path, patterns)]
+    files = [file for file in artifact.files if wanted(file.path, patterns)]
     looked_at = [
         Target(name=file.path, path="", stored=True, blocks=Blocks(resolved.registry.open(artifact, file), allowance))
         for file in files
@@ -99,5 +125,6 @@ def triage_reference(
     return triage(looked_at, desk, source=artifact.pinned, policy=policy, today=today, excluded=tuple(sorted(excluded)))
 
 
-def _wanted(path: str, patterns: Patterns) -> bool:
+def wanted(path: str, patterns: Patterns) -> bool:
+    """Tell whether patterns ask for a file of an artifact."""
     return patterns.admit(Target(name=path, path=path), path)

@@ -1,7 +1,7 @@
 """ONNX models: a graph of operators with its weights, as one protobuf message.
 
 The structure is walked in the wire format and the weights are stepped over, so a model of any size is analysed in the
-time and memory that its graph takes; what the structure means is left to the onnx library (`parse`).
+time and memory that its graph takes; what is left is parsed by protobuf's own library (`parse`, `library`).
 
 Anomalies, beside the operators, external data, metadata and tensors that are facts of their own:
 

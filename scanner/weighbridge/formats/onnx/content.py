@@ -20,23 +20,21 @@ if TYPE_CHECKING:
     from onnx import TensorProto
 
 OPAQUE: Final = 1 << 16  # bytes of an attribute beyond which it is no setting but a file
-MAX_EXAMINED: Final = 10_000  # pieces of content of one model that are examined; an ordinary one has none
 _SHORTEST: Final = 8  # bytes of a program
 _HEAD: Final = 64
 
-_MAGIC: Final = re.compile(
+_MAGIC: Final = (
     rb"\x7fELF[\1\2][\1\2]|PK[\3\5][\4\6]|\x93NUMPY|7z\xbc\xaf\x27\x1c|\xfd7zXZ\0|BZh[1-9]1AY&SY|\x28\xb5\x2f\xfd"
     rb"|\xca\xfe\xba[\xbe\xbf]|[\xce\xcf]\xfa\xed\xfe|\xfe\xed\xfa[\xce\xcf]|\0asm[\1\2]\0|!<arch>|dex\n0|BC\xc0\xde"
     rb"|\xde\xc0\x17\x0b|\x50\xed\x55\xba|L\0\0\0\x01\x14\x02\0|MZ|\x80[\2-\5]|\x1f\x8b\x08"
 )
 # Few bytes of these are fixed: in tensor data they have to lead to something.
-_SHORT: Final = re.compile(rb"MZ|\x80[\2-\5]|\x1f\x8b\x08|\x28\xb5\x2f\xfd|BC\xc0\xde|\0asm")
-_SCRIPT: Final = re.compile(
+_SHORT: Final = rb"MZ|\x80[\2-\5]|\x1f\x8b\x08|\x28\xb5\x2f\xfd|BC\xc0\xde|\0asm"
+_SCRIPT: Final = (
     rb"(?:\xef\xbb\xbf)?#!|@echo|import[ \t]+[A-Za-z_]|from[ \t]+[\w.]+[ \t]+import\b"
     rb"|(?:async[ \t]+)?def[ \t]+\w+[ \t]*\(|class[ \t]+\w+[ \t]*[(:]|"
     rb"(?:exec|eval|__import__|getattr|setattr)[ \t]*\(|\(?[ci][A-Za-z_][\w.]*\n[A-Za-z_]"
 )
-_ARCHIVES: Final = frozenset({"zip", "7z", "numpy", "xz", "bz2"})
 
 
 def texts(
@@ -48,14 +46,14 @@ def texts(
             continue
         head = value[:_HEAD]
         head = head if isinstance(head, bytes) else head.encode("utf-8", "replace")
-        if _MAGIC.match(head) or _SCRIPT.match(head):
+        if re.match(_MAGIC, head) or re.match(_SCRIPT, head):
             yield from _examine(scene, value, locate(index), what)
 
 
 def span(scene: Scene, span: Span, what: str) -> Iterator[Fact]:
     """Yield the program that content is which is not in the copy."""
     head = scene.reader.read(span.offset, min(span.size, _HEAD))
-    if span.size >= _SHORTEST and (_MAGIC.match(head) or _SCRIPT.match(head)):
+    if span.size >= _SHORTEST and (re.match(_MAGIC, head) or re.match(_SCRIPT, head)):
         yield from _examine(scene, b"", span, what)
 
 
@@ -66,7 +64,7 @@ def payloads(scene: Scene, tensor: TensorProto, place: Place) -> Iterator[Fact]:
         for span in place.left_out.get(number[name], ()):
             yield from _data(scene, scene.reader.read(span.offset, _HEAD), span)
     raw = tensor.raw_data
-    if len(raw) >= _SHORTEST and _MAGIC.match(raw):
+    if len(raw) >= _SHORTEST and re.match(_MAGIC, raw):
         span_ = place.content(scene.reader, number["raw_data"])
         if span_ is not None:
             yield from _data(scene, raw[:_HEAD], span_)
@@ -77,10 +75,10 @@ def payloads(scene: Scene, tensor: TensorProto, place: Place) -> Iterator[Fact]:
 
 def _data(scene: Scene, head: bytes, span: Span) -> Iterator[Fact]:
     """Examine tensor data that open like a program; keep what is one beyond doubt."""
-    if not _MAGIC.match(head) or (head[:2] == b"MZ" and not _is_pe(scene, span)):
+    if not re.match(_MAGIC, head) or (head[:2] == b"MZ" and not _is_pe(scene, span)):
         return
     facts = list(_examine(scene, b"", span, "tensor data"))
-    if not _SHORT.match(head) or any(_acts(fact) for fact in facts):
+    if not re.match(_SHORT, head) or any(_acts(fact) for fact in facts):
         yield from facts
 
 

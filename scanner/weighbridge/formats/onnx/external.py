@@ -19,23 +19,24 @@ if TYPE_CHECKING:
 KEYS: Final = frozenset({"location", "offset", "length", "checksum", "basepath"})
 MEMORY: Final = "_ORT_MEM_ADDR_"
 MAX_RANGES: Final = 1_000_000  # tensors whose ranges are compared with each other
-_NUMBER: Final = re.compile(r"[0-9]{1,19}")
+_NUMBER: Final = r"[0-9]{1,19}"
 _LARGEST: Final = (1 << 63) - 1
+# Patterns are compiled when a model refers to another file.
 # Names that Windows gives to devices, whatever folder and extension they are written with.
-_DEVICE: Final = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])\s*(?:\.|:|$)", re.IGNORECASE)
+_DEVICE: Final = r"(?i:con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])\s*(?:\.|:|$)"
 _PATHS: Final = (
-    (re.compile(r"\A\s*\Z"), "nothing, which is the folder itself"),
-    (re.compile(r"\0"), "a NUL, behind which some readers see nothing"),
-    (re.compile(r"[\x01-\x1f\x7f]"), "control characters"),
-    (re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]+:"), "an address with a scheme"),
-    (re.compile(r"\A[A-Za-z]:"), "a path on a drive"),
-    (re.compile(r"\A[\\/]{2}"), "a path to another machine"),
-    (re.compile(r"\A[\\/]"), "an absolute path"),
-    (re.compile(r"\A~"), "a path from a home folder"),
-    (re.compile(r"(?:\A|[\\/])\.\.[. ]*(?:[\\/]|\Z)"), "a path that leaves the folder"),
-    (re.compile(r"\A(?:\.[\\/]?)+\Z"), "the folder itself"),
-    (re.compile(r"\\"), "a backslash, which is a separator to some readers"),
-    (re.compile(r":"), "a colon, which names a stream of a file to Windows"),
+    (r"\A\s*\Z", "nothing, which is the folder itself"),
+    (r"\0", "a NUL, behind which some readers see nothing"),
+    (r"[\x01-\x1f\x7f]", "control characters"),
+    (r"\A[A-Za-z][A-Za-z0-9+.-]+:", "an address with a scheme"),
+    (r"\A[A-Za-z]:", "a path on a drive"),
+    (r"\A[\\/]{2}", "a path to another machine"),
+    (r"\A[\\/]", "an absolute path"),
+    (r"\A~", "a path from a home folder"),
+    (r"(?:\A|[\\/])\.\.[. ]*(?:[\\/]|\Z)", "a path that leaves the folder"),
+    (r"\A(?:\.[\\/]?)+\Z", "the folder itself"),
+    (r"\\", "a backslash, which is a separator to some readers"),
+    (r":", "a colon, which names a stream of a file to Windows"),
 )
 
 
@@ -46,9 +47,9 @@ def unsafe(path: str) -> str:
     'a path that leaves the folder'
     """
     for pattern, reason in _PATHS:
-        if pattern.search(path):
+        if re.search(pattern, path):
             return reason
-    if any(_DEVICE.match(part) for part in path.split("/")):
+    if any(re.match(_DEVICE, part) for part in path.split("/")):
         return "the name of a device"
     return ""
 
@@ -125,7 +126,7 @@ def _path(scene: Scene, name: str, path: str, offset: int) -> Iterator[Fact]:
 
 
 def _number(value: str | None) -> int | None:
-    return int(value) if value is not None and _NUMBER.fullmatch(value) and int(value) <= _LARGEST else None
+    return int(value) if value is not None and re.fullmatch(_NUMBER, value) and int(value) <= _LARGEST else None
 
 
 def _range(scene: Scene, name: str, entries: dict[str, str], size: int | None, offset: int) -> Iterator[Fact]:

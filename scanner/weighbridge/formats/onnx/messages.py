@@ -2,7 +2,8 @@
 
 A table of our own, so that what counts as an unknown field does not depend on the installed onnx library; a test
 compares it with the library's. Spelling: `name type`, where a type is `v` (varint), `f` (4 bytes), `d` (8 bytes),
-`s` (text), `b` (bytes) or the name of a message, with `*` when the field is repeated.
+`s` (text), `b` (bytes) or the name of a message, with `*` when the field is repeated and `+` when it is repeated and
+written as one.
 
 Source: onnx/onnx-ml.proto of onnx 1.23 (IR version 14).
 """
@@ -26,8 +27,8 @@ _TEXT: Final[dict[str, str]] = {
     "Attribute": "1 name s; 2 f f; 3 i v; 4 s b; 5 t Tensor; 6 g Graph; 7 floats f*; 8 ints v*; 9 strings b*; "
     "10 tensors Tensor*; 11 graphs Graph*; 13 doc_string s; 14 tp Type; 15 type_protos Type*; 20 type v; "
     "21 ref_attr_name s; 22 sparse_tensor Sparse; 23 sparse_tensors Sparse*",
-    "Tensor": "1 dims v*; 2 data_type v; 3 segment Segment; 4 float_data f*; 5 int32_data v*; 6 string_data b*; "
-    "7 int64_data v*; 8 name s; 9 raw_data b; 10 double_data d*; 11 uint64_data v*; 12 doc_string s; "
+    "Tensor": "1 dims v*; 2 data_type v; 3 segment Segment; 4 float_data f+; 5 int32_data v+; 6 string_data b*; "
+    "7 int64_data v+; 8 name s; 9 raw_data b; 10 double_data d+; 11 uint64_data v+; 12 doc_string s; "
     "13 external_data Entry*; 14 data_location v; 16 metadata_props Entry*",
     "Sparse": "1 values Tensor; 2 indices Tensor; 3 dims v*",
     "Function": "1 name s; 4 input s*; 5 output s*; 6 attribute s*; 7 node Node*; 8 doc_string s; "
@@ -63,10 +64,11 @@ _WIRE: Final = {"v": VARINT, "d": FIXED64, "f": FIXED32, "s": LENGTH, "b": LENGT
 
 
 class Field(NamedTuple):
-    """A field of a message; `message` names the type of a message inside, `packed` says that many come as one."""
+    """A field of a message; `message` is the type of a message inside, `packed` says that writers write many as one."""
 
     number: int
     name: str
+    kind: str
     repeated: bool
     message: str = ""
     packed: bool = False
@@ -86,12 +88,13 @@ def tags(message: str) -> dict[int, Field]:
     found = {}
     for line in _TEXT[message].split("; "):
         number, name, kind = line.split(" ")
-        repeated, kind = kind.endswith("*"), kind.rstrip("*")
+        packed, repeated, kind = kind.endswith("+"), kind[-1] in "*+", kind.rstrip("*+")
         inner = kind if kind in _TEXT else ""
         wire = LENGTH if inner else _WIRE[kind]
-        found[int(number) << 3 | wire] = Field(int(number), name, repeated, inner)
+        field = Field(int(number), name, kind, repeated, inner, packed)
+        found[int(number) << 3 | wire] = field
         if repeated and wire != LENGTH:
-            found[int(number) << 3 | LENGTH] = Field(int(number), name, repeated, packed=True)
+            found[int(number) << 3 | LENGTH] = field
     return found
 
 

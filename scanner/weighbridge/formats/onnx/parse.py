@@ -1,6 +1,6 @@
 """From the bytes of a model to its facts.
 
-1. Walk the wire format, leaving out what is large; the copy is what the onnx library parses.
+1. Walk the wire format, leaving out what is large; the copy is what protobuf's library parses.
 2. Compare the copy with what the library writes. If they differ, a message that was copied whole has a field that is
    unknown, doubled or oddly written: walk again and look at every field.
 3. Visit every graph and function.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from weighbridge.errors import ArtifactError, LimitError
 from weighbridge.facts import Anomaly, Fact, Gap, Member
 from weighbridge.formats.base import Context
-from weighbridge.formats.onnx import content, functions, metadata
+from weighbridge.formats.onnx import content, functions, library, metadata
 from weighbridge.formats.onnx.graphs import Calls, Scope, Visit
 from weighbridge.formats.onnx.messages import numbers
 from weighbridge.formats.onnx.operators import domain_of
@@ -54,23 +54,15 @@ def _read(reader: Reader, context: Context) -> tuple[Walk, ModelProto]:
         walk = Walk(reader, context.budget, thorough=True)
         model = _decode(reader, walk.copy)
     if model is None:
-        raise ArtifactError(reader.origin, "the onnx library cannot parse it")
+        raise ArtifactError(reader.origin, "protobuf's library cannot parse it")
     return walk, model
 
 
 def _decode(reader: Reader, copy: bytes) -> ModelProto | None:
-    from google.protobuf.message import DecodeError
-    from onnx import ModelProto
-
     short = len(copy) - len(copy.translate(None, _SHORT_BYTES))
     if short > MAX_SHORT:
         raise LimitError(reader.origin, f"over {MAX_SHORT} short fields")
-    model = ModelProto()
-    try:
-        model.ParseFromString(copy)
-    except DecodeError:
-        return None
-    return model
+    return library.decode(copy)
 
 
 def _is_canonical(model: ModelProto, copy: bytes) -> bool:

@@ -2,7 +2,7 @@
 
 Messages of a few kilobytes are copied as they are. Larger ones are walked field by field; tensor data, long runs of
 numbers and long texts are left out, and the lengths around them written anew. Nodes that differ in nothing but their
-name, inputs and outputs are copied once and counted. What the copy says is the business of the onnx library, which
+name, inputs and outputs are copied once and counted. What the copy says is the business of protobuf's library, which
 never sees the weights. The walk needs a page of memory for each large tensor, whatever the tensors hold.
 
 What lies in a message that was copied whole is not looked at here: whoever parses the copy compares it with what the

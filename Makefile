@@ -42,7 +42,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(BIN)/weighbridge: pyproject.toml | $(BIN)/python
-	$(PIP) --editable '.[all]'
+	$(PIP) --editable '.[lz4,zstd]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python

@@ -6,11 +6,12 @@ A module is imported when a reference names its scheme: scanning a local file mu
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from weighbridge.registries.base import Registry, Settings
+if TYPE_CHECKING:
+    from weighbridge.registries.base import Registry, Settings
 
-Make = Callable[[Settings], Registry]
+    Make = Callable[[Settings], Registry]
 
 
 def _hub() -> Make:
@@ -31,6 +32,12 @@ def _local() -> Make:
     return Local
 
 
+def _objects() -> Make:
+    from weighbridge.registries.objects import Objects
+
+    return Objects
+
+
 def _web() -> Make:
     from weighbridge.registries.web import Web
 
@@ -38,12 +45,15 @@ def _web() -> Make:
 
 
 SCHEMES: Final[dict[str, Callable[[], Make]]] = {
+    "az": _objects,
     "file": _local,
+    "gs": _objects,
     "hf": _hub,
     "http": _web,
     "https": _web,
     "oci": _oci,
     "oci+http": _oci,
+    "s3": _objects,
 }
 
 

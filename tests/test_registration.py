@@ -1,11 +1,14 @@
-"""Every format and every report is in the table of its folder, so forgetting the line fails loudly."""
+"""Every format, registry and report is in the table of its folder, so forgetting the line fails loudly."""
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
+from pathlib import Path
 
 import weighbridge.formats as formats
+import weighbridge.registries as registries
 import weighbridge.report as report
 from weighbridge.formats.base import Format
 from weighbridge.report.base import Style
@@ -31,3 +34,14 @@ def test_every_report_module_is_in_the_table() -> None:
     for name, load in report.FORMATS.items():
         assert load().__module__ == f"weighbridge.report.{name}"
     assert Style() == Style(color=False, quiet=False, verbose=False)
+
+
+def test_every_registry_is_in_the_table() -> None:
+    defined = set()
+    for path in Path(registries.__path__[0]).rglob("*.py"):  # read, because some need a library that is not installed
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and path.name != "base.py":
+                methods = {method.name for method in node.body if isinstance(method, ast.FunctionDef)}
+                defined |= {node.name} if {"resolve", "open"} <= methods else set()
+    assert defined == {load().__name__ for load in registries.SCHEMES.values()}
+    assert list(registries.SCHEMES) == sorted(registries.SCHEMES)

@@ -22,9 +22,9 @@ from weighbridge.artifact import MAX_FILES, Artifact, File
 from weighbridge.digest import Digest
 from weighbridge.errors import SourceError
 from weighbridge.location import printable
-from weighbridge.registries.base import Remote, Settings
+from weighbridge.registries.base import Settings
 from weighbridge.registries.exchange import Check
-from weighbridge.registries.http import Session, decode, origin, show
+from weighbridge.registries.http import Ranges, Session, decode, origin, show
 from weighbridge.registries.hub_reference import COMMIT, HubReference, endpoint, parse
 
 DEFAULT_REVISION: Final = "main"
@@ -64,7 +64,7 @@ class Hub:
             raise SourceError(f"{wanted.canonical}: {what} at {commit}")
         return Artifact(reference=wanted.canonical, requested=wanted.revision, revision=commit, files=files)
 
-    def open(self, artifact: Artifact, file: File) -> Remote:
+    def open(self, artifact: Artifact, file: File) -> Ranges:
         """Return the bytes of a file, from the redirect that the endpoint gives for it at the pinned commit."""
         wanted = parse(artifact.reference)
         url = f"{self._endpoint}/{wanted.model}/resolve/{artifact.revision}/{quote(file.path)}"

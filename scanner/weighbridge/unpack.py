@@ -7,6 +7,7 @@ oddity. Links, devices and sparse files are refused, for a model has none, and s
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 PACKINGS: Final = ("tar", "tar+gzip", "tar+zstd")
 PIECE: Final = 1 << 20  # bytes handed on at once
+RELEASE: Final = 32 << 20  # bytes after which the pages of the layer that were read are given back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +53,7 @@ def unpack(descriptor: int, packing: str, limits: Limits, *, source: str) -> Ite
     except OSError as error:
         raise SourceError(f"{printable(source)}: {error.strerror}") from error
     budget = Budget(limits)
-    stream = _Stream(_content(reader, packing.partition("+")[2], budget), origin)
+    stream = _Stream(_released(_content(reader, packing.partition("+")[2], budget), reader), origin)
     paths = []
     for member in _members(stream, budget):
         admit([member.path], source)
@@ -81,6 +83,17 @@ def _content(reader: Reader, compression: str, budget: Budget) -> Iterator[bytes
             yield piece
     except ArtifactError as error:
         raise SourceError(str(error)) from error
+
+
+def _released(pieces: Iterator[bytes], reader: Reader) -> Iterator[bytes]:
+    """Yield the pieces as they are, and give back the pages of a mapped file on the way, which nobody reads again."""
+    held, count = reader.view.obj, 0
+    for piece in pieces:
+        yield piece
+        count += len(piece)
+        if count >= RELEASE and isinstance(held, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            held.madvise(mmap.MADV_DONTNEED)
+            count = 0
 
 
 class _Stream:

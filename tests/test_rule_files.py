@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from weighbridge import formats
-from weighbridge.facts import REVIEWED
+from weighbridge.facts import REVIEWED, Fact
 from weighbridge.limits import Limits
 from weighbridge.nameindex import is_glob
 from weighbridge.names import normalise
@@ -119,12 +119,12 @@ def test_no_name_is_in_two_rules() -> None:
 
 def test_every_kind_that_a_rule_matches_exists() -> None:
     kinds = {kind for rule in RULES.rules for kind in rule.match.facts}
-    assert kinds <= REVIEWED | {"member", "format", "metadata", "tensor"}
+    assert kinds <= REVIEWED | {kind.kind for kind in Fact.__subclasses__()}
 
 
 CODE = re.compile(
-    r"(pickle|joblib|torch|zip|tar|gzip|bz2|xz|lzma|lz4|zstd|zlib|zfile|sevenzip|numpy|npy|npz|safetensors|link|name"
-    r"|polyglot)(-[a-z0-9{}]+)+|polyglot"
+    r"(pickle|joblib|torch|zip|tar|gzip|bz2|xz|lzma|lz4|zstd|zlib|zfile|sevenzip|numpy|npy|npz|safetensors|gguf|onnx|ort"
+    r"|external|link|name|polyglot)(-[a-z0-9{}]+)+|polyglot"
 )
 
 
@@ -132,7 +132,12 @@ def anomaly_codes() -> set[str]:
     """Return every text of the parsers that looks like a code; the computed parts of one stand as `{}`."""
     package = ROOT / "scanner" / "weighbridge"
     codes = {f"{kind}-{what}" for kind in ("gzip", "xz", "lz4", "zstd") for what in ("trailing", "skippable")}
-    for path in [*(package / "formats").rglob("*.py"), package / "pipeline.py", package / "walk.py"]:
+    for path in [
+        *(package / "formats").rglob("*.py"),
+        package / "pipeline.py",
+        package / "walk.py",
+        package / "companions.py",
+    ]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.JoinedStr):
                 parts = [part.value if isinstance(part, ast.Constant) else "{}" for part in node.values]

@@ -22,6 +22,7 @@ from urllib.parse import urlencode, urlsplit
 from weighbridge.errors import SourceError
 from weighbridge.location import printable
 from weighbridge.registries.http import Session
+from weighbridge.registries.http import origin as origin_of
 from weighbridge.registries.oci.credentials import Credentials, Keychain
 from weighbridge.registries.oci.reference import Reference
 
@@ -41,6 +42,7 @@ _SHARED: Final = frozenset(
     {"azurecr.io", "jfrog.io", "jfrog.team", "pkg.dev", "amazonaws.com", "run.app", "github.io", "gitlab.io"}
     | {"cloudfront.net", "azurewebsites.net", "herokuapp.com", "ngrok.io", "ngrok.app", "appspot.com", "on.aws"}
 )
+_NAME: Final = re.compile(r"[a-z0-9.-]+\.[a-z][a-z0-9-]+")
 _COUNTRY: Final = re.compile(r"[a-z]{2,3}\.[a-z]{2}")
 
 
@@ -198,17 +200,16 @@ def belongs(realm: str, origin: str) -> bool:
     shared by strangers; over https, unless the registry itself is asked without.
     """
     try:
-        there, here = urlsplit(realm), urlsplit(origin)
-        host, own, port = there.hostname or "", here.hostname or "", there.port
-    except ValueError:
+        there, here = urlsplit(origin_of(realm)), urlsplit(origin_of(origin))  # as the client reads them
+    except SourceError:
         return False
-    secure = there.scheme == "https" or (there.scheme == "http" == here.scheme and host == own)
-    if not secure or not host or there.username is not None or there.password is not None or port == 0:
+    host, own = there.hostname or "", here.hostname or ""
+    if there.scheme == "http" and not (here.scheme == "http" and host == own):
         return False
     if host == own:
         return True
     parent = own.partition(".")[2]
-    if not re.fullmatch(r"[a-z0-9.-]+\.[a-z]+", own) or "." not in parent or _is_shared(parent):
+    if not _NAME.fullmatch(own) or not _NAME.fullmatch(host) or "." not in parent or _is_shared(parent):
         return False
     return host == parent or host.endswith(f".{parent}")
 

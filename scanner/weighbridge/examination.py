@@ -61,55 +61,59 @@ class Examination:
         """Return every fact of a file and the account of its bytes."""
         root = Tally(reader.size)
         self.tallies = [root]
-        facts = list(self.examine(reader, reader.size))
+        facts = self.examine(reader, reader.size)
         if reader.size == 0:
             facts.append(Gap(location=reader.origin, reason="the file is empty", size=0))
         root.settle()
         return facts, root
 
-    def examine(self, reader: Reader, stored: int) -> Iterator[Fact]:
-        """Yield the facts of a member (or of the file itself) under every format that recognises it."""
+    def examine(self, reader: Reader, stored: int) -> list[Fact]:
+        """Return the facts of a member (or of the file itself) under every format that recognises it."""
         if reader.size == 0:
-            return
+            return []
         tally = Tally(reader.size)
         self.tallies.append(tally)
         try:
-            for fact in self._facts(reader):
-                if isinstance(fact, _UNREAD) and fact.location.path == reader.origin.path:
-                    tally.add(fact)
-                yield fact
+            facts = self._facts(reader)
         finally:
             self.tallies.pop()
-            tally.settle()
-            self.tallies[-1].add_member(tally, stored)
+        path = reader.origin.path
+        for fact in facts:
+            if isinstance(fact, _UNREAD) and fact.location.path == path:
+                tally.add(fact)
+        tally.settle()
+        self.tallies[-1].add_member(tally, stored)
+        return facts
 
-    def _facts(self, reader: Reader) -> Iterator[Fact]:
+    def _facts(self, reader: Reader) -> list[Fact]:
         if len(self.tallies) - 2 > self.budget.limits.max_depth:
             reason = f"nested deeper than {self.budget.limits.max_depth} containers"
-            yield Gap(location=reader.origin, reason=reason, size=reader.size, limit="max_depth")
-            return
+            return [Gap(location=reader.origin, reason=reason, size=reader.size, limit="max_depth")]
         try:
             recognised = formats.sniff(reader.sample)
         except NotFetchedError as error:
-            yield gap(error, "sniff")
-            return
+            return [gap(error, "sniff")]
+        facts: list[Fact] = []
         if not recognised:
-            yield Gap(location=reader.origin, reason="no known format", size=reader.size)
+            facts.append(Gap(location=reader.origin, reason="no known format", size=reader.size))
         if len(recognised) > 1:
             names = " and ".join(f.name for f in recognised)
-            yield Anomaly(location=reader.origin, code="polyglot", detail=f"the same bytes are {names}")
+            facts.append(Anomaly(location=reader.origin, code="polyglot", detail=f"the same bytes are {names}"))
         for format_ in recognised:
-            yield Recognised(location=reader.origin, format=format_.name, size=reader.size)
-            yield from self._parse(format_, reader)
+            facts.append(Recognised(location=reader.origin, format=format_.name, size=reader.size))
+            self._parse(format_, reader, facts)
+        return facts
 
-    def _parse(self, format_: Format, reader: Reader) -> Iterator[Fact]:
-        context = Context(budget=self.budget, examine=self.examine)
+    def _parse(self, format_: Format, reader: Reader, facts: list[Fact]) -> None:
+        """Add what a format says of the bytes; what it said before an error stays."""
+        context = Context(self.budget, self.examine)
         reader.seek(0)
         try:
-            facts = format_.parse(reader, context)
-            yield from _fetched(facts, reader) if isinstance(reader, RangeReader) else facts
+            found = format_.parse(reader, context)
+            for fact in _fetched(found, reader) if isinstance(reader, RangeReader) else found:
+                facts.append(fact)  # noqa: PERF402 - `extend` does not promise to keep what came before an error
         except ArtifactError as error:
-            yield gap(error, format_.name)
+            facts.append(gap(error, format_.name))
 
 
 def _fetched(facts: Iterator[Fact], reader: RangeReader) -> Iterator[Fact]:

@@ -74,10 +74,10 @@ class _Remembering(Examination):
 
     readers: dict[tuple[str, ...], Reader] = field(default_factory=dict)
 
-    def examine(self, reader: Reader, stored: int) -> Iterator[Fact]:
-        """Yield the facts of a part."""
+    def examine(self, reader: Reader, stored: int) -> list[Fact]:
+        """Return the facts of a part."""
         self.readers.setdefault(reader.origin.path, reader)
-        yield from Examination.examine(self, reader, stored)
+        return Examination.examine(self, reader, stored)
 
 
 def inspect(path: Path, *, rules: RuleSet, trust: Trust, limits: Limits, listings: bool = True) -> Inspection:

@@ -10,13 +10,11 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Iterable
-from functools import cached_property
 from struct import Struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from weighbridge.errors import LimitError, SourceError, TruncatedError
 from weighbridge.location import Location
-from weighbridge.records import dataclass
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,8 +29,7 @@ _U64: Final = Struct("<Q").unpack_from
 _I64: Final = Struct("<q").unpack_from
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """What a format may look at to recognise itself: both ends of the bytes."""
 
     head: bytes
@@ -48,6 +45,7 @@ class Reader:
         self.origin = origin
         self.size = len(view)
         self.position = 0
+        self._sample: Sample | None = None
 
     @property
     def location(self) -> Location:
@@ -59,15 +57,19 @@ class Reader:
         """How many bytes are left behind the cursor."""
         return self.size - self.position
 
-    @cached_property
+    @property
     def sample(self) -> Sample:
         """Both ends of the window, read once and shared by every `sniff`."""
-        tail = self.view[max(0, self.size - TAIL) :]
-        return Sample(bytes(self.view[:HEAD]), bytes(tail), self.size)
+        if self._sample is None:
+            tail = bytes(self.view[max(0, self.size - TAIL) :])
+            head = tail[:HEAD] if self.size <= TAIL else bytes(self.view[:HEAD])
+            self._sample = Sample(head, tail, self.size)
+        return self._sample
 
     def at(self, offset: int) -> Location:
         """Return the location of a byte of this window."""
-        return self.origin.at(self.origin.offset + offset)
+        path, begin = self.origin
+        return Location(path, begin + offset)
 
     def seek(self, offset: int) -> None:
         """Move the cursor; raise TruncatedError when it would leave the window."""

@@ -46,4 +46,4 @@ FORMATS: Final[tuple[Format, ...]] = (
 
 def sniff(sample: Sample) -> tuple[Format, ...]:
     """Return every format that recognises the bytes, in the order of the table."""
-    return tuple(format_ for format_ in FORMATS if format_.sniff(sample))
+    return tuple([format_ for format_ in FORMATS if format_.sniff(sample)])

@@ -20,13 +20,13 @@ Observation = Fact | Event
 class Context:
     """What a parser may use besides the bytes.
 
-    `examine` parses a member with every format that recognises it and yields its facts; it counts depth
+    `examine` parses a member with every format that recognises it and returns its facts; it counts depth
     and accounts for the member's bytes. A member of `stored` bytes inside the container is passed as
     `examine(reader, stored)`; a computed one (a decoded literal) as `examine(reader, 0)`.
     """
 
     budget: Budget
-    examine: Callable[[Reader, int], Iterator[Fact]]
+    examine: Callable[[Reader, int], Iterable[Fact]]
 
     def spool(self, chunks: Iterable[bytes], origin: Location, packed: int) -> Reader:
         """Return a reader over decompressed `chunks` that came out of `packed` bytes.

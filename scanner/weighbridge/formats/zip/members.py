@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -26,7 +26,7 @@ _FILES: Final = (0, 0o100000, 0o040000)
 
 # What to do with a member's bytes, of which the second argument lie in the archive: `Context.examine`, or
 # a parser for members whose meaning the archive's layout tells.
-Look = Callable[[Reader, int], Iterator[Fact]]
+Look = Callable[[Reader, int], Iterable[Fact]]
 
 
 class Members:
@@ -51,12 +51,14 @@ class Members:
         """Return where the archive holds a member's data, or its start when no local header says."""
         return self.reader.at(max(entry.data, 0))
 
-    def inert(self, entry: Entry, reason: str) -> Iterator[Fact]:
-        """Yield a stored member whose bytes are plain data; they are not read."""
+    def inert(self, entry: Entry, reason: str) -> tuple[Fact, Fact]:
+        """Return the facts of a stored member whose bytes are plain data; they are not read."""
         location = self.reader.at(entry.data)
         self.context.budget.spend_members(location)
-        yield Member(location=location, name=entry.name, size=entry.size, stored=entry.packed)
-        yield Inert(location=location, size=entry.packed, reason=reason)
+        return (
+            Member(location=location, name=entry.name, size=entry.size, stored=entry.packed),
+            Inert(location=location, size=entry.packed, reason=reason),
+        )
 
     def examine(self, entry: Entry, look: Look | None = None) -> Iterator[Fact]:
         """Yield a member and what is found in its bytes; one that cannot be read leaves a gap."""

@@ -10,8 +10,9 @@ Source: torch/serialization.py, caffe2/serialize/inline_container.cc, torch/csrc
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import field
+from functools import cache
 from typing import Final, NamedTuple
 
 from weighbridge.facts import Anomaly, Fact, Native, Program, Recognised
@@ -144,26 +145,35 @@ def parse(members: Members, entries: list[Entry], roots_: frozenset[str]) -> Ite
             yield from _data(members, entry, storage)
 
 
-def _member(members: Members, entry: Entry, layout: _Layout) -> Iterator[Fact]:
+def _member(members: Members, entry: Entry, layout: _Layout) -> Iterable[Fact]:
+    """Return the facts of a member; none yet of one that is tensor data if another member says so."""
     root, _, name = entry.name.partition("/")
-    folder, slash, key = name.partition("/")
-    folder = f"{root}/{folder}".lower()
     if root.lower() not in layout.roots:
-        yield from members.examine(entry)
-    elif slash and folder in layout.pickles:
-        layout.later.append((folder, key, entry))
-    elif name.lower().endswith(".pkl"):
-        yield from _pickle(members, entry, layout.storages.setdefault(entry.name[:-4].lower(), {}))
-    elif name.startswith(pt2.PAYLOADS) and name.endswith(pt2.CONFIG):
-        yield from _config(members, entry, layout)
-    elif name.startswith(pt2.PAYLOADS):
-        layout.later.append((folder, key, entry))
-    elif name.startswith("models/") and name.endswith(".json"):
-        yield from _graph(members, entry)
-    elif name.startswith("code/") and name.endswith(".py"):
-        yield from _script(members, entry)
-    else:
-        yield from _text(members, entry, name)
+        return members.examine(entry)
+    folder, slash, key = name.partition("/")
+    storages_ = f"{root}/{folder}".lower()
+    if slash and storages_ in layout.pickles:
+        layout.later.append((storages_, key, entry))
+        return ()
+    if name.lower().endswith(".pkl"):
+        return _pickle(members, entry, layout.storages.setdefault(entry.name[:-4].lower(), {}))
+    return _other(members, entry, name, layout)
+
+
+def _other(members: Members, entry: Entry, name: str, layout: _Layout) -> Iterable[Fact]:
+    """Return the facts of a member that is neither a pickle nor a storage of one."""
+    if name in TEXTS:
+        return _text(members, entry, name)
+    if name.startswith(pt2.PAYLOADS):
+        if name.endswith(pt2.CONFIG):
+            return _config(members, entry, layout)
+        layout.later.append(("", name, entry))
+        return ()
+    if name.startswith("models/") and name.endswith(".json"):
+        return _graph(members, entry)
+    if name.startswith("code/") and name.endswith(".py"):
+        return _script(members, entry)
+    return members.examine(entry)
 
 
 def _pickle(members: Members, entry: Entry, found: dict[str, Storage]) -> Iterator[Fact]:
@@ -179,24 +189,26 @@ def _pickle(members: Members, entry: Entry, found: dict[str, Storage]) -> Iterat
         yield fact
 
 
-def _data(members: Members, entry: Entry, storage: Storage | None) -> Iterator[Fact]:
-    if storage is not None and members.stored(entry):
-        # torch.jit.trace keeps the shapes of its example inputs and leaves their data out.
-        left_out = entry.size == 0 and entry.name.partition("/")[2].startswith("traced_inputs/")
-        if storage.size == entry.size or left_out:
-            yield from members.inert(entry, f"storage of {storage.numel} {storage.dtype}")
-            return
-        detail = f"{entry.name!r} has {entry.size} bytes, its {storage.numel} {storage.dtype} need {storage.size}"
-        yield Anomaly(location=members.place(entry), code="torch-storage-size", detail=detail)
-    yield from members.examine(entry)
+def _data(members: Members, entry: Entry, storage: Storage | None) -> Iterable[Fact]:
+    if storage is None or not members.stored(entry):
+        return members.examine(entry)
+    # torch.jit.trace keeps the shapes of its example inputs and leaves their data out.
+    left_out = entry.size == 0 and entry.name.partition("/")[2].startswith("traced_inputs/")
+    if storage.size == entry.size or left_out:
+        return members.inert(entry, f"storage of {storage.numel} {storage.dtype}")
+    needs = f"its {storage.numel} {storage.dtype} need {storage.size}"
+    return _odd_size(members, entry, needs)
 
 
-def _payload(members: Members, entry: Entry, extent: pt2.Extent) -> Iterator[Fact]:
+def _payload(members: Members, entry: Entry, extent: pt2.Extent) -> Iterable[Fact]:
     """A raw tensor of torch.export: the whole storage, which may be larger than the tensors that view it."""
     if members.stored(entry) and extent.size <= entry.size and entry.size % extent.item == 0:
-        yield from members.inert(entry, f"raw tensor of {extent.size} bytes or more")
-        return
-    detail = f"{entry.name!r} has {entry.size} bytes, its tensors need {extent.size}"
+        return members.inert(entry, f"raw tensor of {extent.size} bytes or more")
+    return _odd_size(members, entry, f"its tensors need {extent.size}")
+
+
+def _odd_size(members: Members, entry: Entry, needs: str) -> Iterator[Fact]:
+    detail = f"{entry.name!r} has {entry.size} bytes, {needs}"
     yield Anomaly(location=members.place(entry), code="torch-storage-size", detail=detail)
     yield from members.examine(entry)
 
@@ -221,13 +233,17 @@ def _graph(members: Members, entry: Entry) -> Iterator[Fact]:
     yield from members.examine(entry, look)
 
 
-def _text(members: Members, entry: Entry, name: str) -> Iterator[Fact]:
-    pattern = TEXTS.get(name)
+def _text(members: Members, entry: Entry, name: str) -> Iterable[Fact]:
     readable = entry.size <= TEXT_LIMIT and members.stored(entry)
-    if pattern and readable and re.fullmatch(pattern, members.reader.read(entry.data, entry.size)):
-        yield from members.inert(entry, f"{name} of the archive")
-    else:
-        yield from members.examine(entry)
+    if readable and _matcher(TEXTS[name])(members.reader.read(entry.data, entry.size)):
+        return members.inert(entry, f"{name} of the archive")
+    return members.examine(entry)
+
+
+@cache
+def _matcher(pattern: bytes) -> Callable[[bytes], object]:
+    """Return what matches a text; compiled for the first archive that has it."""
+    return re.compile(pattern).fullmatch
 
 
 def _script(members: Members, entry: Entry) -> Iterator[Fact]:

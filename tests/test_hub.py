@@ -359,6 +359,12 @@ def test_asking_for_the_kind_of_an_argument_imports_no_client() -> None:
     assert ran.stdout == "[]\n"
 
 
+@pytest.mark.parametrize("address", ["hf-mirror.com", "ftp://hub", "https://me:x@hub", "https://[::1"])
+def test_an_endpoint_that_is_none_is_said(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    assert "HF_ENDPOINT: " in refused(lambda: Hub(Settings()), UsageError)
+
+
 @pytest.mark.parametrize("how", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "settings"])
 def test_offline_asks_nobody(hub: FakeHub, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     if how != "settings":
@@ -463,6 +469,19 @@ def test_a_path_that_leaves_its_folder_is_refused(hub: FakeHub, path: str) -> No
 def test_an_impossible_entry_of_a_listing_is_refused(hub: FakeHub, entry: object) -> None:
     hub.lies.entries = [entry]
     refused(lambda: resolve("hf://acme/m"))
+
+
+@pytest.mark.parametrize("listing", [{}, "main", 7, {"error": "no"}])
+def test_a_listing_that_is_no_list_is_refused(hub: FakeHub, listing: object) -> None:
+    hub.lies.listing = listing
+    assert "the listing is not a list; is HF_ENDPOINT a Hub?" in refused(lambda: resolve("hf://acme/m"))
+
+
+def test_a_listing_of_too_many_files_is_refused(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weighbridge.registries.hub.MAX_FILES", len(FILES))
+    assert len(resolve("hf://acme/m").files) == len(FILES)
+    monkeypatch.setattr("weighbridge.registries.hub.MAX_FILES", len(FILES) - 1)
+    assert "more than 4 files" in refused(lambda: resolve("hf://acme/m"))
 
 
 def test_a_listing_that_goes_on_elsewhere_is_refused_and_gets_no_token(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,7 @@ class Lies:
     loop: bool = False  # files redirect to themselves
     target: str = ""  # where large files redirect to instead
     linked: dict[str, str] = field(default_factory=dict)  # headers of the redirect instead of the true ones
+    listing: Any = None  # what every page of a listing is instead
     entries: list[Any] = field(default_factory=list)  # further entries of every listing
 
 
@@ -201,7 +202,7 @@ class FakeHub:
             base = (self.elsewhere if self.lies.elsewhere else self._hub.origin) + request.target.partition("?")[0]
             following = f"{base}?recursive={deep}&cursor={begin if self.lies.endless else end}"
             headers["Link"] = f'<{following}>; rel="next"'
-        return _json(entries[begin:end], headers)
+        return _json(entries[begin:end] if self.lies.listing is None else self.lies.listing, headers)
 
     def _paths(self, request: Request, name: str, revision: str) -> Reply:
         model = self._model(request, name)

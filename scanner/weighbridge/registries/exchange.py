@@ -2,6 +2,9 @@
 
 Redirects are followed here and not by httpx2, because what may be sent along changes at every hop. Nothing that this
 module raises or says holds a query (signatures of download links stand there), a user name or a token.
+
+Not bounded is how long the headers of an answer take in all: a server that sends one byte of them just before each
+timeout, or one `100 Continue` after another, is waited for.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import re
 import time
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping
+from threading import Lock
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from weighbridge.errors import SourceError, UnavailableError
@@ -79,6 +83,7 @@ class Exchange:
         self._tokens = {origin(key): _token(key, token) for key, token in settings.tokens.items()}
         self._client = _client(settings.timeout)
         weakref.finalize(self, self._client.close)
+        self._lock = Lock()
         self.requests = 0
         self.received = 0
 
@@ -136,7 +141,7 @@ class Exchange:
             if not piece:
                 return
             count += len(piece)
-            self.received += len(piece)
+            self._count(received=len(piece))
             if count > limit:
                 raise SourceError(f"{show(opened.url)}: the answer is longer than {limit} bytes")
             if waited > self._settings.timeout + count / SLOWEST:
@@ -152,7 +157,7 @@ class Exchange:
         headers = self._headers(call, url, bare=bare)
         try:
             request = self._client.build_request(call.method, _parsed(url), headers=headers, content=call.body)
-            self.requests += 1
+            self._count(requests=1)
             return self._client.send(request, stream=True)
         except (httpx2.LocalProtocolError, httpx2.UnsupportedProtocol) as error:
             # What it says is not repeated here: it quotes the header that it dislikes, which may be a token.
@@ -162,6 +167,11 @@ class Exchange:
                 hint = "if it is your own authority's, name its certificates in SSL_CERT_FILE"
                 raise SourceError(f"{show(url)}: the certificate is not trusted; {hint}") from error
             raise UnavailableError(f"{show(url)}: {_said(error)}") from error
+
+    def _count(self, *, requests: int = 0, received: int = 0) -> None:
+        with self._lock:
+            self.requests += requests
+            self.received += received
 
     def _next(self, call: Call, opened: Opened) -> str:
         """Return where an answer redirects to, or nothing when it is the one that was asked for."""

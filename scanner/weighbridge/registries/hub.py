@@ -20,7 +20,7 @@ from urllib.parse import quote, urljoin
 
 from weighbridge.artifact import MAX_FILES, Artifact, File
 from weighbridge.digest import Digest
-from weighbridge.errors import SourceError
+from weighbridge.errors import SourceError, UsageError
 from weighbridge.location import printable
 from weighbridge.registries.base import Settings
 from weighbridge.registries.exchange import Check
@@ -43,7 +43,10 @@ class Hub:
 
     def __init__(self, settings: Settings) -> None:
         self._endpoint = endpoint()
-        self._origin = origin(self._endpoint)
+        try:
+            self._origin = origin(self._endpoint)
+        except SourceError as error:
+            raise UsageError(f"HF_ENDPOINT: {error}") from error
         self._notice = settings.notice
         offline = settings.offline or _is_set("HF_HUB_OFFLINE") or _is_set("TRANSFORMERS_OFFLINE")
         tokens = {origin(key): token for key, token in settings.tokens.items()}

@@ -110,7 +110,8 @@ class Ranges:
             raise
         if reason:
             opened.close()
-            error = WholeOnlyError if opened.response.status_code == 200 else SourceError
+            whole_only = opened.response.status_code == 200 and (begin, end) != (0, self.size)
+            error = WholeOnlyError if whole_only else SourceError
             raise error(f"{self.name}: {reason} ({show(opened.url)})")
         return opened
 

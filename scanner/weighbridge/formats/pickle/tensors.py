@@ -13,6 +13,7 @@ from typing import Final
 from weighbridge.facts import Program, Tensor
 from weighbridge.formats.pickle import joblib
 from weighbridge.formats.pickle.torch_legacy import ITEM_SIZES, storage
+from weighbridge.records import dataclass
 from weighbridge.symbols import Call, Dict, Global, Items, PersistentId, Value
 
 TENSORS_LIMIT: Final = 100_000  # of one object; the largest checkpoints have tens of thousands
@@ -22,6 +23,14 @@ DEPTH_LIMIT: Final = 32  # containers and objects around a tensor
 # Attributes in which torch.nn.Module keeps things; names of tensors leave them out, as state_dict() does.
 _SILENT: Final = frozenset({"_parameters", "_buffers", "_modules"})
 _WRAPPED: Final = frozenset({"torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTensor(Tensor):
+    """A tensor whose `size` bytes begin at byte `begin` of the storage of a key, in the order of their indices."""
+
+    storage: str
+    begin: int
 
 
 def tensors(program: Program) -> Iterator[Tensor]:
@@ -73,9 +82,9 @@ def _tensor(name: str, value: Value) -> Tensor | None:
     match value:
         case Call(
             callable=Global(module="torch._utils", name="_rebuild_tensor" | "_rebuild_tensor_v2"),
-            arguments=(PersistentId() as source, _, tuple(shape), *_),
+            arguments=(PersistentId() as source, offset, tuple(shape), *rest),
         ):
-            return _torch(name, value, source, shape)
+            return _torch(name, value, source, shape, (offset, *rest[:1]))
         case Call(callable=Global(name="_reconstruct"), state=(_, tuple(shape), dtype, *_)):
             size = joblib.itemsize(dtype)
             text = str(dtype.arguments[0]) if isinstance(dtype, Call) and isinstance(dtype.arguments, tuple) else "?"
@@ -83,11 +92,36 @@ def _tensor(name: str, value: Value) -> Tensor | None:
     return None
 
 
-def _torch(name: str, call: Call, source: PersistentId, shape: tuple[Value, ...]) -> Tensor | None:
+def _torch(
+    name: str, call: Call, source: PersistentId, shape: tuple[Value, ...], layout: tuple[Value, ...]
+) -> Tensor | None:
+    """Return a tensor of torch; `layout` is where its first element stands in the storage, and its strides."""
     match source.value:
-        case (_, Global(name=kind), *_) if kind in ITEM_SIZES and storage(source.value) is not None:
-            return _made(name, call, kind.removesuffix("Storage").lower(), shape, ITEM_SIZES[kind])
+        case (_, Global(name=kind), key, *_) if kind in ITEM_SIZES and storage(source.value) is not None:
+            made = _made(name, call, kind.removesuffix("Storage").lower(), shape, ITEM_SIZES[kind])
+            match made, layout:
+                case Tensor(), (int(offset), tuple(strides)) if offset >= 0 and _in_order(made.shape, strides):
+                    return StoredTensor(
+                        location=made.location,
+                        name=name,
+                        dtype=made.dtype,
+                        shape=made.shape,
+                        size=made.size,
+                        storage=str(key),
+                        begin=offset * ITEM_SIZES[kind],
+                    )
+            return made
     return None
+
+
+def _in_order(shape: tuple[int, ...], strides: tuple[Value, ...]) -> bool:
+    """Tell whether the last index runs fastest and nothing is left out; strides of sides of 1 mean nothing."""
+    expected = 1
+    for side, stride in zip(reversed(shape), reversed(strides), strict=False):
+        if side != 1 and stride != expected:
+            return False
+        expected *= side
+    return len(shape) == len(strides)
 
 
 def _made(name: str, call: Call, dtype: str, shape: tuple[Value, ...], itemsize: int | None) -> Tensor | None:

@@ -69,7 +69,9 @@ class _Node:
 
 
 def read(text: str, into: type[T], *, name: str) -> T:
-    """Return the document in `text` as an `into`; the ending of `name` (.toml, .json, else YAML) says how to read it.
+    """Return the document in `text` as an `into`; the ending of `name` says how to read it.
+
+    `.toml` and `.lock` are TOML, `.json` is JSON, anything else YAML.
 
     Raises DocumentError when the text is malformed, has a key that `into` does not know or lacks one it
     needs, or holds a value that does not fit its type.
@@ -85,7 +87,7 @@ def compose(text: str, name: str) -> Node:
     """
     if name.endswith(".json"):
         return _node(_parse_json(text, name), "")
-    if name.endswith(".toml"):
+    if name.endswith((".toml", ".lock")):
         return _node(_parse_toml(text, name), "")
     tree = composed(_digest(text))
     return _compose_yaml(text, name) if tree is None else _restore(tree)

@@ -1,0 +1,240 @@
+"""From a reference to a folder: fetch into quarantine, verify, scan, and only on pass materialise and lock.
+
+1. Resolve the reference to an immutable revision, or take the one that a lock holds.
+2. Look at the destination: what is there may only be what an earlier pull of the same source put there.
+3. Fetch into the store, where every declared digest is compared; with a lock, compare every file with it.
+4. Scan what was fetched; the digests of what was scanned must be those of what was fetched.
+5. On pass, admit the bytes, build the folder with its lock beside the destination, and put it there in one step.
+   On anything else the bytes stay in quarantine and the destination is untouched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+from weighbridge import lock as locks
+from weighbridge.artifact import Artifact, File
+from weighbridge.errors import DocumentError, SourceError, UsageError
+from weighbridge.location import printable
+from weighbridge.lock import Difference, Lock, Locked
+from weighbridge.pipeline import Desk
+from weighbridge.policy import Outcome, Policy, Verdict
+from weighbridge.records import dataclass
+from weighbridge.registries.base import Remote, Settings
+from weighbridge.sources import Resolved, resolve, scan_fetched, wanted
+from weighbridge.store import Admission, Fetched, Progress, Store, fetch
+from weighbridge.store.fetch import CONNECTIONS
+from weighbridge.store.materialise import materialise
+from weighbridge.walk import Patterns
+
+# How many differences an error names.
+SHOWN: Final = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is to be fetched and how: `lock`, when there is one, holds every byte that may come."""
+
+    reference: str
+    patterns: Patterns = Patterns()
+    lock: Lock | None = None
+    connections: int = CONNECTIONS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """An artifact in the store and the verdict on it; `locked` is its entry for a lock when it passed."""
+
+    fetched: Fetched
+    verdict: Verdict
+    locked: Locked | None
+
+
+def obtain(
+    order: Order,
+    settings: Settings,
+    store: Store,
+    desk: Desk,
+    *,
+    ready: Callable[[Artifact], None] = lambda _: None,
+    received: Callable[[Progress], None] | None = None,
+) -> Fetched:
+    """Return what is ordered, in the store; `ready` is shown the artifact before anything of it is fetched.
+
+    Raises UsageError when the lock does not have the model or has it with other patterns, SourceError when the model
+    cannot be had or is not what the lock holds.
+    """
+    source, locked = _source(order, settings, store)
+    ready(source.artifact)
+    patterns = order.patterns
+    if locked is not None:
+        if patterns != Patterns() and patterns != Patterns(include=locked.include, exclude=locked.exclude):
+            raise UsageError(f"{printable(order.reference)}: the lock holds files that other patterns chose")
+        patterns = Patterns(include=locked.include, exclude=locked.exclude)
+    fetched = fetch(
+        source.artifact,
+        source.registry,
+        store,
+        wanted=lambda path: wanted(path, patterns),
+        limits=desk.limits,
+        connections=order.connections,
+        progress=received,
+    )
+    if locked is not None:
+        _refuse_differences(order.reference, locks.compare(locked.manifest, fetched.manifest))
+    return fetched
+
+
+def judge(
+    order: Order,
+    settings: Settings,
+    store: Store,
+    desk: Desk,
+    *,
+    policy: Policy | None = None,
+    jobs: int = 1,
+    today: date | None = None,
+    ready: Callable[[Artifact], None] = lambda _: None,
+    received: Callable[[Progress], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Judged:
+    """Return what is ordered with the verdict on it, out of quarantine if that is pass and back in it if not.
+
+    Raises as `obtain` does.
+    """
+    fetched = obtain(order, settings, store, desk, ready=ready, received=received)
+    verdict = scan_fetched(fetched, desk, store, policy=policy, jobs=jobs, today=today, progress=progress)
+    if verdict.outcome is not Outcome.PASS:
+        store.quarantine(fetched.digests)
+        return Judged(fetched=fetched, verdict=verdict, locked=None)
+    store.admit(
+        fetched.digests,
+        Admission(policy=verdict.policy_digest, rules=verdict.rules_digest, weighbridge=verdict.version),
+    )
+    locked = order.lock.matching(fetched.artifact) if order.lock is not None else None
+    patterns = Patterns(include=locked.include, exclude=locked.exclude) if locked is not None else order.patterns
+    entry = locks.locked(
+        fetched.artifact, fetched.manifest, verdict, include=patterns.include, exclude=patterns.exclude
+    )
+    return Judged(fetched=fetched, verdict=verdict, locked=entry)
+
+
+def place(judged: Judged, destination: Path, store: Store, *, copy: bool = False) -> None:
+    """Put what passed into a folder, with its lock; a folder that holds the same files keeps them.
+
+    Raises UsageError when the place is taken (see `vacate`), SourceError when the system refuses; the destination is
+    untouched then.
+    """
+    if judged.locked is None:
+        raise ValueError("what did not pass goes nowhere")
+    manifest, lock = judged.fetched.manifest, Lock(version=locks.VERSION, models=(judged.locked,))
+    _refuse_reserved(judged.fetched.artifact.reference, [entry.path for entry in manifest.entries])
+    held = vacate(destination, judged.fetched.artifact.reference)
+    if held is not None and held.manifest == manifest:
+        locks.write(lock, destination / locks.NAME)
+    else:
+        materialise(store, manifest, destination, texts={locks.NAME: locks.render(lock)}, copy=copy)
+
+
+def vacate(destination: Path, source: str) -> Locked | None:
+    """Raise UsageError unless a folder may be put to a place: nothing is there, or what was pulled from that source.
+
+    Return what was pulled. What somebody changed since then is theirs, and is not replaced.
+    """
+    shown = printable(str(destination))
+    if destination.is_symlink() or (destination.exists() and not destination.is_dir()):
+        raise UsageError(f"{shown}: there is something that is no folder")
+    if not destination.exists() or not any(destination.iterdir()):
+        return None
+    held = _held(destination)
+    if held is None or held.source != source:
+        what = f"what was pulled from {printable(held.source)}" if held else "something that was not pulled"
+        raise UsageError(f"{shown}: the folder holds {what}; name another, or remove it")
+    differences = locks.check(destination, held.manifest)
+    if differences:
+        raise UsageError(f"{shown}: somebody has changed what was pulled ({_list(differences)}); name another folder")
+    return held
+
+
+def _refuse_reserved(reference: str, paths: list[str]) -> None:
+    if any(path.casefold() == locks.NAME for path in paths):
+        raise SourceError(
+            f"{printable(reference)}: it holds a file with the name of the lock, {locks.NAME}; --exclude leaves it out"
+        )
+
+
+def _held(destination: Path) -> Locked | None:
+    """Return what the lock in a folder says that the folder holds."""
+    try:
+        models = locks.read(destination / locks.NAME).models
+    except (UsageError, DocumentError):
+        return None
+    return models[0] if len(models) == 1 else None
+
+
+def _source(order: Order, settings: Settings, store: Store) -> tuple[Resolved, Locked | None]:
+    """Return where the bytes are to come from, and what the lock says of them."""
+    if order.lock is None:
+        return resolve(order.reference, settings), None
+    locked = order.lock.find(order.reference)
+    if locked is not None and all(store.has(file.sha256, file.size) for file in locked.files):
+        return Resolved(artifact=locked.artifact, registry=_Nowhere()), locked
+    found = resolve(locked.names[1] if locked is not None else order.reference, settings)
+    if locked is None:
+        locked = order.lock.matching(found.artifact)
+        if locked is None:
+            raise UsageError(f"{printable(order.reference)}: not in the lock; `weighbridge lock add` puts it there")
+        if locked.revision != found.artifact.revision:
+            found = resolve(locked.names[1], settings)
+    if found.artifact.revision != locked.revision:
+        raise SourceError(
+            f"{printable(order.reference)}: the registry has {printable(found.artifact.revision)}, "
+            f"the lock {printable(locked.revision)}"
+        )
+    _refuse_declared(order.reference, found.artifact, locked)
+    asked = Artifact(
+        reference=found.artifact.reference,
+        requested=locked.requested,
+        revision=locked.revision,
+        files=found.artifact.files,
+    )
+    return Resolved(artifact=asked, registry=found.registry), locked
+
+
+class _Nowhere:
+    """Stands for the registry of an artifact whose bytes are all in the store."""
+
+    def resolve(self, reference: str) -> Artifact:
+        """Find nothing."""
+        raise SourceError(f"{printable(reference)}: not in the store")
+
+    def open(self, artifact: Artifact, file: File) -> Remote:
+        """Have nothing: somebody has removed the file from the store since it was seen there."""
+        raise SourceError(f"{printable(artifact.reference)}: {printable(file.path)}: gone from the store; try again")
+
+
+def _refuse_declared(reference: str, artifact: Artifact, locked: Locked) -> None:
+    """Raise SourceError when what the registry declares cannot become what the lock holds, before it is fetched."""
+    sizes = {file.path: file for file in locked.files}
+    wrong = []
+    for file in artifact.files:
+        expected = sizes.get(file.path)
+        if expected is None or file.packing:
+            continue
+        claims = {claim.value for claim in file.claims if claim.algorithm == "sha256"}
+        if file.size != expected.size or claims - {expected.sha256}:
+            wrong.append(Difference(file.path, "changed", "the registry declares other bytes"))
+    _refuse_differences(reference, wrong)
+
+
+def _refuse_differences(reference: str, differences: list[Difference]) -> None:
+    if differences:
+        raise SourceError(f"{printable(reference)}: not what the lock holds ({_list(differences)})")
+
+
+def _list(differences: list[Difference]) -> str:
+    more = f"; {len(differences) - SHOWN} more" if len(differences) > SHOWN else ""
+    return "; ".join(str(one) for one in differences[:SHOWN]) + more

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from servers.fake_registry import FakeRegistry, fake_registry, site
-from servers.oci_layouts import FILEPATH, LAYOUTS, WEIGHTS, modelpack
+from servers.oci_layouts import CARD, FILEPATH, LAYOUTS, WEIGHTS, modelpack
 from servers.registry import INDEX, MANIFEST, Descriptor, DockerRegistry, digest_of, docker_registry
 from servers.serving import Blob, Faults, Reply, Request, Server
 from servers.tokens import ISSUER, SERVICE, Authority
@@ -24,6 +24,7 @@ from weighbridge.registries.oci.manifest import LIMIT, Manifest
 from weighbridge.registries.oci.manifest import Descriptor as Described
 from weighbridge.registries.oci.registry import OciRegistry
 from weighbridge.registries.oci.repository import MAX_PAGES
+from weighbridge.store import Store, fetch
 
 SIGNATURE = "application/vnd.acme.signature"
 
@@ -94,6 +95,22 @@ def test_a_layout_becomes_the_files_of_a_model(
     LAYOUTS[layout](real, f"layouts/{layout}", "v1")
     artifact = resolved(real, f"layouts/{layout}:v1")
     golden(f"oci.{layout}", "".join(f"{f.path} {f.size} {f.packing or '-'} {f.key}\n" for f in artifact.files))
+
+
+def test_the_files_in_packed_layers_reach_the_store(real: DockerRegistry, tmp_path: Path) -> None:
+    modelpack(real, "acme/m", "v1")
+    registry = client()
+    artifact = registry.resolve(f"oci://{real.host}/acme/m:v1")
+    with Store(tmp_path) as store:
+        fetched = fetch(artifact, registry, store)
+        contents = {path: place.read_bytes() for path, place in fetched.paths.items() if not path.startswith("vnd.")}
+    assert contents == {
+        "weights/model.safetensors": WEIGHTS,
+        "config.json": CARD,
+        "docs/a.md": b"# A\n",
+        "code/run.py": b"pass\n",
+        "data/x.csv": b"1,2\n",
+    }
 
 
 def test_a_digest_pins_and_says_nothing(real: DockerRegistry) -> None:
@@ -196,6 +213,18 @@ def test_a_real_registry_with_tokens(tmp_path: Path) -> None:
 
 
 # What a lying one gives.
+
+
+def test_a_tampered_layer_of_the_right_size_never_becomes_a_file(fake: FakeRegistry, tmp_path: Path) -> None:
+    modelpack(fake, "acme/m", "v1")
+    registry = client()
+    artifact = registry.resolve(f"oci://{fake.host}/acme/m:v1")
+    for file in artifact.files:
+        whole = fake.blobs[file.key]
+        fake.blobs[file.key] = whole[:-1] + bytes([whole[-1] ^ 1])
+        with Store(tmp_path / file.key[-8:]) as store, pytest.raises(SourceError, match=f"declares {file.key}"):
+            fetch(artifact, registry, store)
+        fake.blobs[file.key] = whole
 
 
 def test_a_manifest_under_the_wrong_digest_is_refused(fake: FakeRegistry) -> None:

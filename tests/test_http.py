@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -559,3 +561,77 @@ def test_a_file_that_is_refused_without_a_link_is_refused(files: Server) -> None
     files.answer = lambda _: Reply(status=403)
     assert "access is refused, 403" in refused(lambda: remote.read(10, 10))
     assert len(files.log) == 2
+
+
+@pytest.fixture(scope="module")
+def raw() -> Iterator[tuple[str, list[bytes]]]:
+    """Return the address of a server that sends whatever stands in the list, and the list."""
+    sent = [b""]
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                if not sent:
+                    return
+                connection.recv(1 << 16)
+                with suppress(OSError):
+                    connection.sendall(sent[0])
+                    connection.shutdown(socket.SHUT_WR)
+                    connection.recv(1)  # until the client has read all and hangs up
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    address = listener.getsockname()[:2]
+    yield f"http://127.0.0.1:{address[1]}/", sent
+    sent.clear()
+    socket.create_connection(address).close()
+    thread.join()
+    listener.close()
+
+
+@contextmanager
+def gives_or_refuses() -> Iterator[None]:
+    """Let through a SourceError whose text is one line, and nothing else."""
+    try:
+        yield
+    except SourceError as error:
+        assert str(error).isprintable()
+
+
+PATIENT = session(timeout=30.0)
+HEADERS = st.sampled_from(
+    [
+        *("content-length", "content-range", "content-encoding", "transfer-encoding", "location", "link", "etag"),
+        *("retry-after", "ratelimit", "x-error-message", "set-cookie", "connection"),
+    ]
+)
+VALUES = st.binary(max_size=12) | st.sampled_from(
+    [b"0", b"10", b"-1", b"chunked", b"gzip", b"bytes 0-9/10", b"http://[", b"//", b"\xff", b"r=0;t=5", b"close"]
+)
+
+
+@given(
+    st.sampled_from([b"200 OK", b"206 \xff", b"302 Found", b"307", b"429 x", b"100 Continue", b"204 No", b"999 z"]),
+    st.lists(st.tuples(HEADERS, VALUES), max_size=4),
+    st.binary(max_size=16),
+)
+def test_any_answer_is_an_answer_or_a_source_error(
+    raw: tuple[str, list[bytes]], status: bytes, headers: list[tuple[str, bytes]], body: bytes
+) -> None:
+    url, sent = raw
+    lines = b"".join(b"%s: %s\r\n" % (name.encode(), value) for name, value in headers)
+    sent[0] = b"HTTP/1.1 %s\r\n%s\r\n%s" % (status, lines, body)
+    with gives_or_refuses():
+        assert len(PATIENT.get(url, limit=10).body) <= 10
+    with gives_or_refuses():
+        assert len(PATIENT.remote(url, 10, name="f").read(0, 10)) == 10
+
+
+@given(st.binary(max_size=64))
+def test_any_bytes_are_an_answer_or_a_source_error(raw: tuple[str, list[bytes]], data: bytes) -> None:
+    url, sent = raw
+    sent[0] = data
+    with pytest.raises(SourceError):
+        PATIENT.get(url, limit=10)

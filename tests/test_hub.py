@@ -593,3 +593,33 @@ def test_a_hub_that_says_nothing_is_given_up(hub: FakeHub) -> None:
 def test_a_server_that_is_no_hub_is_said(hub: FakeHub, body: str) -> None:
     hub.instead = body.encode()
     refused(lambda: resolve("hf://acme/m"))
+
+
+JSON = (
+    st.none() | st.booleans() | st.integers(-5, 1 << 70) | st.text(max_size=5) | st.just("0" * 40) | st.just("0" * 64)
+)
+ENTRY = st.dictionaries(st.sampled_from(["type", "oid", "size", "path", "x"]), JSON | st.just("file")) | JSON
+LFS = st.dictionaries(st.sampled_from(["oid", "size", "pointerSize"]), JSON) | JSON
+
+
+@pytest.fixture(scope="module")
+def lying() -> Iterator[tuple[FakeHub, Hub]]:
+    """Return a Hub and its registry for many examples."""
+    with FakeHub() as fake, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_ENDPOINT", fake.url)
+        patch.setenv("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
+        fake.publish("acme/m", FILES)
+        yield fake, Hub(settings())
+
+
+@given(ENTRY, LFS)
+def test_any_entry_of_a_listing_is_a_file_or_refused(lying: tuple[FakeHub, Hub], entry: Any, lfs: Any) -> None:
+    fake, registry = lying
+    fake.lies.entries = [entry, {"type": "file", "path": "a", "size": 1, "oid": "0" * 40, "lfs": lfs}]
+    try:
+        artifact = registry.resolve("hf://acme/m")
+    except SourceError as error:
+        assert str(error).isprintable()
+    else:
+        assert len(artifact.files) in (len(FILES) + 1, len(FILES) + 2)
+        assert all(len(file.claims) == 1 for file in artifact.files)

@@ -101,14 +101,17 @@ def judge(
     received: Callable[[Progress], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Judged:
-    """Return what is ordered with the verdict on it, out of quarantine if that is pass and back in it if not.
+    """Return what is ordered with the verdict on it, out of quarantine if that is pass.
+
+    A file that does not pass goes back there, even if it was admitted before.
 
     Raises as `obtain` does.
     """
     fetched = obtain(order, settings, store, desk, ready=ready, received=received)
     verdict = scan_fetched(fetched, desk, store, policy=policy, jobs=jobs, today=today, progress=progress)
     if verdict.outcome is not Outcome.PASS:
-        store.quarantine(fetched.digests)
+        bad = {file.path for file in verdict.files if file.outcome is not Outcome.PASS}
+        store.quarantine(entry.sha256 for entry in fetched.manifest.entries if entry.path in bad)
         return Judged(fetched=fetched, verdict=verdict, locked=None)
     store.admit(
         fetched.digests,

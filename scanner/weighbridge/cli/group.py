@@ -28,7 +28,39 @@ def _rules() -> click.Command:
     return rules
 
 
-COMMANDS: Final[dict[str, Callable[[], click.Command]]] = {"scan": _scan, "inspect": _inspect, "rules": _rules}
+def _pull() -> click.Command:
+    from weighbridge.cli.pull import pull
+
+    return pull
+
+
+def _lock() -> click.Command:
+    from weighbridge.cli.lock import lock
+
+    return lock
+
+
+def _diff() -> click.Command:
+    from weighbridge.cli.diff import diff
+
+    return diff
+
+
+def _store() -> click.Command:
+    from weighbridge.cli.store import store
+
+    return store
+
+
+COMMANDS: Final[dict[str, Callable[[], click.Command]]] = {
+    "scan": _scan,
+    "pull": _pull,
+    "lock": _lock,
+    "diff": _diff,
+    "inspect": _inspect,
+    "rules": _rules,
+    "store": _store,
+}
 
 
 HELP_OPTIONS: Final = ["-h", "--help"]
@@ -54,6 +86,8 @@ def weighbridge() -> None:
     Examples:
       weighbridge scan model.pt
       weighbridge scan models/ --format sarif --output weighbridge.sarif
+      weighbridge pull hf://org/name --to models/name
+      weighbridge diff hf://org/name@v1 hf://org/name@v2
       weighbridge inspect model.pt
       weighbridge rules show PKL001
 

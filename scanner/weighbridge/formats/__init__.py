@@ -10,6 +10,7 @@ from typing import Final
 from weighbridge.formats import (
     compressed,
     gguf,
+    lockfile,
     native,
     numpy,
     onnx,
@@ -40,6 +41,7 @@ FORMATS: Final[tuple[Format, ...]] = (
     native.FORMAT,
     *script.FORMATS,
     *pointer.FORMATS,
+    lockfile.FORMAT,
     text.FORMAT,
 )
 

@@ -1,0 +1,144 @@
+"""What the commands that fetch models share: what is fetched and how, and what is said beside the report."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from weighbridge.cli.judging import policy_from, report
+from weighbridge.cli.options import (
+    F,
+    limits_from,
+    load_rules,
+)
+from weighbridge.cli.remote import settings_from
+from weighbridge.errors import UsageError
+from weighbridge.location import printable
+from weighbridge.policy import Outcome
+from weighbridge.registries import is_reference
+from weighbridge.report.base import counted
+
+if TYPE_CHECKING:
+    from weighbridge.pipeline import Desk
+    from weighbridge.pull import Judged, Order
+    from weighbridge.store import Store
+
+# How many files in quarantine are named on a screen; --verbose names all.
+SHOWN: Final = 6
+
+_FETCHING: Final = (
+    click.option("--include", multiple=True, metavar="GLOB", help="Fetch only files that match; repeatable."),
+    click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out files that match; repeatable."),
+    click.option(
+        "--connections",
+        type=click.IntRange(min=1, max=64),
+        default=4,
+        show_default=True,
+        metavar="N",
+        help="Connections that share the download.",
+    ),
+    click.option(
+        "--jobs", "-j", type=click.IntRange(min=1), default=1, metavar="N", help="Processes that share the scan."
+    ),
+)
+_LOCKING: Final = (
+    click.option("--locked", is_flag=True, help="Take the revision of the lock, and refuse any byte that differs."),
+    click.option(
+        "--lock",
+        "lock_file",
+        type=click.Path(dir_okay=False),
+        default="weighbridge.lock",
+        show_default=True,
+        metavar="FILE",
+        help="The lock for --locked.",
+    ),
+)
+
+
+def fetch_options(command: F) -> F:
+    """Add the options that say what is fetched and how; `order_from` and `judge_order` read them."""
+    for option in reversed(_FETCHING):
+        command = option(command)
+    return command
+
+
+def locked_options(command: F) -> F:
+    """Add the options that hold a command to a lock; `order_from` reads them."""
+    for option in reversed(_LOCKING):
+        command = option(command)
+    return command
+
+
+def order_from(reference: str, options: dict[str, Any]) -> Order:
+    """Return what the options ask to fetch."""
+    from weighbridge.lock import read
+    from weighbridge.pull import Order
+    from weighbridge.walk import Patterns
+
+    return Order(
+        reference=canonical(reference),
+        patterns=Patterns(include=tuple(options["include"]), exclude=tuple(options["exclude"])),
+        lock=read(Path(options["lock_file"])) if options.get("locked") else None,
+        connections=options.get("connections", 4),
+    )
+
+
+def canonical(reference: str) -> str:
+    """Return what the user wrote as a reference; a path becomes a `file:` URL.
+
+    Raises UsageError when it is neither.
+    """
+    if is_reference(reference):
+        return reference
+    if "://" in reference:
+        raise UsageError(f"{printable(reference)}: no registry has such references; docs/registries.md lists them")
+    return Path(os.path.normpath(Path(reference).absolute())).as_uri()
+
+
+def desk_from(options: dict[str, Any]) -> Desk:
+    """Return what it takes to scan by the options."""
+    from weighbridge.pipeline import Desk
+
+    limits = limits_from(options)
+    rules, trust = load_rules(options["rules_folder"])
+    return Desk(rules=rules, trust=trust, limits=limits, digest=True)
+
+
+def judge_order(order: Order, options: dict[str, Any], store: Store, desk: Desk, **more: Any) -> Judged:
+    """Return what is ordered and the verdict on it, having written the report and said where things are."""
+    from weighbridge.cli.progress import received
+    from weighbridge.pull import judge
+
+    judged = judge(
+        order,
+        settings_from(options),
+        store,
+        desk,
+        policy=policy_from(options),
+        jobs=options["jobs"],
+        received=received(quiet=options["quiet"]),
+        **more,
+    )
+    report(judged.verdict, options)
+    if judged.verdict.outcome is not Outcome.PASS:
+        _tell_quarantine(judged, options)
+    return judged
+
+
+def _tell_quarantine(judged: Judged, options: dict[str, Any]) -> None:
+    """Say where the files are that kept the verdict from pass."""
+    bad = [file.path for file in judged.verdict.files if file.outcome is not Outcome.PASS]
+    shown = len(bad) if options["verbose"] else SHOWN
+    for path in bad[:shown]:
+        tell(f"in quarantine: {printable(path)} is {judged.fetched.paths[path]}", options)
+    if len(bad) > shown:
+        tell(f"in quarantine: {counted(len(bad) - shown, 'more file')}; --verbose names them", options)
+
+
+def tell(text: str, options: dict[str, Any]) -> None:
+    """Tell a person something beside the report."""
+    if not options["quiet"]:
+        click.echo(f"weighbridge: {text}", err=True)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         NodeProto,
         SparseTensorProto,
         StringStringEntryProto,
+        TensorProto,
         TrainingInfoProto,
         ValueInfoProto,
     )
@@ -76,7 +77,7 @@ class Visit:
         yield from self._nodes(graph.node, place, _GRAPH["node"], scope._replace(flow=flow))
         for index, tensor in enumerate(graph.initializer):
             inner = place.child(self.scene.reader, _GRAPH["initializer"], index)
-            yield from tensors.check(self.scene, tensor, inner, self.ranges, listed=True)
+            yield from self._tensor(tensor, inner, listed=True)
         for index, sparse in enumerate(graph.sparse_initializer):
             inner = place.child(self.scene.reader, _GRAPH["sparse_initializer"], index)
             yield from self._sparse(sparse, inner, listed=True)
@@ -155,10 +156,10 @@ class Visit:
             yield from self.graph(graph, place.child(reader, _ATTRIBUTE["graphs"], index), scope)
         if attribute.HasField("t"):
             inner = place.child(reader, _ATTRIBUTE["t"])
-            yield from tensors.check(self.scene, attribute.t, inner, self.ranges, listed=False)
+            yield from self._tensor(attribute.t, inner, listed=False)
         for index, tensor in enumerate(attribute.tensors):
             inner = place.child(reader, _ATTRIBUTE["tensors"], index)
-            yield from tensors.check(self.scene, tensor, inner, self.ranges, listed=False)
+            yield from self._tensor(tensor, inner, listed=False)
         if attribute.HasField("sparse_tensor"):
             yield from self._sparse(attribute.sparse_tensor, place.child(reader, _ATTRIBUTE["sparse_tensor"]))
         for index, sparse in enumerate(attribute.sparse_tensors):
@@ -187,13 +188,18 @@ class Visit:
                     continue
                 if name in _BYTES:
                     yield from content.opaque(self.scene, span.size, span.offset, name)
-                yield from content.span(self.scene, span, name)
+
+    def _tensor(self, tensor: TensorProto, place: Place, *, listed: bool) -> Iterator[Fact]:
+        yield from tensors.check(self.scene, tensor, place, self.ranges, listed=listed)
+        if tensor.doc_string or tensor.metadata_props:
+            yield from self.text(tensor.doc_string, place, "doc_string")
+            yield from self.entries(tensor.metadata_props, place, "metadata_props")
 
     def _sparse(self, sparse: SparseTensorProto, place: Place, *, listed: bool = False) -> Iterator[Fact]:
         for name, tensor in (("values", sparse.values), ("indices", sparse.indices)):
             if sparse.HasField(name):
                 inner = place.child(self.scene.reader, _SPARSE[name])
-                yield from tensors.check(self.scene, tensor, inner, self.ranges, listed=listed)
+                yield from self._tensor(tensor, inner, listed=listed)
 
     def text(self, value: str | bytes, place: Place, name: str) -> Iterator[Fact]:
         """Look at a text that people read: a program in it is reported."""

@@ -41,6 +41,8 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     scene = Scene(reader=reader, context=context, walk=walk)
     yield from walk.anomalies
     yield from _unknown(scene)
+    for name, span in walk.texts:
+        yield from content.span(scene, span, name)
     yield from _trailing(scene)
     visit = Visit(scene)
     yield from metadata.facts(scene, model, walk.root, visit)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from math import prod
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from weighbridge.facts import Fact, Inert, Tensor
+from weighbridge.facts import Fact, Gap, Inert, Tensor
 from weighbridge.formats.onnx import content
 from weighbridge.formats.onnx.external import Ranges, external
 from weighbridge.formats.onnx.messages import numbers
@@ -82,8 +82,8 @@ def check(scene: Scene, tensor: TensorProto, place: Place, ranges: Ranges, *, li
     """Yield a tensor's facts; `listed` says that it is a weight and not a constant of a node."""
     size = _size(tensor, place)
     yield from _declared(scene, tensor, place, size)
-    for spans in place.left_out.values():
-        for span in spans:
+    for name in _FIELDS:
+        for span in place.left_out.get(numbers("Tensor")[name], ()):
             yield Inert(location=scene.at(span.offset), size=span.size, reason="tensor data")
     payloads = _payloads(scene, tensor, place)
     stored_elsewhere = tensor.data_location == _EXTERNAL
@@ -127,6 +127,8 @@ def _declared(scene: Scene, tensor: TensorProto, place: Place, size: int | None)
     if tensor.data_type not in TYPES:
         detail = f"tensor {shown(tensor.name)}: element type {tensor.data_type}"
         yield scene.anomaly("onnx-undefined", place.begin, detail)
+        reason = "onnx: data of an element type that is not known"
+        yield Gap(location=scene.at(place.begin), reason=reason, size=place.end - place.begin)
     if _count(tensor, place) is None:
         dims = " by ".join(map(str, tensor.dims[:8]))
         yield _misfit(scene, tensor, place, f"the dimensions {dims} are negative, too many or too large")

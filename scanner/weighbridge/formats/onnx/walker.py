@@ -59,6 +59,7 @@ class Walk:
         self.budget = budget
         self.thorough = thorough
         self.anomalies: list[Anomaly] = []
+        self.texts: list[tuple[str, Span]] = []  # fields that were left out and hold no numbers, wherever they are
         self.unknown: list[Span] = []
         self.unknown_size = 0
         self.trailing: int | None = None
@@ -70,14 +71,14 @@ class Walk:
         self.root = Place("Model", 0, reader.size, fresh=True)
         self.copy = bytes(self._message(self.root, 0))
 
-    def _message(self, place: Place, depth: int) -> bytearray:
-        """Return the copy of a message.
+    def _message(self, place: Place, depth: int, *, copied: bool = True) -> bytearray:
+        """Return the copy of a message; without `copied` it is only looked at, and its place not kept.
 
         Raises ArtifactError on what cannot be read, LimitError when a limit is hit.
         """
         if depth > MAX_DEPTH:
             raise LimitError(self.reader.at(place.begin), f"messages nested deeper than {MAX_DEPTH}")
-        copy = _Copy(self, place.begin)
+        copy = _Copy(self, place.begin, copied=copied)
         known, nodes = tags(place.kind), _NODE_LIST.get(place.kind)
         starts = place.fields(self.reader)
         position, end, view = place.begin, place.end, self.view
@@ -111,6 +112,8 @@ class Walk:
             elif size >= TEXT_LEFT_OUT or (size >= LEFT_OUT and (place.kind, field.name) in _BULK):
                 copy.leave_out(start, stop)
                 self._leave_out(place, field, Span(position, size))
+                if (place.kind, field.name) not in _BULK:
+                    self.texts.append((field.name, Span(position, size)))
             return stop
         if field.repeated and place.kind in _MEMBERS and tag < 128:
             stop = run(self.view, tag, start, place.end)
@@ -125,17 +128,19 @@ class Walk:
 
     def _inner(self, place: Place, copy: _Copy, field: Field, start: int, position: int, stop: int, depth: int) -> None:
         """Walk a message inside, if it is worth it: a copy of it takes the place of its bytes."""
-        large = stop - position >= SMALL and field.message in _WALKED
-        if not (large or self.thorough or field.message in _ALWAYS):
+        walked = copy.copied and (field.message in _ALWAYS or (stop - position >= SMALL and field.message in _WALKED))
+        if not walked and not self.thorough:
             return
         inner = Place(field.message, position, stop, fresh=True)
-        copy.replace(start, stop, field, self._message(inner, depth + 1))
-        if large or field.message in _ALWAYS:
-            earlier = None if field.repeated else place.inside.get((field.number, 0))
-            if earlier is not None:
-                earlier.merge(inner, self.reader)
-            else:
-                place.inside[field.number, len(place.fields(self.reader)[field.number]) - 1] = inner
+        found = self._message(inner, depth + 1, copied=walked)
+        if not walked:
+            return
+        copy.replace(start, stop, field, found)
+        earlier = None if field.repeated else place.inside.get((field.number, 0))
+        if earlier is not None:
+            earlier.merge(inner, self.reader)
+        else:
+            place.inside[field.number, len(place.fields(self.reader)[field.number]) - 1] = inner
 
     def _nodes(self, place: Place, copy: _Copy, start: int, depth: int) -> int:
         """Step over the nodes from `start` on, one behind the other; return where the last one ends.
@@ -174,8 +179,7 @@ class Walk:
                     if len(kinds) > MAX_KINDS:
                         raise LimitError(reader.at(begin), f"over {MAX_KINDS} nodes that differ")
                     if self.thorough:
-                        inner = Place("Node", position, stop, fresh=True)
-                        copy.replace(begin, stop, field, self._message(inner, depth + 1))
+                        self._message(Place("Node", position, stop, fresh=True), depth + 1, copied=False)
             position = stop
         self._count(count, start)
         return position
@@ -275,9 +279,10 @@ class Walk:
 class _Copy:
     """The copy of one message: parts of the file, and what takes the place of the parts in between."""
 
-    __slots__ = ("_begin", "_out", "_walk", "kinds")
+    __slots__ = ("_begin", "_out", "_walk", "copied", "kinds")
 
-    def __init__(self, walk: Walk, begin: int) -> None:
+    def __init__(self, walk: Walk, begin: int, *, copied: bool) -> None:
+        self.copied = copied
         self._walk = walk
         self._begin = begin
         self._out = bytearray()
@@ -285,7 +290,7 @@ class _Copy:
 
     def leave_out(self, start: int, stop: int) -> None:
         """Copy up to `start`, and go on at `stop`."""
-        if self._begin < start:
+        if self._begin < start and self.copied:
             self._walk.grow(start - self._begin, start)
             self._out += self._walk.view[self._begin : start]
         self._begin = stop

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from servers.fake_hub import FakeHub
+    from servers.serving import Answer, Server
 
 settings.register_profile("weighbridge", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("weighbridge")
@@ -31,3 +37,42 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         assert text == path.read_text(encoding="utf-8")
 
     return compare
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Answer], Server]]:
+    """Return what starts a server that answers with a function."""
+    from servers.serving import Faults, Server
+
+    servers: list[Server] = []
+
+    def start(answer: Answer) -> Server:
+        servers.append(Server(answer, Faults()))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def hub_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep what the person has for the Hub on the machine out of a test."""
+    for name in list(os.environ):
+        if name.startswith(("HF_", "HUGGING_FACE_", "TRANSFORMERS_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
+
+
+@pytest.fixture
+def hub(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, hub_environment: None) -> Iterator[FakeHub]:
+    """Return a Hub with one model, below a path of its server as mirrors are unless a test says otherwise."""
+    from asking import FILES
+    from servers.fake_hub import FakeHub
+
+    with FakeHub(prefix=getattr(request, "param", "/artifactory/hub")) as fake:
+        monkeypatch.setenv("HF_ENDPOINT", fake.url)
+        fake.publish("acme/m", FILES)
+        yield fake
+        assert not fake.leaks

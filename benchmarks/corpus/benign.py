@@ -27,6 +27,7 @@ FAMILIES = {
     "lightgbm": ("table_files", "build_lightgbm"),
     "catboost": ("table_files", "build_catboost"),
     "transformers": ("transformers_files", "build"),
+    "onnx": ("onnx_files", "build"),
 }
 
 

@@ -32,6 +32,12 @@ def _local() -> Make:
     return Local
 
 
+def _mlflow() -> Make:
+    from weighbridge.registries.mlflow import MLflow
+
+    return MLflow
+
+
 def _objects() -> Make:
     from weighbridge.registries.objects import Objects
 
@@ -51,6 +57,9 @@ SCHEMES: Final[dict[str, Callable[[], Make]]] = {
     "hf": _hub,
     "http": _web,
     "https": _web,
+    "mlflow": _mlflow,
+    "mlflow+http": _mlflow,
+    "mlflow+https": _mlflow,
     "oci": _oci,
     "oci+http": _oci,
     "s3": _objects,

@@ -91,14 +91,15 @@ class Session:
         renew: Callable[[], str] | None = None,
         check: Check | None = None,
         tag: str | None = None,
+        tagged: bool = True,
     ) -> Ranges:
         """Return the bytes of a file of `size` bytes by range; `name` is what messages call it.
 
         The URL that it redirects to is remembered. When that is refused as expired, `renew` returns another URL, once
         for each range; without it the first URL is asked again. Every answer must carry the entity tag `tag`, or that
-        of the first answer when none is given.
+        of the first answer when none is given, unless the server makes up another with each answer (not `tagged`).
         """
-        source = Source(url=url, headers=headers or {}, renew=renew, check=check)
+        source = Source(url=url, headers=headers or {}, renew=renew, check=check, tagged=tagged)
         return Ranges(self._exchange, source, size=size, name=name, tag=tag)
 
     def _read(self, call: Call, limit: int) -> Answer:

@@ -17,12 +17,16 @@ _EXPIRED: Final = frozenset({400, 401, 403, 410})  # how object stores refuse a 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where the bytes of a file are asked for: `renew` returns a URL that replaces an expired one."""
+    """Where the bytes of a file are asked for: `renew` returns a URL that replaces an expired one.
+
+    Without `tagged` the server's entity tags do not tell one version from another and are left alone.
+    """
 
     url: str
     headers: Mapping[str, str]
     renew: Callable[[], str] | None
     check: Check | None
+    tagged: bool = True
 
 
 class Ranges:
@@ -129,7 +133,7 @@ class Ranges:
                 return f"asked for bytes {begin}-{end - 1}/{self.size}, the server sends {got[:MAX_SHOWN]!a}"
         if length.strip() != str(end - begin):
             return f"the answer has {length[:MAX_SHOWN]!a} bytes, not {end - begin}"
-        tag = headers.get("etag", "")
+        tag = headers.get("etag", "") if self._source.tagged else ""
         with self._lock:
             if self._tag is None:
                 self._tag = tag

@@ -72,11 +72,15 @@ class Objects:
 
     def open(self, artifact: Artifact, file: File) -> Remote:
         """Return the bytes of an object, at the version or entity tag that `resolve` saw."""
-        place = _parse(artifact.reference)
-        key = place.key + file.path if place.key.endswith("/") or not place.key else place.key
-        kind, _, value = file.key.partition(":")
-        found = Found(key=key, size=file.size, pin=Pin(kind, value))
-        return _Object(bucket=self._bucket(place), found=found, size=file.size, retries=self._settings.retries)
+        return self.at(object_reference(artifact, file), file.size)
+
+    def at(self, reference: str, size: int) -> Remote:
+        """Return the bytes of the object of `size` bytes that a pinned reference names, whether it exists or not."""
+        place = _parse(reference)
+        if place.pin is None or place.pin.kind == _TREE:
+            raise UsageError(f"{printable(reference)}: not an object at a revision")
+        found = Found(key=place.key, size=size, pin=place.pin)
+        return _Object(bucket=self._bucket(place), found=found, size=size, retries=self._settings.retries)
 
     def _bucket(self, place: _Place) -> Bucket:
         """Return the bucket of a reference, through one file system per scheme."""
@@ -164,6 +168,12 @@ def _parse(reference: str) -> _Place:
         kinds = ", ".join(f"{kind}:…" for kind in _KINDS[scheme])
         raise UsageError(f"{shown}: a revision of {scheme}:// is {kinds} or, of a prefix, tree:…")
     return _Place(scheme=scheme, bucket=bucket, key=key, pin=pin)
+
+
+def object_reference(artifact: Artifact, file: File) -> str:
+    """Return the pinned reference of one object of an artifact that `Objects` resolved."""
+    name = artifact.reference + file.path if artifact.reference.endswith("/") else artifact.reference
+    return f"{name}@{file.key}"
 
 
 def _file(path: str, found: Found) -> File:

@@ -7,13 +7,14 @@ import pickle
 import struct
 import tarfile
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 from examining import anomalies, examine, facts_of, formats_of, members, reasons
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weighbridge.facts import Inert, Member
+from weighbridge.facts import Inert, Member, Recognised
 from weighbridge.formats import tar
 from weighbridge.reader import Sample
 
@@ -191,3 +192,20 @@ def test_any_bytes_give_facts(data: bytes) -> None:
 def test_zeros_and_text_are_no_archives() -> None:
     for data in (bytes(4096), b"0" * 4096, b" " * 4096, b"\x80" * 4096):
         assert not tar.sniff(Sample(data, data, len(data)))
+
+
+ORDINARY = (Path(__file__).parent.parent / "fixtures" / "models" / "ordinary.pt").read_bytes()
+
+
+def test_a_zip_file_that_is_the_last_member_does_not_make_the_archive_one() -> None:
+    facts = facts_of(pack([item("note", b"Plain words."), item("model.pt", ORDINARY)]))
+    assert not anomalies(facts)
+    assert {"tar", "torch-zip"} <= {fact.format for fact in facts if isinstance(fact, Recognised)}
+
+
+@pytest.mark.parametrize("end", ["behind the archive", "in a member that is none"])
+def test_a_zip_file_that_is_no_member_makes_the_archive_two_files(end: str) -> None:
+    data = pack([item("model.pt", ORDINARY)]) + ORDINARY
+    if end == "in a member that is none":
+        data = pack([item("model.pkl", b"\x80\x02N." + ORDINARY)])
+    assert {"polyglot"} <= anomalies(facts_of(data))

@@ -8,10 +8,10 @@ from typing import Final
 
 from weighbridge import formats
 from weighbridge.errors import ArtifactError
-from weighbridge.facts import Anomaly, Fact, Gap, Inert, Recognised
+from weighbridge.facts import Anomaly, Fact, Gap, Inert, Member, Recognised
 from weighbridge.formats.base import Context, Format, gap
 from weighbridge.limits import Budget
-from weighbridge.reader import Reader
+from weighbridge.reader import Reader, Sample
 from weighbridge.records import dataclass
 from weighbridge.remote import TRIAGE, NotFetchedError, RangeReader
 
@@ -93,19 +93,24 @@ class Examination:
             recognised = formats.sniff(reader.sample)
         except NotFetchedError as error:
             return [gap(error, "sniff")]
-        facts: list[Fact] = []
         if not recognised:
-            facts.append(Gap(location=reader.origin, reason="no known format", size=reader.size))
-        if len(recognised) > 1:
-            names = " and ".join(f.name for f in recognised)
-            facts.append(Anomaly(location=reader.origin, code="polyglot", detail=f"the same bytes are {names}"))
-        for format_ in recognised:
-            facts.append(Recognised(location=reader.origin, format=format_.name, size=reader.size))
+            return [Gap(location=reader.origin, reason="no known format", size=reader.size)]
+        facts: list[Fact] = []
+        ending = _by_end(recognised, reader.sample) if len(recognised) > 1 else ()
+        for format_ in (one for one in recognised if one not in ending):
             self._parse(format_, reader, facts)
+        skipped = [one for one in ending if _is_of_member(one, reader, facts)]
+        for format_ in (one for one in ending if one not in skipped):
+            self._parse(format_, reader, facts)
+        parsed = [one.name for one in recognised if one not in skipped]
+        if len(parsed) > 1:
+            detail = f"the same bytes are {' and '.join(parsed)}"
+            facts.append(Anomaly(location=reader.origin, code="polyglot", detail=detail))
         return facts
 
     def _parse(self, format_: Format, reader: Reader, facts: list[Fact]) -> None:
         """Add what a format says of the bytes; what it said before an error stays."""
+        facts.append(Recognised(location=reader.origin, format=format_.name, size=reader.size))
         context = Context(self.budget, self.examine)
         reader.seek(0)
         try:
@@ -114,6 +119,33 @@ class Examination:
                 facts.append(fact)  # noqa: PERF402 - `extend` does not promise to keep what came before an error
         except ArtifactError as error:
             facts.append(gap(error, format_.name))
+
+
+def _by_end(recognised: tuple[Format, ...], sample: Sample) -> tuple[Format, ...]:
+    """Return the formats that only the end of the bytes speaks for, if their beginning speaks for another."""
+    beginning = Sample(sample.head, b"", sample.size)
+    ending = tuple(one for one in recognised if not one.sniff(beginning))
+    return ending if len(ending) < len(recognised) else ()
+
+
+def _is_of_member(format_: Format, reader: Reader, facts: list[Fact]) -> bool:
+    """Tell whether what speaks for a format at the end of the bytes is a member, examined as that format.
+
+    The last member of a tar file is often a zip file: the end of one is the end of both. Whoever opened the tar file as
+    a zip would find that member's members.
+    """
+    sample, path = reader.sample, reader.origin.path
+    same = {fact.location.path for fact in facts if isinstance(fact, Recognised) and fact.format == format_.name}
+    tail = bytearray(sample.tail)
+    shift = reader.origin.offset + sample.size - len(tail)
+    for fact in facts:
+        if not isinstance(fact, Member) or fact.type != "file" or not fact.stored:
+            continue
+        if fact.location.path == path and (*path, fact.name) in same:
+            begin = max(0, fact.location.offset - shift)
+            end = max(begin, fact.location.offset + fact.stored - shift)
+            tail[begin:end] = bytes(len(tail[begin:end]))
+    return not format_.sniff(Sample(sample.head, bytes(tail), sample.size))
 
 
 def _fetched(facts: Iterator[Fact], reader: RangeReader) -> Iterator[Fact]:

@@ -119,7 +119,8 @@ def _member(reader: Reader, context: Context, header: Header, names: _Names, *, 
     for code, detail in (*header.oddities, *names.oddities(header)):
         yield Anomaly(location=place, code=code, detail=detail)
     stored = header.size if header.kind == "file" else 0
-    yield Member(location=place, name=header.name, size=stored, stored=stored, type=header.kind, target=header.target)
+    data = reader.at(min(header.data, reader.size))
+    yield Member(location=data, name=header.name, size=stored, stored=stored, type=header.kind, target=header.target)
     if header.kind != "file":
         return
     there = min(header.size, reader.size - header.data)

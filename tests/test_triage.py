@@ -182,3 +182,49 @@ def test_a_part_beyond_the_window_is_cut_and_not_asked_for() -> None:
     assert not reader.holds(0, 10)
     reader.load(-5, 99)
     assert reader.holds(0, 10)
+
+
+def big_onnx(size: int, location: str = "") -> Elsewhere:
+    """Return a model with a tensor of `size` bytes in it, and one outside of it if `location` says where."""
+    node = b"\x0a\x01x\x0a\x01w\x12\x01y\x22\x03Add"
+    outside = (
+        b"\x08\x04\x10\x01\x42\x01v\x6a" + _sized(b"\x0a\x08location\x12" + _sized(location.encode())) + b"\x70\x01"
+    )
+    tensor = b"\x08" + _varint(size // 4) + b"\x10\x01\x42\x01w\x4a" + _varint(size)
+    rest = b"\x2a" + _sized(outside) if location else b""
+    graph = b"\x0a" + _sized(node) + b"\x2a" + _varint(len(tensor) + size) + tensor
+    head = b"\x08\x08\x42\x02\x10\x11\x3a" + _varint(len(graph) + size + len(rest)) + graph
+    return Elsewhere(head, size, rest)
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def _sized(data: bytes) -> bytes:
+    return _varint(len(data)) + data
+
+
+def test_the_structure_of_a_graph_is_found_around_its_weights() -> None:
+    file = big_onnx(64 * MIB)
+    verdict = look(file)
+    assert verdict.nothing_found
+    assert verdict.files[0].formats == ("onnx",)
+    assert sum(count for _, count in file.log) <= 8 * BLOCK
+
+
+def test_a_path_out_of_the_model_behind_its_weights_is_found() -> None:
+    verdict = look(big_onnx(64 * MIB, "../../etc/passwd"))
+    assert verdict.outcome is Outcome.FAIL
+
+
+def test_weights_beside_a_graph_are_accounted_for_by_name() -> None:
+    weights = Elsewhere(b"\x01\x02\x03", 64 * MIB)
+    verdict = look(big_onnx(64 * MIB, "weights.bin"), weights, names=("onnx/model.onnx", "onnx/weights.bin"))
+    assert verdict.nothing_found
+    alone = look(big_onnx(64 * MIB, "weights.bin"))
+    assert not alone.nothing_found and alone.outcome is Outcome.INCONCLUSIVE

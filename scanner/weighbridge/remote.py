@@ -49,7 +49,7 @@ class Allowance:
 class Blocks:
     """What was fetched of a remote file; `fetched` and `requests` count what it took.
 
-    `image` has the size of the file and holds its blocks at their places; the pages of all others take no memory.
+    `image` has the size of the file and holds its blocks at their places; all others take no space.
     """
 
     def __init__(self, remote: Remote, allowance: Allowance) -> None:
@@ -83,11 +83,12 @@ class Blocks:
 
 
 def _reserve(size: int) -> mmap.mmap:
-    """Return a map that takes memory only where it is written."""
-    if not hasattr(mmap, "MAP_ANONYMOUS"):
-        return mmap.mmap(-1, size)
-    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
-    return mmap.mmap(-1, size, flags=flags)
+    """Return a map of an unnamed file that takes space only where it is written."""
+    import tempfile  # 3 ms that a scan of local files need not pay
+
+    with tempfile.TemporaryFile() as file:
+        file.truncate(size)
+        return mmap.mmap(file.fileno(), size)
 
 
 class RangeReader(Reader):

@@ -41,6 +41,7 @@ from weighbridge.facts import Fact
 from weighbridge.formats.base import Context, Format
 from weighbridge.formats.onnx.sniffing import is_model
 from weighbridge.reader import Reader, Sample
+from weighbridge.remote import WHOLE, RangeReader
 
 
 def sniff(sample: Sample) -> bool:
@@ -52,6 +53,10 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     """Yield what the graphs and functions do, what the model refers to, and the account of its tensors."""
     from weighbridge.formats.onnx.parse import parse as parse_model
 
+    if isinstance(reader, RangeReader) and reader.size > WHOLE:
+        from weighbridge.formats.onnx.triage import fetched
+
+        reader = fetched(reader)
     return parse_model(reader, context)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import bz2
 import collections
+import datetime
+import decimal
 import io
 import pickle
 import random
@@ -21,7 +23,24 @@ from weighbridge.formats.pickle.machine import Machine
 from weighbridge.formats.pickle.recorder import FRAMES, OLD_FRAMES, WINDOW
 from weighbridge.limits import Budget, Limits
 from weighbridge.location import Location
-from weighbridge.symbols import Call, Dict, Event, Global, Items, Key, PersistentId, Set, Span, State, Value, express
+from weighbridge.rule_files import shipped_folder
+from weighbridge.rules import RuleSet, check
+from weighbridge.symbols import (
+    Call,
+    Dict,
+    Event,
+    Global,
+    Items,
+    Key,
+    PersistentId,
+    Run,
+    Set,
+    Span,
+    State,
+    Value,
+    express,
+)
+from weighbridge.trust import Trust
 
 SYSTEM = b"\x8c\x02os\x8c\x06system\x93"
 CALL = SYSTEM + b"\x8c\x02id\x85R"
@@ -307,6 +326,68 @@ def test_runs_of_records_are_what_the_machine_would_make_of_them(rows: list[obje
     assert slow.complete
     assert [shape(value) for value in parts(fast.result)] == [shape(value) for value in parts(slow.result)]
     assert [event.kind for event in fast.events] == [event.kind for event in slow.events]
+
+
+class Thing:
+    """A class of this module, which no trust entry names."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.text = f"row {number}"
+
+
+def verdict(program: Program) -> list[tuple[str, int, str]]:
+    """Return what the shipped rules and trust say of a program: names, counts and reasons."""
+    judgement = check([program], RuleSet.shipped(), Trust(f"{shipped_folder()}/trust"))
+    return [(one.fact.subject, one.repeated, one.reason) for one in judgement.unknowns]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [Thing(i) for i in range(3000)],
+        {f"key {i}": Thing(i) for i in range(3000)},
+        [datetime.date(2020, 1, 1 + i % 28) for i in range(3000)],
+        [decimal.Decimal(i) / 7 for i in range(3000)],
+        [{"inner": [i, i + 1], "more": {"x": i / 2}} for i in range(3000)],
+        [collections.OrderedDict(a=i, b=-i) for i in range(3000)],
+        [[i % 7] * (2 + i % 5) for i in range(3000)],
+        [(f"a{i}", b"12345678" + bytes((i % 256,))) for i in range(3000)],
+        {(f"a{i}", f"b{i}"): i for i in range(3000)},
+        [f"text {i} é" if i % 100 == 0 else f"text {i}" for i in range(3000)],
+        [1 << 40 | i for i in range(3000)],
+        [None if i % 3 else f"text {i % 4}" for i in range(3000)],
+    ],
+    ids=lambda values: type(values).__name__,
+)
+def test_a_report_is_the_same_whether_runs_are_taken_or_not(values: object) -> None:
+    (program,) = programs(pickle.dumps([values, "end"], 4))
+    assert program.complete
+    if program.exactly is not None:
+        exact = program.exactly()
+        assert exact is not None
+        assert not any(isinstance(event, Run) for event in exact.events)
+        assert verdict(program) == verdict(exact)
+
+
+def test_values_of_a_run_that_are_changed_are_told_one_by_one() -> None:
+    """After the run, POP uncovers a list that stands for many, and APPEND changes one of them."""
+    padding = b"B\0\x20\0\0" + bytes(1 << 13) + b"0"
+    rows = b"](K\x01\x8c\x01xe" * 20
+    assert run(b"\x80\x04](" + rows + b"e" + padding + b".").elided
+    changed = run(b"\x80\x04](" + rows + b"0K\x07ae" + padding + b".")
+    assert not changed.elided
+    assert isinstance(changed.result, list)
+    assert [len(row) for row in changed.result] == [2] * 18 + [3]
+
+
+def test_a_memo_entry_in_the_place_of_one_left_out_is_found_again() -> None:
+    """BINPUT between MEMOIZEs, where the entries of a run were left out, shifts no index."""
+    padding = b"B\0\x20\0\0" + bytes(1 << 13) + b"0"
+    rows = b"](K\x01\x8c\x01xe\x94" * 20
+    data = b"\x80\x04](" + rows + b"e" + padding + b"q\x03" + b"\x8c\x02os\x94" + b"h\x14\x86."
+    assert run(data).result == run(data, records=False).result
+    assert type(run(data).result) is tuple
 
 
 def parts(value: Value) -> list[Value]:

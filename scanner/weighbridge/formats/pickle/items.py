@@ -6,13 +6,18 @@ nothing but members, takes half the time of the machine's general one.
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from struct import Struct
 from typing import Final
 
-from weighbridge.formats.pickle.embedded import PROGRAM_LENGTH
+from weighbridge.formats.pickle.embedded import ARGUMENT_LENGTH, PROGRAM_LENGTH
+from weighbridge.formats.pickle.lengths import lengths
 from weighbridge.symbols import Value
 
-LONG_LENGTH: Final = 32  # bytes of a long integer; longer ones are the machine's
+SHORT: Final = 40  # bytes of a text up to which no longer ones are looked for
+LONG_LENGTH: Final = 16  # bytes of a long integer; longer ones are the machine's
+_ASCII: Final = bytes(range(128))
 _I32: Final = Struct("<i").unpack_from
 _U32: Final = Struct("<I").unpack_from
 _F64: Final = Struct(">d").unpack_from
@@ -93,32 +98,61 @@ def take_items(  # noqa: C901, PLR0912, PLR0915
 
 
 def take_members(buf: bytes, i: int, limit: int, memo: dict[int, Value], skipped: int, flat: list[Value]) -> int:
-    """Append texts, bytes, long integers and memo entries from `i` on to `flat`; return where something else begins.
+    """Append texts, bytes, constants and memo entries from `i` on to `flat`; return where something else begins.
 
-    Leaves to the machine what `take_items` leaves to it, and short numbers and floats, whose runs it takes in one step.
+    Leaves to the machine what may hold a program, and short numbers and floats, whose runs it takes in one step.
     """
-    add = flat.append
     while i < limit:
         op = buf[i]
-        if (op == 0x8C or op == 0x43) and buf[i + 1] <= PROGRAM_LENGTH:  # SHORT_BINUNICODE, SHORT_BINBYTES
-            j = i + 2 + buf[i + 1]
-            raw = buf[i + 2 : j]
-            value: Value = raw.decode("utf-8", "surrogatepass") if op == 0x8C else raw
-            add(value)
-            i = j
-            if i < limit and buf[i] == 0x94:  # MEMOIZE
-                memo[len(memo) + skipped] = value
-                i += 1
-        elif op == 0x68:  # BINGET
-            add(memo[buf[i + 1]])
+        if op == 0x68:  # BINGET
+            flat.append(memo[buf[i + 1]])
             i += 2
+        elif op == 0x4E:  # NONE
+            flat.append(None)
+            i += 1
         elif op == 0x6A:  # LONG_BINGET
-            add(memo[_U32(buf, i + 1)[0]])
+            flat.append(memo[_U32(buf, i + 1)[0]])
             i += 5
-        elif op == 0x8A and buf[i + 1] <= LONG_LENGTH:  # LONG1
-            j = i + 2 + buf[i + 1]
-            add(int.from_bytes(buf[i + 2 : j], "little", signed=True))
-            i = j
+        elif op == 0x8C or op == 0x43:  # SHORT_BINUNICODE, SHORT_BINBYTES
+            several, one = _members(op, buf[i + 1] > SHORT)
+            run = several.match(buf, i, limit)
+            if run is None:
+                return i
+            values = _texts(run[0]) if op == 0x8C else None
+            if values is None:
+                parts = [token[2:-1] for token in one.findall(buf, i, run.end())]
+                values = [part.decode("utf-8", "surrogatepass") for part in parts] if op == 0x8C else [*parts]
+            first = len(memo) + skipped
+            memo.update(zip(range(first, first + len(values)), values, strict=True))
+            flat += values
+            i = run.end()
         else:
             return i
     return i
+
+
+def _texts(run: bytes) -> list[Value] | None:
+    """Return the texts of a run of SHORT_BINUNICODE and MEMOIZE, None when they are not all short and ASCII.
+
+    If they are, the two opcodes are the only bytes over 127, and part the texts with their lengths.
+    """
+    texts: list[Value] = [text[1:] for text in run[1:-1].decode("latin-1").split("\x94\x8c")]
+    return texts if len(run.translate(None, _ASCII)) == 2 * len(texts) else None
+
+
+def take_longs(buf: bytes, i: int, limit: int) -> tuple[int, int]:
+    """Return where a run of long integers ends, and how many they are."""
+    several, one = _members(0x8A, False)
+    run = several.match(buf, i, limit)
+    return (i, 0) if run is None else (run.end(), len(one.findall(buf, i, run.end())))
+
+
+@lru_cache(maxsize=8)
+def _members(opcode: int, long: bool) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """Return what matches several and one of the members that begin with `opcode`, MEMOIZE included."""
+    if opcode == 0x8A:
+        pattern = lengths(opcode, 0, LONG_LENGTH, LONG_LENGTH + 1)
+    else:
+        looked = PROGRAM_LENGTH - 2 if opcode == 0x8C else ARGUMENT_LENGTH
+        pattern = lengths(opcode, 0, 255 if long else SHORT, looked) + b"\x94"
+    return re.compile(b"(?:" + pattern + b")++", re.DOTALL), re.compile(pattern, re.DOTALL)

@@ -21,7 +21,7 @@ from weighbridge.errors import LimitError
 from weighbridge.formats.pickle.embedded import PROGRAM_LENGTH, PROGRAM_STARTS
 from weighbridge.formats.pickle.items import take_items
 from weighbridge.formats.pickle.recorder import ARRAY_DEPTH, PLAIN
-from weighbridge.formats.pickle.runs import DEPTHS, LEAST_BYTES, Runner
+from weighbridge.formats.pickle.runs import DEPTHS, LARGE, LEAST_BYTES, Runner
 from weighbridge.symbols import ELIDED, Call, Dict, Extension, Form, Items, Opaque, PersistentId, Set, State, Value
 
 ENDED: Final = "the stream ends before STOP"
@@ -166,40 +166,44 @@ class Machine(Runner):
                 if op == 0x28:  # MARK
                     i += 1
                     mapping = stack[-1] if stack else None
-                    if type(mapping) is Dict:
-                        before = len(mapping)
-                        i = take_items(buf, i, limit, memo, skipped, mapping)
-                        if i < limit and buf[i] == 0x75 and not (len(mapping) - before) & 1:  # SETITEMS
-                            i += 1
-                            keys = mapping[before::2]
-                            if keys != plain_keys:
-                                if PLAIN.issuperset(map(type, keys)):
-                                    plain_keys = keys
-                                else:
-                                    self._check_keys(keys, pos)
-                            if i < limit and buf[i] == 0x62 and len(stack) > 1:  # BUILD, the state of an object
-                                owner = stack[-2]
-                                if type(owner) is Call and id(owner.callable) not in wrappers:
-                                    pop()
-                                    owner.state = mapping
-                                    record(State(origin, i + at, owner, mapping))
-                                    i += 1
-                            continue
+                    if type(mapping) in LARGE:
+                        depth = len(marks) + 1
+                        if records and limit - i >= LEAST_BYTES and depth < DEPTHS:
+                            if waits[depth]:
+                                waits[depth] -= 1
+                            else:
+                                k = len(stack)
+                                mark(k)
+                                i, limit, fresh = self.look(i, limit, stack, marks, memo)
+                                skipped = self.skipped
+                                made += fresh
+                                if type(mapping) is not Dict or len(stack) > k:
+                                    continue
+                                unmark()
+                    if type(mapping) is not Dict:
+                        mark(len(stack))
+                        continue
+                    before = len(mapping)
+                    i = take_items(buf, i, limit, memo, skipped, mapping)
+                    if i >= limit or buf[i] != 0x75 or (len(mapping) - before) & 1:
                         mark(len(stack))
                         stack += mapping[before:]
                         del mapping[before:]
-                    else:
-                        mark(len(stack))
-                        if type(mapping) is not list and type(mapping) is not Set:
-                            continue
-                    depth = len(marks)
-                    if records and depth < DEPTHS and limit - i >= LEAST_BYTES:
-                        if waits[depth]:
-                            waits[depth] -= 1
+                        continue
+                    i += 1  # SETITEMS
+                    keys = mapping[before::2]
+                    if keys != plain_keys:
+                        if PLAIN.issuperset(map(type, keys)):
+                            plain_keys = keys
                         else:
-                            i, limit, fresh = self.look(i, limit, stack, marks, memo)
-                            skipped = self.skipped
-                            made += fresh
+                            self._check_keys(keys, pos)
+                    if i < limit and buf[i] == 0x62 and len(stack) > 1:  # BUILD, the state of an object
+                        owner = stack[-2]
+                        if type(owner) is Call and id(owner.callable) not in wrappers:
+                            pop()
+                            owner.state = mapping
+                            record(State(origin, i + at, owner, mapping))
+                            i += 1
                     continue
                 if op == 0x4B:  # BININT1
                     run = _INT1_RUN(buf, i, limit) if buf[i + 2] == 0x4B else None

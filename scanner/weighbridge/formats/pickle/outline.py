@@ -9,7 +9,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final
 
-BYTES_LIMIT: Final = 1 << 14  # of the values that are looked through
+BYTES_LIMIT: Final = 1 << 11  # of the values that are looked through; what is larger is no row of a table
 
 _LONGEST: Final = 9  # bytes of an opcode with an operand of fixed size
 _U32: Final = Struct("<I").unpack_from

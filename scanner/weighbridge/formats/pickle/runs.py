@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from weighbridge.formats.pickle.items import take_members
+from weighbridge.formats.pickle.items import take_longs, take_members
 from weighbridge.formats.pickle.outline import starts
 from weighbridge.formats.pickle.recorder import Recorder
-from weighbridge.formats.pickle.templates import Template, learn
-from weighbridge.symbols import Call, Dict, Items, Run, Set, State, Value
+from weighbridge.formats.pickle.templates import Template, alike
+from weighbridge.symbols import ELIDED_INT, Call, Dict, Items, Run, Set, State, Value
 
 LEAST: Final = 8  # values that make a run worth a regular expression
 LEAST_BYTES: Final = 1 << 12
-MEMBERS: Final = b"\x8cC\x8a"  # SHORT_BINUNICODE, SHORT_BINBYTES, LONG1
+LONG1: Final = 0x8A
+MEMBERS: Final = frozenset(b"\x8cCN\x8a")  # SHORT_BINUNICODE, SHORT_BINBYTES, NONE, LONG1
+LARGE: Final = frozenset({list, Dict, Set, Call})  # what may get many values: a call may have made a mapping
 DEPTHS: Final = 16  # marks that may be open
 TRIES: Final = 4  # values that fit no template before the rest of a container is left to the machine
 LONGEST_WAIT: Final = 64  # containers at one depth that are passed by after looks in vain
@@ -48,32 +50,15 @@ class Runner(Recorder):
     ) -> tuple[int, int, int]:
         """Step over the run at `i`; return where it ends, where to stop next, and how many values were made."""
         target = stack[marks[-1] - 1]
-        depth, width = len(marks), 2 if type(target) is Dict else 1
-        if width == 2 and (len(stack) - marks[-1]) & 1:  # the machine stands at the value of a key
-            begins = starts(self.buffer, i, len(self.buffer), 2 + AHEAD)
-            far = len(begins) > 2 and tries > 1
-            return i, self._look_again(begins[1], limit, depth, tries) if far else self._give_up(limit, depth), 0
+        depth, width = len(marks), 1 if type(target) in (list, Set) else 2
+        if width == 2 and (len(stack) - marks[-1]) & 1:
+            return i, limit, 0
         template = self._known[depth]
         if template is not None and len(template.values) == width and template.binds(memo) and type(target) is not Set:
             end, firsts = template.match(self.buffer, i, limit)
             if len(firsts) >= LEAST:
                 return self._step(template, i, limit, end, firsts, stack, depth)
-        begins = starts(self.buffer, i, len(self.buffer), 2 * width + AHEAD)
-        if len(begins) <= 2 * width:
-            return i, self._give_up(limit, depth), 0
-        template = None if type(target) is Set else self._learn(i, begins[width], begins[2 * width], memo, width)
-        if template is not None:
-            end, firsts = template.match(self.buffer, i, limit)
-            if len(firsts) >= LEAST:
-                self._known[depth] = template
-                return self._step(template, i, limit, end, firsts, stack, depth)
-        elif width == 1 and self.buffer[i] in MEMBERS:
-            before, i = len(stack), take_members(self.buffer, i, limit, memo, self.skipped, stack)
-            if len(stack) - before >= LEAST:
-                return i, self._look_behind(i, limit, depth, width), 0
-        if tries > 1 and begins[width] >= i:
-            return i, self._look_again(begins[width], limit, depth, tries - 1), 0
-        return i, self._give_up(limit, depth), 0
+        return self._search(i, limit, stack, depth, memo, width, tries, plain=type(target) is Set)
 
     def resume(
         self, i: int, limit: int, stack: list[Value], marks: list[int], memo: dict[int, Value]
@@ -89,8 +74,8 @@ class Runner(Recorder):
         return i, self.stop(limit), made
 
     def fills(self, stack: list[Value], marks: list[int]) -> bool:
-        """Tell whether the values above the last mark are on their way into a list, dict or set."""
-        return marks[-1] > 0 and type(stack[marks[-1] - 1]) in (list, Dict, Set) if marks else False
+        """Tell whether the values above the last mark are on their way into something that may be large."""
+        return bool(marks) and marks[-1] > 0 and type(stack[marks[-1] - 1]) in LARGE
 
     def stop(self, limit: int) -> int:
         """Return `limit`, or where to look again if that is before it."""
@@ -102,6 +87,46 @@ class Runner(Recorder):
             return False
         ids = {id(value) for template in self.taken.values() for value in template.values if type(value) is Call}
         return not ids or not any(isinstance(event, State | Items) and id(event.target) in ids for event in self.events)
+
+    def _search(
+        self,
+        i: int,
+        limit: int,
+        stack: list[Value],
+        depth: int,
+        memo: dict[int, Value],
+        width: int,
+        tries: int,
+        *,
+        plain: bool,
+    ) -> tuple[int, int, int]:
+        """Look for a new template, or for plain members; return what `look` does."""
+        begins = starts(self.buffer, i, len(self.buffer), 2 * width + AHEAD)
+        if len(begins) <= 2 * width:
+            return i, self._give_up(limit, depth), 0
+        places = begins[0], begins[width], begins[2 * width]
+        template = None if plain else alike(self.buffer, places, limit, memo, width, self)
+        if template is not None:
+            end, firsts = template.match(self.buffer, i, limit)
+            if len(firsts) >= LEAST:
+                self._known[depth] = template
+                return self._step(template, i, limit, end, firsts, stack, depth)
+        elif width == 1 and self.buffer[i] in MEMBERS:
+            before, i = len(stack), self._members(i, limit, memo, stack)
+            if len(stack) - before >= LEAST:
+                return i, self._look_behind(i, limit, depth, width), 0
+        if tries > 1 and begins[width] >= i:
+            return i, self._look_again(begins[width], limit, depth, tries - 1), 0
+        return i, self._give_up(limit, depth), 0
+
+    def _members(self, i: int, limit: int, memo: dict[int, Value], stack: list[Value]) -> int:
+        """Take plain members of a list or set; return where they end."""
+        if self.buffer[i] != LONG1:
+            return take_members(self.buffer, i, limit, memo, self.skipped, stack)
+        i, count = take_longs(self.buffer, i, limit)
+        stack += [ELIDED_INT] * count
+        self.elided = True
+        return i
 
     def _step(
         self, template: Template, i: int, limit: int, end: int, firsts: list[bytes], stack: list[Value], depth: int
@@ -124,17 +149,6 @@ class Runner(Recorder):
         self._patience[depth] = 0
         begins = starts(self.buffer, i, len(self.buffer), width + AHEAD)
         return self._look_again(begins[width], limit, depth, TRIES) if len(begins) > width else limit
-
-    def _learn(self, i: int, second: int, third: int, memo: dict[int, Value], width: int) -> Template | None:
-        """Return the template of two values that are of one shape."""
-        for loose in (False, True):
-            first = learn(self.buffer, i, second, memo, width, self, loose)
-            if first is None:
-                return None
-            other = learn(self.buffer, second, third, memo, width, self, loose)
-            if other is not None and other.pattern == first.pattern:
-                return Template(first)
-        return None
 
     def _look_again(self, i: int, limit: int, depth: int, tries: int) -> int:
         self._pending.append((i + self.base, depth, tries))

@@ -13,13 +13,14 @@ that asks for it later is run again without templates. So is one that changes a 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import chain, repeat
 from struct import Struct
 from typing import Final
 
-from weighbridge.formats.pickle.embedded import ARGUMENT_LENGTH, BEGINNING, ENCODERS, PROGRAM_LENGTH, loads
+from weighbridge.formats.pickle.embedded import ARGUMENT_LENGTH, ENCODERS, PROGRAM_LENGTH, loads
+from weighbridge.formats.pickle.lengths import lengths
 from weighbridge.formats.pickle.recorder import PLAIN, Recorder
 from weighbridge.symbols import (
     ELIDED,
@@ -48,6 +49,7 @@ _I32: Final = Struct("<i").unpack_from
 _UINT: Final = rb"(?:K.|M..|J...[\x00-\x7f])"
 _INT: Final = rb"(?:K.|M..|J....|\x8a(?:\x05.{5}|\x06.{6}|\x07.{7}|\x08.{8}|\x09.{9}))"
 _CONSTANTS: Final = {0x4E: None, 0x88: True, 0x89: False}
+_NUMBERS: Final = {0x4B: 2, 0x4D: 3, 0x4A: 5}  # sizes of BININT1, BININT2, BININT
 _LONGS: Final = 32  # bytes of an integer that stays open
 _EMPTY: Final[dict[int, Callable[[], Value]]] = {0x29: tuple, 0x5D: list, 0x7D: Dict, 0x8F: Set}
 _TUPLES: Final = {0x85: 1, 0x86: 2, 0x87: 3}
@@ -98,8 +100,13 @@ class Template:
 
     def match(self, buf: bytes, i: int, limit: int) -> tuple[int, list[bytes]]:
         """Return where a run at `i` ends and the first token of each part of it."""
+        end = self.reach(buf, i, limit)
+        return end, self.one.findall(buf, i, end)
+
+    def reach(self, buf: bytes, i: int, limit: int) -> int:
+        """Return where a run at `i` ends."""
         run = self.many.match(buf, i, limit)
-        return (i, []) if run is None else (run.end(), self.one.findall(buf, i, run.end()))
+        return i if run is None else run.end()
 
     def past(self, buf: bytes, i: int, limit: int, count: int) -> int:
         """Return where the first `count` of a run at `i` end."""
@@ -138,14 +145,50 @@ def _plain(token: bytes) -> Value:
     return int.from_bytes(token[1:], "little", signed=op == 0x4A)
 
 
+def alike(
+    buf: bytes, begins: Sequence[int], limit: int, memo: dict[int, Value], width: int, recorder: Recorder
+) -> Template | None:
+    """Return the template of two values, if they are of one shape; `begins` says where they and the next begin.
+
+    What is the same in both arguments of a call is taken to be the same in all, as long as they are.
+    """
+    i, second, third = begins
+    for loose in (False, True):
+        first = learn(buf, i, second, memo, width, recorder, loose=loose)
+        if first is None:
+            return None
+        other = learn(buf, second, third, memo, width, recorder, loose=loose)
+        if other is None or other.pattern != first.pattern:
+            continue
+        template = Template(first)
+        fixed = [one == another for one, another in zip(first.literals, other.literals, strict=False)]
+        if first.events and any(fixed) and len(first.literals) == len(other.literals):
+            narrow = learn(buf, i, second, memo, width, recorder, loose=loose, fixed=fixed)
+            if narrow is not None:
+                closer = Template(narrow)
+                if closer.reach(buf, i, limit) == template.reach(buf, i, limit):
+                    return closer
+        return template
+    return None
+
+
 def learn(
-    buf: bytes, i: int, end: int, memo: dict[int, Value], width: int, recorder: Recorder, loose: bool
+    buf: bytes,
+    i: int,
+    end: int,
+    memo: dict[int, Value],
+    width: int,
+    recorder: Recorder,
+    *,
+    loose: bool = False,
+    fixed: Sequence[bool] = (),
 ) -> Learner | None:
     """Return what the `width` values between `i` and `end` show, None when no template can be made of them.
 
-    A loose look leaves the sign of numbers open, which constant it is, and the length of texts.
+    A loose look leaves the sign of numbers open, which constant it is, and the length of texts. `fixed` says which of
+    the literals are the same in all values.
     """
-    learnt = Learner(buf, memo, recorder, loose)
+    learnt = Learner(buf, memo, recorder, loose, fixed)
     try:
         learnt.run(i, end)
     except (ShapelessError, IndexError):
@@ -162,28 +205,18 @@ def _plain_tuple(value: Value) -> bool:
     return type(value) is tuple and PLAIN.issuperset(map(type, value))
 
 
-@lru_cache(maxsize=64)
-def _lengths(opcode: int, zeros: int, most: int, looked: int) -> bytes:
-    """Return the pattern of a literal of up to `most` bytes; from `looked` on it must not begin as a program does."""
-    short = [_length(n, zeros) for n in range(min(most + 1, looked))]
-    long = [_length(n, zeros) for n in range(looked, most + 1)]
-    if long:
-        short.append(b"(?!.{%d}(?:%b))(?:%b)" % (1 + zeros, BEGINNING, b"|".join(long)))
-    return re.escape(bytes((opcode,))) + b"(?:" + b"|".join(short) + b")"
-
-
-def _length(size: int, zeros: int) -> bytes:
-    return re.escape(bytes((size,)) + bytes(zeros)) + b".{%d}" % size
-
-
 class Learner:
     """Runs the opcodes of one value over stand-ins and writes down the regular expression that they fit."""
 
-    def __init__(self, buf: bytes, memo: dict[int, Value], recorder: Recorder, loose: bool) -> None:
+    def __init__(
+        self, buf: bytes, memo: dict[int, Value], recorder: Recorder, loose: bool, fixed: Sequence[bool]
+    ) -> None:
         self.buf = buf
         self.memo = memo
         self.recorder = recorder
         self.loose = loose
+        self.fixed = fixed
+        self.literals: list[bytes] = []
         self.tokens: list[bytes] = []
         self.stack: list[Value] = []
         self.events: list[Event] = []
@@ -213,45 +246,47 @@ class Learner:
 
     def literal(self, i: int) -> int:
         """Take a literal or a memo entry; return its size, 0 when something else stands here."""
-        buf, op = self.buf, self.buf[i]
-        stand_in: Value
+        op, length = self.buf[i], self.buf[i + 1]
         if op == 0x8C:
-            size, zeros, stand_in, looked = 2 + buf[i + 1], 0, ELIDED_TEXT, PROGRAM_LENGTH - 2
-        elif op == 0x58 and not any(buf[i + 2 : i + 5]):
-            size, zeros, stand_in, looked = 5 + buf[i + 1], 3, ELIDED_TEXT, PROGRAM_LENGTH - 2
-        elif op == 0x43:
-            size, zeros, stand_in, looked = 2 + buf[i + 1], 0, ELIDED_BYTES, ARGUMENT_LENGTH
-        else:
-            return self.number(i) or self.known(i)
-        most = next(limit for limit in LENGTHS[self.loose :] if buf[i + 1] <= limit)
+            return self.text(i, 2 + length, 0, ELIDED_TEXT, PROGRAM_LENGTH - 2)
+        if op == 0x58 and not any(self.buf[i + 2 : i + 5]):
+            return self.text(i, 5 + length, 3, ELIDED_TEXT, PROGRAM_LENGTH - 2)
+        if op == 0x43:
+            return self.text(i, 2 + length, 0, ELIDED_BYTES, ARGUMENT_LENGTH)
+        return self.number(i) or self.known(i)
+
+    def text(self, i: int, size: int, zeros: int, stand_in: Value, looked: int) -> int:
+        """Take a text or bytes."""
+        op, length = self.buf[i], self.buf[i + 1]
+        most = next(limit for limit in LENGTHS[self.loose :] if length <= limit)
+        if self.same():
+            raw = self.buf[i + size - length : i + size]
+            stand_in = raw if op == 0x43 else raw.decode("utf-8", "surrogatepass")
+            most = 0
         self._choices += most
         if self._choices > MOST_CHOICES:
             raise ShapelessError
-        self.put(_lengths(op, zeros, most, looked), stand_in, op == 0x8C)
-        return size
+        return self.put(i, size, lengths(op, zeros, most, looked) if most else None, stand_in, op == 0x8C)
 
     def number(self, i: int) -> int:
         """Take a number or constant; return its size or 0."""
         buf, op = self.buf, self.buf[i]
         if op == 0x47:
-            self.put(b"G.{8}", ELIDED)
-            return 9
+            return self.put(i, 9, b"G.{8}", ELIDED)
         if op in _CONSTANTS:
             if self.loose:
-                self.put(rb"[N\x88\x89]", ELIDED_CONSTANT)
-            else:
-                self.put(buf[i : i + 1], _CONSTANTS[op])
-            return 1
+                return self.put(i, 1, rb"[N\x88\x89]", ELIDED_CONSTANT)
+            return self.put(i, 1, None, _CONSTANTS[op])
+        size = 2 + buf[i + 1] if op == 0x8A else _NUMBERS.get(op, 0)
         if op == 0x8A and buf[i + 1] <= _LONGS and not (self.loose and 5 <= buf[i + 1] <= 9):
-            self.put(_lengths(op, 0, _LONGS, _LONGS + 1), ELIDED_INT)
-            return 2 + buf[i + 1]
-        if op in (0x4B, 0x4D, 0x4A, 0x8A):
-            if self.loose or (op == 0x4A and buf[i + 4] & 0x80):
-                self.put(_INT, ELIDED_INT, op != 0x8A)
-            else:
-                self.put(_UINT, ELIDED_UINT, True)
-            return 2 + buf[i + 1] if op == 0x8A else {0x4B: 2, 0x4D: 3, 0x4A: 5}[op]
-        return 0
+            return self.put(i, size, lengths(op, 0, _LONGS, _LONGS + 1), ELIDED_INT)
+        if not size:
+            return 0
+        if self.same() and op != 0x8A:
+            return self.put(i, size, None, _plain(buf[i : i + size]), True)
+        if self.loose or op == 0x8A or (op == 0x4A and buf[i + 4] & 0x80):
+            return self.put(i, size, _INT, ELIDED_INT, op != 0x8A)
+        return self.put(i, size, _UINT, ELIDED_UINT, True)
 
     def known(self, i: int) -> int:
         """Take a memo entry of before the value, which every value of the run refers to; return its size or 0."""
@@ -262,17 +297,27 @@ class Learner:
             if index not in self.memo:
                 raise ShapelessError
             value = self.bound[index] = self.memo[index]
-            self.put(re.escape(self.buf[i : i + size]), value)
-            return size
+            return self.put(i, size, None, value)
         return 0
 
-    def put(self, pattern: bytes, value: Value, readable: bool = False) -> None:
-        """Push a value; the first of all may be one that is read back."""
+    def same(self) -> bool:
+        """Tell whether the literal that is taken next is the same in all values."""
+        return len(self.literals) < len(self.fixed) and self.fixed[len(self.literals)]
+
+    def put(self, i: int, size: int, pattern: bytes | None, value: Value, readable: bool = False) -> int:
+        """Push the value of a literal and return its size; without a pattern it is the same in all.
+
+        The first literal of all may be a key that is read back.
+        """
+        raw = self.buf[i : i + size]
+        pattern = pattern or re.escape(raw)
         if readable and not self.tokens:
             self.keyed = True
             pattern = b"(" + pattern + b")"
+        self.literals.append(raw)
         self.tokens.append(pattern)
         self.stack.append(value)
+        return size
 
     def operation(self, i: int) -> int:
         """Take an opcode without an operand."""
@@ -352,8 +397,8 @@ class Learner:
             raise ShapelessError
 
     def call(self, function: Value, arguments: Value, form: Form) -> None:
-        """Call an import that is not one that loads a program."""
-        if type(function) is not Global or loads(function) or function.dotted in ENCODERS:
+        """Call an import that gets no program: one that loads programs may get no text or bytes that are open."""
+        if type(function) is not Global or function.dotted in ENCODERS or (self._choices and loads(function)):
             raise ShapelessError
         call = Call(self.recorder.origin, self._at, function, arguments, None, form)
         self.events.append(call)

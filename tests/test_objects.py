@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import sys
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
@@ -247,3 +248,14 @@ def test_missing_credentials_are_one_line(client: Any, s3: Registry, monkeypatch
 def test_offline_connects_to_nothing(client: Any) -> None:
     with pytest.raises(SourceError, match="switched off"):
         Objects(Settings(offline=True)).resolve("s3://models/model.bin")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "library", "extra"), [("s3", "s3fs", "s3"), ("gs", "gcsfs", "gcs"), ("az", "adlfs", "azure")]
+)
+def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch, scheme: str, library: str, extra: str) -> None:
+    module = {"s3": "s3", "gs": "google", "az": "azure"}[scheme]
+    monkeypatch.delitem(sys.modules, f"weighbridge.registries.objects.{module}", raising=False)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(SourceError, match=rf"{scheme}:// needs {library}: pip install 'weighbridge\[{extra}\]'"):
+        Objects(Settings()).resolve(f"{scheme}://models/model.bin")

@@ -133,7 +133,7 @@ def _tell_quarantine(judged: Judged, options: dict[str, Any]) -> None:
     bad = [file.path for file in judged.verdict.files if file.outcome is not Outcome.PASS]
     shown = len(bad) if options["verbose"] else SHOWN
     for path in bad[:shown]:
-        tell(f"in quarantine: {printable(path)} is {judged.fetched.paths[path]}", options)
+        tell(f"in quarantine: {printable(path)} as {judged.fetched.paths[path]}", options)
     if len(bad) > shown:
         tell(f"in quarantine: {counted(len(bad) - shown, 'more file')}; --verbose names them", options)
 

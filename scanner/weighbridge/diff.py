@@ -75,7 +75,7 @@ class FileChange:
     after: Copy | None
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Trait:
     """Something that a file does or has: the kind and the subject of a fact, and what it says."""
 
@@ -189,15 +189,17 @@ def _file_changes(before: Mapping[str, Copy], after: Mapping[str, Copy]) -> Iter
             yield FileChange(kind=CHANGED, path=path, before=one, after=other)
 
 
-def _trait_changes(before: dict[Trait, str], after: dict[Trait, str]) -> Iterator[TraitChange]:
-    for trait in sorted(before.keys() ^ after.keys(), key=_weight):
-        kind, side = (ADDED, after) if trait in after else (REMOVED, before)
-        yield TraitChange(kind=kind, trait=trait, path=side[trait])
+def _trait_changes(before: dict[Trait, str], after: dict[Trait, str]) -> list[TraitChange]:
+    """Return the changes, what somebody has to look at before what merely is there."""
+    changes = [TraitChange(kind=REMOVED, trait=trait, path=before[trait]) for trait in before.keys() - after.keys()]
+    changes += [TraitChange(kind=ADDED, trait=trait, path=after[trait]) for trait in after.keys() - before.keys()]
+    return sorted(changes, key=_weight)
 
 
-def _weight(trait: Trait) -> tuple[int, Trait]:
-    """Sort what somebody has to look at before what merely is there."""
-    return (_ORDER.index(trait.kind) if trait.kind in _ORDER else _ORDER.index(""), trait)
+def _weight(change: TraitChange) -> tuple[int, str, str, bool, str]:
+    trait = change.trait
+    rank = _ORDER.index(trait.kind if trait.kind in _ORDER else "")
+    return (rank, trait.kind, trait.subject, change.kind == ADDED, trait.text)
 
 
 def _contents(copies: Iterable[tuple[str, Copy]], rules: RuleSet, trust: Trust, limits: Limits) -> _Content:

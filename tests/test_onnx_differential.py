@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import onnx
 import pytest
-from examining import examine, facts_of, reasons
+from examining import anomalies, examine, facts_of, reasons
 from google.protobuf.message import DecodeError
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -28,7 +28,7 @@ class Maker:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        self.budget = 60
+        self.budget = 40
 
     def some(self, most: int = 3) -> range:
         self.budget -= 1
@@ -46,7 +46,7 @@ class Maker:
 
     def tensor(self, into: onnx.TensorProto) -> None:
         into.name, count = self.name(), self.random.choice(SIZES)
-        into.data_type = self.random.choice([1, 7, 6, 8, 11, 13, 99])
+        into.data_type = self.random.choice([1, 7, 6, 8, 11, 13])
         into.dims.extend([count] if self.sometimes(0.7) else [2, count, -1])
         if self.sometimes(0.3):
             into.data_location = onnx.TensorProto.EXTERNAL
@@ -68,32 +68,23 @@ class Maker:
         into.dims.append(9)
 
     def attribute(self, into: onnx.AttributeProto) -> None:
+        fill: list[Callable[[], object]] = [
+            lambda: self.graph(into.g),
+            lambda: self.graph(into.graphs.add()),
+            lambda: self.tensor(into.t),
+            lambda: self.tensor(into.tensors.add()),
+            lambda: self.sparse(into.sparse_tensor),
+            lambda: self.sparse(into.sparse_tensors.add()),
+            lambda: into.floats.extend([0.5] * self.random.choice(SIZES)),
+            lambda: into.ints.extend([-3] * self.random.choice(SIZES)),
+            lambda: into.strings.extend([b"bc"] * self.random.choice(SIZES)),
+            lambda: setattr(into, "s", b"a" * self.random.choice([*SIZES, 70_000])),
+            lambda: setattr(into, "i", 7),
+        ]
         into.name = self.name()
         into.type = self.random.randint(0, 14)  # type: ignore[assignment]
-        for _ in range(self.random.randint(1, 2)):
-            match self.random.randint(0, 10):
-                case 0:
-                    self.graph(into.g)
-                case 1:
-                    self.graph(into.graphs.add())
-                case 2:
-                    self.tensor(into.t)
-                case 3:
-                    self.tensor(into.tensors.add())
-                case 4:
-                    self.sparse(into.sparse_tensor)
-                case 5:
-                    self.sparse(into.sparse_tensors.add())
-                case 6:
-                    into.floats.extend([0.5] * self.random.choice(SIZES))
-                case 7:
-                    into.ints.extend([-3] * self.random.choice(SIZES))
-                case 8:
-                    into.s = b"a" * self.random.choice([*SIZES, 70_000])
-                case 9:
-                    into.strings.extend([b"bc"] * self.random.choice(SIZES))
-                case _:
-                    into.i = 7
+        for one in self.random.sample(fill, self.random.randint(1, 2)):
+            one()
 
     def node(self, into: onnx.NodeProto) -> None:
         into.op_type, into.domain = self.random.choice(OPERATORS), self.random.choice(DOMAINS)
@@ -173,7 +164,8 @@ def agree(data: bytes, model: onnx.ModelProto) -> None:
     assert weights <= {f.name for f in facts if isinstance(f, Tensor)}
 
 
-SEEDS = settings(phases=[Phase.explicit, Phase.generate])  # a smaller seed makes no smaller model
+# A smaller seed makes no smaller model.
+SEEDS = settings(phases=[Phase.explicit, Phase.generate], max_examples=60)
 
 
 @SEEDS
@@ -200,7 +192,7 @@ def test_a_changed_model_is_what_the_library_makes_of_it_or_a_gap(seed: int, cha
         data[place % len(data)] = byte
     facts, tally = examine(bytes(data))
     assert tally.parsed + tally.inert + tally.unexamined == len(data)
-    if reasons(facts):
+    if reasons(facts) or "onnx-trailing" in anomalies(facts):
         return
     try:
         model = onnx.load_model_from_string(bytes(data))
@@ -208,7 +200,7 @@ def test_a_changed_model_is_what_the_library_makes_of_it_or_a_gap(seed: int, cha
         pytest.fail("the library cannot parse what has no gap")
     found = {(f.domain, f.name) for f in facts if isinstance(f, Operator)}
     for one in every(model):
-        if isinstance(one, onnx.NodeProto) and isinstance(one.op_type, str) and isinstance(one.domain, str):
+        if isinstance(one, onnx.NodeProto) and all(isinstance(text, str) for text in (one.op_type, one.domain)):
             assert ("" if one.domain == "ai.onnx" else one.domain, one.op_type) in found
 
 

@@ -15,6 +15,7 @@ from weighbridge.formats.onnx.messages import numbers
 from weighbridge.formats.onnx.scene import Scene, text
 from weighbridge.formats.onnx.wire import Place, Span
 from weighbridge.reader import from_bytes
+from weighbridge.symbols import Global
 
 if TYPE_CHECKING:
     from onnx import TensorProto
@@ -30,6 +31,7 @@ _MAGIC: Final = (
 )
 # Few bytes of these are fixed: in tensor data they have to lead to something.
 _SHORT: Final = rb"MZ|\x80[\2-\5]|\x1f\x8b\x08|\x28\xb5\x2f\xfd|BC\xc0\xde|\0asm"
+_NAME: Final = r"[A-Za-z_][\w.]+"
 _SCRIPT: Final = (
     rb"(?:\xef\xbb\xbf)?#!|@echo|import[ \t]+[A-Za-z_]|from[ \t]+[\w.]+[ \t]+import\b"
     rb"|(?:async[ \t]+)?def[ \t]+\w+[ \t]*\(|class[ \t]+\w+[ \t]*[(:]|"
@@ -78,7 +80,7 @@ def _data(scene: Scene, head: bytes, span: Span) -> Iterator[Fact]:
     if not re.match(_MAGIC, head) or (head[:2] == b"MZ" and not _is_pe(scene, span)):
         return
     facts = list(_examine(scene, b"", span, "tensor data"))
-    if not re.match(_SHORT, head) or any(_acts(fact) for fact in facts):
+    if not re.match(_SHORT, head) or any(_names_code(fact) for fact in facts):
         yield from facts
 
 
@@ -92,6 +94,14 @@ def _is_pe(scene: Scene, span: Span) -> bool:
 
 def _acts(fact: Fact) -> bool:
     return isinstance(fact, Native) or (isinstance(fact, Program) and len(fact.events) > 0)
+
+
+def _names_code(fact: Fact) -> bool:
+    """Tell whether a fact is machine code, or a pickle that imports something: no other one does any harm."""
+    if isinstance(fact, Program):
+        imports = (event for event in fact.events if isinstance(event, Global))
+        return any(re.fullmatch(_NAME, part) for event in imports for part in event.spelled)
+    return isinstance(fact, Native)
 
 
 def _examine(scene: Scene, value: str | bytes, span: Span | None, what: str) -> Iterator[Fact]:

@@ -52,6 +52,8 @@ class _Look:
 
     def number(self, offset: int) -> tuple[int, int]:
         """Return a number and where it ends; -1 when there is none to be seen."""
+        if offset < len(self._head) and self._head[offset] < 128:
+            return self._head[offset], offset + 1
         value = 0
         for index in range(10):
             if offset < len(self._head):

@@ -5,8 +5,8 @@
 Run it from the top of the repository with an interpreter that has Weighbridge; folders that are not given are built
 (the ordinary files by the libraries that this interpreter has). Weighbridge scans every file; each peer a sample of
 `--peer-files` of either kind, the same one for all. The exit status is 1 unless no hostile file passes, no ordinary
-file fails and at most 1 % of them are inconclusive. Files under `local/` hold classes of a program that nobody else
-has: they count apart, and must not pass.
+file fails and at most 1 % of them are inconclusive. ONNX models, under `onnx/` in either folder, count apart. So do
+files under `local/`, which hold classes of a program that nobody else has and must not pass.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.corpus import benign, malicious
+from benchmarks.corpus import benign, graphs, malicious
 from benchmarks.peers import FAIL, INCONCLUSIVE, PASS, PEERS, ask_all
 
 MOST_INCONCLUSIVE = 0.01  # of ordinary files
 OUTCOMES = (PASS, INCONCLUSIVE, FAIL)
+LOCAL, ONNX = ", local classes", ", ONNX"
+PARTS = {"local": LOCAL, "onnx": ONNX}  # of a corpus, by its folder
 
 
 @dataclass(frozen=True)
@@ -57,16 +59,18 @@ def scan(folder: Path, jobs: int) -> tuple[dict[str, str], float]:
     return {file["path"]: file["outcome"] for file in json.loads(done.stdout)["files"]}, seconds
 
 
-def rows(folder: Path, kind: str, jobs: int) -> tuple[list[Row], dict[str, str]]:
-    """Return Weighbridge's rows for a folder, the local files apart, and the outcome of each other file."""
+def rows(folder: Path, kind: str, jobs: int) -> tuple[list[Row], dict[str, dict[str, str]]]:
+    """Return Weighbridge's rows for a folder, and the outcome of each file, by the part of the corpus that it is of."""
     outcomes, seconds = scan(folder, jobs)
-    local = {path: one for path, one in outcomes.items() if "local" in Path(path).relative_to(folder).parts[:1]}
-    rest = {path: one for path, one in outcomes.items() if path not in local}
-    found = [Row("weighbridge", kind, Counter(rest.values()), seconds * len(rest) / max(1, len(outcomes)))]
-    if local:
-        share = seconds * len(local) / len(outcomes)
-        found.append(Row("weighbridge", f"{kind}, local classes", Counter(local.values()), share))
-    return found, rest
+    parts: dict[str, dict[str, str]] = {}
+    for path, outcome in outcomes.items():
+        first = Path(path).relative_to(folder).parts[0]
+        parts.setdefault(PARTS.get(first, ""), {})[path] = outcome
+    found = []
+    for name, part in sorted(parts.items()):
+        share = seconds * len(part) / len(outcomes)
+        found.append(Row("weighbridge", f"{kind}{name}", Counter(part.values()), share))
+    return found, parts
 
 
 def compare(kinds: dict[str, list[str]], arguments: argparse.Namespace) -> Iterator[Row | str]:
@@ -83,16 +87,22 @@ def compare(kinds: dict[str, list[str]], arguments: argparse.Namespace) -> Itera
             yield Row(peer.name, f"{kind}, sample", Counter(outcomes), seconds)
 
 
-def wrong(hostile: dict[str, str], ordinary: dict[str, str], local: Counter[str]) -> list[str]:
+def wrong(hostile: dict[str, dict[str, str]], ordinary: dict[str, dict[str, str]]) -> list[str]:
     """Return what keeps the result from what is required, one line each."""
-    found = [f"hostile file passes: {path}" for path, outcome in hostile.items() if outcome == PASS]
-    found += [f"ordinary file fails: {path}" for path, outcome in ordinary.items() if outcome == FAIL]
-    open_ones = [path for path, outcome in ordinary.items() if outcome == INCONCLUSIVE]
-    if len(open_ones) > MOST_INCONCLUSIVE * len(ordinary):
-        found += [f"too many ordinary files are inconclusive: {path}" for path in open_ones]
-    if local[PASS]:
-        found.append(f"{local[PASS]} files with classes of an unknown program pass")
-    return found
+    found = [f"hostile file passes: {path}" for path, outcome in _all(hostile) if outcome == PASS]
+    local = ordinary.get(LOCAL, {})
+    rest = {name: part for name, part in ordinary.items() if name != LOCAL}
+    found += [f"ordinary file fails: {path}" for path, outcome in _all(rest) if outcome == FAIL]
+    for part in rest.values():
+        open_ones = [path for path, outcome in part.items() if outcome == INCONCLUSIVE]
+        if len(open_ones) > MOST_INCONCLUSIVE * len(part):
+            found += [f"too many ordinary files are inconclusive: {path}" for path in open_ones]
+    return found + [f"class of an unknown program passes: {path}" for path, outcome in local.items() if outcome == PASS]
+
+
+def _all(parts: dict[str, dict[str, str]]) -> Iterator[tuple[str, str]]:
+    for part in parts.values():
+        yield from part.items()
 
 
 def options(words: Sequence[str] | None) -> argparse.Namespace:
@@ -116,6 +126,7 @@ def main(words: Sequence[str] | None = None) -> int:
         if hostile is None:
             hostile = folder / "hostile"
             malicious.build(hostile, part=arguments.part)
+            graphs.build(hostile / "onnx")
         if ordinary is None:
             ordinary = folder / "ordinary"
             benign.build(ordinary)
@@ -126,11 +137,11 @@ def main(words: Sequence[str] | None = None) -> int:
         for row in hostile_rows + ordinary_rows:
             print(row.render(), flush=True)
         if arguments.peer_files:
-            kinds = {"hostile": list(hostile_outcomes), "ordinary": list(ordinary_outcomes)}
+            kinds = {f"hostile{name}": list(part) for name, part in hostile_outcomes.items()}
+            kinds |= {f"ordinary{name}": list(part) for name, part in ordinary_outcomes.items() if name != LOCAL}
             for line in compare(kinds, arguments):
                 print(line.render() if isinstance(line, Row) else line, flush=True)
-    local = ordinary_rows[1].outcomes if len(ordinary_rows) > 1 else Counter[str]()
-    found = wrong(hostile_outcomes, ordinary_outcomes, local)
+    found = wrong(hostile_outcomes, ordinary_outcomes)
     for line in found[:50]:
         print(line, file=sys.stderr)
     return 1 if found else 0

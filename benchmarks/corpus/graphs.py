@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from fixtures import onnx_models, ort_models
 from fixtures.archives import Entry, zip_archive
@@ -405,3 +406,14 @@ def samples() -> list[Sample]:
 def review() -> list[Sample]:
     """Return the models that pass with a finding."""
     return [Sample(f"review/{name}.onnx", f"review/{name}", make) for name, make in REVIEW.items()]
+
+
+def build(directory: Path) -> list[tuple[Path, str]]:
+    """Write the models that must not pass into `directory`; return each file and its technique."""
+    written = []
+    for sample in samples():
+        path = directory / sample.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(sample.make())
+        written.append((path, sample.label))
+    return written

@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from . import behaviours, containers, differentials, exhaustion, forms, gadgets, streams
+from . import behaviours, containers, differentials, exhaustion, forms, gadgets, graphs, streams
 from .payloads import Sample
 
 SEED = 0
@@ -52,7 +52,7 @@ def build(directory: Path, seed: int = SEED, part: int | None = None) -> list[tu
 def main() -> None:
     """Build the corpus that the command line asks for and say what is in it."""
     part = int(sys.argv[2]) if len(sys.argv) > 2 else None
-    written = build(Path(sys.argv[1]), SEED, part)
+    written = build(Path(sys.argv[1]), SEED, part) + graphs.build(Path(sys.argv[1]) / "onnx")
     size = sum(path.stat().st_size for path, _ in written)
     techniques = len({label for _, label in written})
     print(f"{len(written)} files, {techniques} techniques, {size / 1e6:.1f} MB")

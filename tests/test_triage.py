@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import struct
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -74,6 +75,14 @@ def big_torch(payload: bytes, storage: int = 64 * MIB) -> Elsewhere:
     return Elsewhere(bytes(data[:directory]), storage, bytes(data[directory:]))
 
 
+def big_tar(file: Elsewhere) -> Elsewhere:
+    """Return a tar file, such as a layer of an OCI artifact, whose only member is `file`."""
+    info = tarfile.TarInfo("model.pt")
+    info.size = file.size
+    tail = file.tail + bytes(-file.size % 512) + bytes(1024)
+    return Elsewhere(info.tobuf(tarfile.USTAR_FORMAT) + file.head, file.zeros, tail)
+
+
 def big_safetensors(size: int) -> Elsewhere:
     header = json.dumps({"w": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
     return Elsewhere(struct.pack("<Q", len(header)) + header, size)
@@ -96,6 +105,14 @@ def test_code_in_a_checkpoint_is_found_without_its_weights() -> None:
     assert verdict.outcome is Outcome.FAIL
     assert [finding.rule.id for finding in verdict.findings] == ["PKL001"]
     assert exit_status(verdict) == 1
+
+
+@pytest.mark.parametrize(("payload", "outcome"), [(ORDINARY, Outcome.INCONCLUSIVE), (HOSTILE, Outcome.FAIL)])
+def test_a_checkpoint_in_an_archive_is_looked_at_in_its_place(payload: bytes, outcome: Outcome) -> None:
+    file = big_tar(big_torch(payload))
+    verdict = look(file)
+    assert verdict.outcome is outcome and verdict.nothing_found is (outcome is not Outcome.FAIL)
+    assert sum(count for _, count in file.log) <= 12 * BLOCK
 
 
 def test_the_data_of_tensors_that_a_header_describes_are_not_called_inert() -> None:

@@ -132,7 +132,8 @@ def _member(reader: Reader, context: Context, header: Header, names: _Names, *, 
         yield from context.examine(reader.window(header.data, there, header.name), there)
     if there < header.size:
         raise TruncatedError(reader.at(reader.size), f"member of {header.size} bytes, {there} are there")
-    padding = bytes(reader.view[header.data + header.size : header.end])
+    behind = header.data + header.size
+    padding = reader.read(behind, min(header.end, reader.size) - behind)
     if padding.strip(b"\0"):
         detail = f"{len(padding)} bytes behind member {header.name!r} are not zero"
         yield Anomaly(location=reader.at(header.data + header.size), code="tar-padding", detail=detail)
@@ -252,7 +253,7 @@ def _end(reader: Reader, context: Context, position: int) -> Iterator[Fact]:
 
 def _skip_zeros(reader: Reader, position: int) -> int:
     while position < reader.size:
-        step = bytes(reader.view[position : position + ZEROS_STEP])
+        step = reader.read(position, min(ZEROS_STEP, reader.size - position))
         rest = step.lstrip(b"\0")
         position += len(step) - len(rest)
         if rest:

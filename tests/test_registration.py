@@ -7,10 +7,16 @@ import importlib
 import pkgutil
 from pathlib import Path
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 import weighbridge.formats as formats
 import weighbridge.registries as registries
 import weighbridge.report as report
 from weighbridge.formats.base import Format
+from weighbridge.location import Location
+from weighbridge.reader import from_bytes, from_path
 from weighbridge.report.base import Style
 
 
@@ -26,6 +32,24 @@ def test_every_module_that_defines_a_format_is_in_the_table() -> None:
 def test_the_names_of_formats_differ() -> None:
     names = [format_.name for format_ in formats.FORMATS]
     assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("first", range(256))
+@given(
+    rest=st.binary(max_size=40),
+    magic=st.sampled_from([b"", b"7zXZ\0", b"Zh91AY&SY", b"*M\x18\1\0\0\0\0", b"\xda\x02\0\0"]),
+)
+@settings(max_examples=5)
+def test_the_first_byte_rules_out_only_formats_that_would_say_no(first: int, magic: bytes, rest: bytes) -> None:
+    sample = from_bytes(bytes([first]) + magic + rest, Location(("file",))).sample
+    assert formats.sniff(sample) == tuple(one for one in formats.FORMATS if one.sniff(sample))
+
+
+def test_fixtures_begin_as_their_formats_say() -> None:
+    for path in (Path(__file__).parent.parent / "fixtures").rglob("*.*"):
+        if path.is_file():
+            sample = from_path(path, Location((path.name,))).sample
+            assert formats.sniff(sample) == tuple(one for one in formats.FORMATS if one.sniff(sample))
 
 
 def test_every_report_module_is_in_the_table() -> None:

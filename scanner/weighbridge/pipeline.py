@@ -91,13 +91,13 @@ class Desk:
                 tally.unexamined = reader.size
                 tally.settle()
                 raw = False
-        return replace(self._examined(target, facts, tally, digest), raw=raw)
+        return self._examined(target, facts, tally, digest, raw=raw)
 
     def _fetch(self, target: Target, blocks: Blocks) -> Examined:
         """Return what the parts of a remote file amount to that a parser asks for."""
         facts, tally = Examination(Budget(self.limits)).run(RangeReader(blocks, Location((target.name,))))
         raw = len(facts) == 1 and isinstance(facts[0], Gap) and blocks.remote.size > 0
-        return replace(self._examined(target, facts, tally), raw=raw)
+        return self._examined(target, facts, tally, raw=raw)
 
     def _start_digest(self, reader: Reader, descriptor: int, cleanup: ExitStack) -> Callable[[], Digest | None]:
         """Return what gives the digest when the parse is done."""
@@ -110,7 +110,9 @@ class Desk:
         pool = cleanup.enter_context(ThreadPoolExecutor(1))
         return pool.submit(Digest.of_descriptor, descriptor).result
 
-    def _examined(self, target: Target, facts: list[Fact], tally: Tally, digest: Digest | None = None) -> Examined:
+    def _examined(
+        self, target: Target, facts: list[Fact], tally: Tally, digest: Digest | None = None, *, raw: bool = False
+    ) -> Examined:
         return Examined(
             path=target.name,
             size=tally.size,
@@ -119,6 +121,7 @@ class Desk:
             coverage=Coverage(parsed=tally.parsed, inert=tally.inert, unexamined=tally.unexamined),
             judgement=check(facts, self.rules, self.trust),
             references=companions.references(facts),
+            raw=raw,
         )
 
     def settle(self, targets: list[Target], examined: list[Examined]) -> list[Examined]:

@@ -226,6 +226,11 @@ class RuleSet:
         """The kinds of facts that some rule matches by their subject."""
         return frozenset(self._facts)
 
+    @cached_property
+    def told(self) -> frozenset[str]:
+        """The kinds of facts that a judgement can depend on; the others, which are most, only describe."""
+        return self.kinds | REVIEWED | {Gap.kind, Program.kind, Operator.kind}
+
     def named(self, module: str, name: str) -> Rule | None:
         """Return the rule that names `module : name` (normalised) or a step on the way to it."""
         return self._names.find(module, name)
@@ -312,6 +317,9 @@ class _Ledger:
         self._kept: dict[tuple[object, ...], list[Finding | Unknown]] = {}
         self._count: dict[tuple[object, ...], int] = {}
 
+    def __bool__(self) -> bool:
+        return bool(self._kept)
+
     def add(self, group: tuple[object, ...], make: Callable[[], Finding | Unknown]) -> bool:
         """Count an occurrence of `group`; keep what `make` returns, and say so, if it is one of the first."""
         self._count[group] = self._count.get(group, 0) + 1
@@ -338,8 +346,10 @@ class _Ledger:
 
 def check(facts: Iterable[Fact], rules: RuleSet, trust: Trust) -> Judgement:
     """Return what the rules say of `facts`, and which facts neither trust nor a rule speaks for."""
-    ledger, gaps = _Ledger(), []
+    ledger, gaps = _Ledger(), list[Gap]()
     for fact in facts:
+        if fact.kind not in rules.told:
+            continue
         if isinstance(fact, Gap):
             gaps.append(fact)
         elif isinstance(fact, Program):
@@ -352,11 +362,16 @@ def check(facts: Iterable[Fact], rules: RuleSet, trust: Trust) -> Judgement:
                 _add_finding(ledger, rule, fact)
             elif fact.kind in REVIEWED:
                 _add_unknown(ledger, fact, f"no rule speaks for this {fact.kind}")
+    if not gaps and not ledger:
+        return _NOTHING
     return Judgement(
         findings=ledger.sorted(Finding),
         unknowns=ledger.sorted(Unknown),
         gaps=tuple(sorted(set(gaps), key=_order)),
     )
+
+
+_NOTHING: Final = Judgement()
 
 
 def _add_finding(ledger: _Ledger, rule: Rule, fact: Fact) -> None:

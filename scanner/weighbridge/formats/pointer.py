@@ -149,6 +149,6 @@ def _output(reader: Reader, start: int, entry: dict[str, str]) -> Placeholder:
 
 
 FORMATS: Final = (
-    Format("git-lfs", "git-lfs pointer", sniff_lfs, parse_lfs),
-    Format("dvc", "DVC file of outputs or lock", sniff_dvc, parse_dvc),
+    Format("git-lfs", "git-lfs pointer", sniff_lfs, parse_lfs, b"v"),
+    Format("dvc", "DVC file of outputs or lock", sniff_dvc, parse_dvc, b"#mwdfaos"),
 )

@@ -72,6 +72,6 @@ def parse_python(reader: Reader, context: Context) -> Iterator[Fact]:
 
 
 FORMATS: Final = (
-    Format("script", "script", sniff, parse),
+    Format("script", "script", sniff, parse, b"#@\xef"),
     Format("python", "Python source", sniff_python, parse_python),
 )

@@ -21,12 +21,13 @@ from weighbridge.reader import Reader, Sample
 PROBE: Final = 1 << 16  # decompressed bytes that show a stream without a magic number to be one
 MEMORY: Final = 1 << 27  # of a decoder; `xz -9` needs 65 MiB, zstd's own limit is this
 
-_ZLIB_FIRST: Final = frozenset(bytes([window << 4 | 8]) for window in range(8))
+_ZLIB_FIRST: Final = bytes(window << 4 | 8 for window in range(8))
+_SKIPPABLE: Final = bytes(range(0x50, 0x60))
 
 
 def is_skippable(magic: bytes) -> bool:
     """Tell whether a frame of lz4 or zstd that holds no data begins with these four bytes."""
-    return magic[1:] == b"\x2a\x4d\x18" and magic[0] & 0xF0 == 0x50
+    return magic[1:] == b"\x2a\x4d\x18" and magic[0] in _SKIPPABLE
 
 
 def _begins_with(magic: bytes, head: bytes) -> bool:
@@ -47,7 +48,7 @@ def _begins_bz2(head: bytes) -> bool:
 
 def _begins_zlib(head: bytes) -> bool:
     """Check the two bytes of RFC 1950, which say little, and then that deflate understands the rest."""
-    if head[:1] not in _ZLIB_FIRST or len(head) < 2 or (head[0] << 8 | head[1]) % 31 or head[1] & 0x20:
+    if len(head) < 2 or head[0] not in _ZLIB_FIRST or (head[0] << 8 | head[1]) % 31 or head[1] & 0x20:
         return False
     import zlib
 
@@ -85,20 +86,20 @@ def _is_dictionary(size: int) -> bool:
 
 Begins = Callable[[bytes], bool]
 
-# By name: the title, and how a stream of the kind begins.
-KINDS: Final[dict[str, tuple[str, Begins]]] = {
-    "gzip": ("gzip stream", partial(_begins_with, b"\x1f\x8b\x08")),
-    "zlib": ("zlib stream", _begins_zlib),
-    "bz2": ("bzip2 stream", _begins_bz2),
-    "xz": ("xz stream", partial(_begins_with, b"\xfd7zXZ\0")),
-    "lzma": ("lzma stream", _begins_lzma),
-    "lz4": ("lz4 frame", partial(_begins_frame, b"\x04\x22\x4d\x18")),
-    "zstd": ("zstd frame", partial(_begins_frame, b"\x28\xb5\x2f\xfd")),
-    "joblib-zfile": ("joblib file of before 0.9.3", partial(_begins_with, b"ZF0x")),
+# By name: the title, how a stream of the kind begins, and the first bytes of such streams if not any.
+KINDS: Final[dict[str, tuple[str, Begins, bytes | None]]] = {
+    "gzip": ("gzip stream", partial(_begins_with, b"\x1f\x8b\x08"), b"\x1f"),
+    "zlib": ("zlib stream", _begins_zlib, _ZLIB_FIRST),
+    "bz2": ("bzip2 stream", _begins_bz2, b"B"),
+    "xz": ("xz stream", partial(_begins_with, b"\xfd7zXZ\0"), b"\xfd"),
+    "lzma": ("lzma stream", _begins_lzma, None),
+    "lz4": ("lz4 frame", partial(_begins_frame, b"\x04\x22\x4d\x18"), b"\x04" + _SKIPPABLE),
+    "zstd": ("zstd frame", partial(_begins_frame, b"\x28\xb5\x2f\xfd"), b"\x28" + _SKIPPABLE),
+    "joblib-zfile": ("joblib file of before 0.9.3", partial(_begins_with, b"ZF0x"), b"Z"),
 }
 
 
-def _format(name: str, title: str, begins: Begins) -> Format:
+def _format(name: str, title: str, begins: Begins, starts: bytes | None) -> Format:
     def sniff(sample: Sample) -> bool:
         """Tell whether a stream of this kind begins here."""
         return begins(sample.head)
@@ -109,7 +110,7 @@ def _format(name: str, title: str, begins: Begins) -> Format:
 
         return parse_kind(name, reader, context)
 
-    return Format(name, title, sniff, parse)
+    return Format(name, title, sniff, parse, starts)
 
 
-FORMATS: Final = tuple(_format(name, title, begins) for name, (title, begins) in KINDS.items())
+FORMATS: Final = tuple(_format(name, *kind) for name, kind in KINDS.items())

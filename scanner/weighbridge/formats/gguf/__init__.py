@@ -27,4 +27,4 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     return parse_file(reader, context)
 
 
-FORMAT: Final = Format("gguf", "GGUF", sniff, parse)
+FORMAT: Final = Format("gguf", "GGUF", sniff, parse, MAGIC[:1])

@@ -30,4 +30,4 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     return parse_array(reader, context)
 
 
-FORMAT: Final = Format("numpy", "numpy array", sniff, parse)
+FORMAT: Final = Format("numpy", "numpy array", sniff, parse, MAGIC[:1])

@@ -30,4 +30,4 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     return parse_archive(reader, context)
 
 
-FORMAT: Final = Format("7z", "7z archive", sniff, parse)
+FORMAT: Final = Format("7z", "7z archive", sniff, parse, MAGIC[:1])

@@ -124,12 +124,15 @@ def _plausible(view: memoryview, end: End) -> bool:
     return any(signed(view, start, CENTRAL) for start, _, _ in candidates(end))
 
 
-def candidates(end: End) -> Iterator[Directory]:
-    """Yield where the directory may lie: at its offset, and where it would end at the end record."""
-    for claim in end.claims:
-        for start in dict.fromkeys((claim.offset, claim.behind - claim.size)):
-            if 0 <= start <= end.position - CENTRAL_SIZE:
-                yield Directory(start, start - claim.offset, claim)
+def candidates(end: End) -> list[Directory]:
+    """Return where the directory may lie: at its offset, and where it would end at the end record."""
+    last = end.position - CENTRAL_SIZE
+    return [
+        Directory(start, start - claim.offset, claim)
+        for claim in end.claims
+        for start in dict.fromkeys((claim.offset, claim.behind - claim.size))
+        if 0 <= start <= last
+    ]
 
 
 def directories(view: memoryview, end: End, archive: Archive) -> list[Directory]:

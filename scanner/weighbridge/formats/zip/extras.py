@@ -32,22 +32,20 @@ LONGEST: Final = {
 
 def unknown(view: memoryview, entries: Iterable[Entry]) -> Iterator[tuple[int, int, str]]:
     """Yield (offset, size, what) of every extra field that is not known for what it holds."""
-    for begin, end in dict.fromkeys(_places(view, entries)):
-        if not _pads(bytes(view[begin:end])):
-            yield from _fields(view, begin, min(end, len(view)))
-
-
-def _places(view: memoryview, entries: Iterable[Entry]) -> Iterator[tuple[int, int]]:
-    """Yield where extra fields begin and end, in local headers and in the directory."""
+    seen: set[int] = set()
     for entry in entries:
         if entry.data >= 0:
             name_size = len(entry.raw) if entry.agreed else int(_SIZE(view, entry.start + 26)[0])
             begin = entry.start + LOCAL_SIZE + name_size
-            if begin < entry.data:
-                yield begin, entry.data
+            if begin < entry.data and begin not in seen:
+                seen.add(begin)
+                if not _pads(bytes(view[begin : entry.data])):
+                    yield from _fields(view, begin, min(entry.data, len(view)))
         if entry.extra and entry.record != entry.start:
             begin = entry.record + CENTRAL_SIZE + len(entry.raw)
-            yield begin, begin + entry.extra
+            if begin not in seen:
+                seen.add(begin)
+                yield from _fields(view, begin, min(begin + entry.extra, len(view)))
 
 
 def _pads(extra: bytes) -> bool:

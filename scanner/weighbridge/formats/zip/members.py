@@ -105,7 +105,8 @@ class Members:
         left = self.reader.size - entry.data
         if entry.packed <= min(left, CRC_LIMIT):
             crc = zlib.crc32(self.reader.view[entry.data : entry.stop])
-            yield from self._crc(entry, crc)
+            if crc != entry.crc:
+                yield self._crc(entry, crc)
         if entry.packed != entry.size:
             detail = f"stored in {entry.packed} bytes, said to be {entry.size}"
             yield Anomaly(location=self.reader.at(entry.data), code="zip-stored-size", detail=detail)
@@ -129,7 +130,8 @@ class Members:
             reason = f"zip: {entry.name!r} does not unpack: {outcome.error}"
             yield Gap(location=location, reason=reason, size=available)
             return
-        yield from self._crc(entry, outcome.crc)
+        if outcome.crc != entry.crc:
+            yield self._crc(entry, outcome.crc)
         if outcome.size != entry.size:
             detail = f"{entry.name!r} unpacks to {outcome.size} bytes, said to be {entry.size}"
             yield Anomaly(location=location, code="zip-size", detail=detail)
@@ -145,11 +147,10 @@ class Members:
             )
             raise LimitError(self.reader.at(entry.data), reason)
 
-    def _crc(self, entry: Entry, crc: int) -> Iterator[Fact]:
+    def _crc(self, entry: Entry, crc: int) -> Anomaly:
         """CVE-2025-10156: a scanner that refuses a member over its CRC misses what torch loads."""
-        if crc != entry.crc:
-            detail = f"{entry.name!r} has CRC {crc:08x}, said to be {entry.crc:08x}"
-            yield Anomaly(location=self.reader.at(entry.data), code="zip-crc", detail=detail)
+        detail = f"{entry.name!r} has CRC {crc:08x}, said to be {entry.crc:08x}"
+        return Anomaly(location=self.reader.at(entry.data), code="zip-crc", detail=detail)
 
     def beyond(self, kind: str, begin: int, end: int) -> Iterator[Fact]:
         """Yield bytes that belong to no member (`prepended`, `trailing` or `hole`) and what is found in them."""

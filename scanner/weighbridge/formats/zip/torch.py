@@ -64,7 +64,8 @@ TEXTS: Final = {
 }
 TEXT_LIMIT: Final = 64
 SOURCE_LIMIT: Final = 64 << 20  # far beyond the code of any scripted model
-# Any of these beside data.pkl makes an archive one that torch would open.
+# One of these, and any of the marks beside it, makes an archive one that torch would open.
+_PROGRAMS: Final = ("data.pkl", "archive_format")
 _MARKS: Final = ("version", ".data/version", "byteorder", ".format_version", ".data/serialization_id")
 
 
@@ -107,13 +108,13 @@ def _persistent(program: Program) -> Iterator[tuple[str, Storage, PersistentId]]
 
 def roots(entries: Iterable[Entry]) -> frozenset[str]:
     """Return the lower-case root folders that torch would take for an archive of its own."""
-    names = {entry.name.lower() for entry in entries if "/" in entry.name}
-    candidates = {name.partition("/")[0] for name in names if name.endswith(("/data.pkl", "/archive_format"))}
+    inside: dict[str, set[str]] = {}
+    for entry in entries:
+        root, slash, name = entry.name.lower().partition("/")
+        if slash:
+            inside.setdefault(root, set()).add(name)
     return frozenset(
-        root
-        for root in candidates
-        if (f"{root}/data.pkl" in names or f"{root}/archive_format" in names)
-        and any(f"{root}/{mark}" in names for mark in _MARKS)
+        root for root, names in inside.items() if not (names.isdisjoint(_PROGRAMS) or names.isdisjoint(_MARKS))
     )
 
 
@@ -150,20 +151,20 @@ def _member(members: Members, entry: Entry, layout: _Layout) -> Iterable[Fact]:
     root, _, name = entry.name.partition("/")
     if root.lower() not in layout.roots:
         return members.examine(entry)
+    if name in TEXTS:
+        return _text(members, entry, name)
     folder, slash, key = name.partition("/")
-    storages_ = f"{root}/{folder}".lower()
-    if slash and storages_ in layout.pickles:
-        layout.later.append((storages_, key, entry))
+    program = f"{root}/{folder}".lower()
+    if slash and program in layout.pickles:
+        layout.later.append((program, key, entry))
         return ()
     if name.lower().endswith(".pkl"):
         return _pickle(members, entry, layout.storages.setdefault(entry.name[:-4].lower(), {}))
-    return _other(members, entry, name, layout)
+    return _exported(members, entry, name, layout)
 
 
-def _other(members: Members, entry: Entry, name: str, layout: _Layout) -> Iterable[Fact]:
-    """Return the facts of a member that is neither a pickle nor a storage of one."""
-    if name in TEXTS:
-        return _text(members, entry, name)
+def _exported(members: Members, entry: Entry, name: str, layout: _Layout) -> Iterable[Fact]:
+    """Return the facts of a member that only torch.export or torch.jit writes, or none of them."""
     if name.startswith(pt2.PAYLOADS):
         if name.endswith(pt2.CONFIG):
             return _config(members, entry, layout)

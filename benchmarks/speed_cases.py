@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime
 import pickle
 import random
 import struct
@@ -58,12 +59,57 @@ def records() -> object:
     return [{"id": index, "text": f"row {index}", "score": index / 7} for index in range(200_000)]
 
 
+def nested() -> object:
+    """Return 100 000 dicts with a list and a dict in each."""
+    return [{"id": n, "tags": ["a", f"t{n}"], "meta": {"x": n / 3, "y": None}} for n in range(100_000)]
+
+
+def strings() -> object:
+    """Return 300 000 short texts."""
+    return [f"token{index}" for index in range(300_000)]
+
+
+def token_lists() -> object:
+    """Return 50 000 lists of 10 to 30 numbers of a vocabulary."""
+    source = random.Random(0)
+    return [[source.randrange(30_000) for _ in range(source.randrange(10, 30))] for _ in range(50_000)]
+
+
+def times() -> object:
+    """Return 100 000 times of day, each a call."""
+    return [datetime.datetime(2020, 1, 1) + datetime.timedelta(seconds=index) for index in range(100_000)]
+
+
+def sets() -> object:
+    """Return 100 000 small sets."""
+    return [{index, index + 1, index + 2} for index in range(100_000)]
+
+
+def _inert(name: str) -> type:
+    """Return a class of a module that no scanner has."""
+    module = sys.modules.setdefault("weighbridge_benchmark", types.ModuleType("weighbridge_benchmark"))
+    kind = type(name, (), {"__module__": module.__name__})
+    setattr(module, name, kind)
+    return kind
+
+
+def tree(depth: int = 16) -> object:
+    """Return objects that hold two of their kind each: no two neighbours in the stream are of one shape."""
+    kind = _inert("Node")
+    source = random.Random(0)
+
+    def grow(levels: int) -> object:
+        node = kind()
+        children = (grow(levels - 1), grow(levels - 1)) if levels else (None, None)
+        node.__dict__.update(value=source.random(), left=children[0], right=children[1])
+        return node
+
+    return grow(depth - 1)
+
+
 def instances() -> object:
     """Return 200 000 objects of a class of a module that no scanner has."""
-    module = types.ModuleType("weighbridge_benchmark")
-    kind = type("Record", (), {"__module__": module.__name__})
-    module.Record = kind  # type: ignore[attr-defined]
-    sys.modules[module.__name__] = module
+    kind = _inert("Record")
     made = []
     for index in range(200_000):
         record = kind()
@@ -132,7 +178,13 @@ CASES = (
     Case("floats.pkl", "1 M floats", _pickled(floats), "load"),
     Case("vocabulary.pkl", "500 k vocabulary entries", _pickled(vocabulary), "load"),
     Case("records.pkl", "200 k dicts", _pickled(records), "load"),
+    Case("nested.pkl", "100 k nested dicts", _pickled(nested), "load"),
+    Case("strings.pkl", "300 k texts", _pickled(strings), "load"),
+    Case("tokens.pkl", "50 k lists of tokens", _pickled(token_lists), "load"),
+    Case("sets.pkl", "100 k sets", _pickled(sets), "load"),
+    Case("times.pkl", "100 k times (REDUCE)", _pickled(times), "load"),
     Case("instances.pkl", "200 k objects (NEWOBJ, BUILD)", _pickled(instances), "load"),
+    Case("tree.pkl", "a tree of 65 k objects", _pickled(tree), "load"),
     Case("tiny.pkl", "a tiny file", _pickled(lambda: {"a": 1}), "load"),
     Case("models", "1000 small torch files", _many, "cp"),
     Case("large.pt", "2 GiB torch file, not hashed", torch_zip, "open", big=True),

@@ -19,6 +19,7 @@ from weighbridge import rule_files
 from weighbridge.facts import Program
 from weighbridge.schema import WORK_LIMIT, Signature, WorkError
 from weighbridge.symbols import (
+    ELISIONS,
     Call,
     ComputedName,
     Dict,
@@ -45,7 +46,7 @@ _PACKAGES: Final = rb"^packages:\s*\[([^\]]*)\]"
 _NOTHING: Final = TrustFile("", {})
 _HEAD: Final = 2048  # bytes of a trust file in which `packages` stands
 _CONTAINERS: Final = (tuple, list)  # dicts and sets are lists here
-_PLAIN: Final = frozenset({str, int, float, bool, type(None), bytes, complex})
+_PLAIN: Final = frozenset({str, int, float, bool, type(None), bytes, complex}) | ELISIONS
 
 NO_ENTRY: Final = "no trust entry names it"
 

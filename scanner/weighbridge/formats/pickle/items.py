@@ -118,7 +118,7 @@ def take_members(buf: bytes, i: int, limit: int, memo: dict[int, Value], skipped
             run = several.match(buf, i, limit)
             if run is None:
                 return i
-            values = _texts(run[0]) if op == 0x8C else None
+            values = _texts(run[0]) if op == 0x8C else _strides(run[0])
             if values is None:
                 parts = [token[2:-1] for token in one.findall(buf, i, run.end())]
                 values = [part.decode("utf-8", "surrogatepass") for part in parts] if op == 0x8C else [*parts]
@@ -138,6 +138,16 @@ def _texts(run: bytes) -> list[Value] | None:
     """
     texts: list[Value] = [text[1:] for text in run[1:-1].decode("latin-1").split("\x94\x8c")]
     return texts if len(run.translate(None, _ASCII)) == 2 * len(texts) else None
+
+
+def _strides(run: bytes) -> list[Value] | None:
+    """Return the members of a run of SHORT_BINBYTES and MEMOIZE, None when they are not all of one length."""
+    size = run[1]
+    stride = size + 3
+    count = len(run) // stride
+    if run[::stride] != run[:1] * count or run[1::stride] != run[1:2] * count:
+        return None
+    return [run[at : at + size] for at in range(2, len(run), stride)]
 
 
 def take_longs(buf: bytes, i: int, limit: int) -> tuple[int, int]:

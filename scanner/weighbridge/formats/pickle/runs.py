@@ -21,6 +21,7 @@ MEMBERS: Final = frozenset(b"\x8cCN\x8a")  # SHORT_BINUNICODE, SHORT_BINBYTES, N
 LARGE: Final = frozenset({list, Dict, Set, Call})  # what may get many values: a call may have made a mapping
 DEPTHS: Final = 16  # marks that may be open
 TRIES: Final = 4  # values that fit no template before the rest of a container is left to the machine
+TEMPLATES_LIMIT: Final = 256  # of one stream: making one takes milliseconds, and tables are few
 LONGEST_WAIT: Final = 64  # containers at one depth that are passed by after looks in vain
 AHEAD: Final = 4  # values behind the next that are outlined: an opcode may still reach for the three below it
 # Of what happens again and again the first times are told one by one, so the machine runs the first values of a run
@@ -37,6 +38,7 @@ class Runner(Recorder):
         self.taken: dict[int, Template] = {}  # the templates whose values stand for many, by identity
         self._patience = [0] * DEPTHS
         self._known: list[Template | None] = [None] * DEPTHS
+        self._learnt = 0
         self._pending: list[tuple[int, int, int]] = []  # (position, depth, tries) of places to look again
 
     def look(
@@ -105,7 +107,10 @@ class Runner(Recorder):
         if len(begins) <= 2 * width:
             return i, self._give_up(limit, depth), 0
         places = begins[0], begins[width], begins[2 * width]
-        template = None if plain else alike(self.buffer, places, limit, memo, width, self)
+        template = None
+        if not plain and self._learnt < TEMPLATES_LIMIT:
+            template = alike(self.buffer, places, limit, memo, width, self)
+            self._learnt += template is not None
         if template is not None:
             end, firsts = template.match(self.buffer, i, limit)
             if len(firsts) >= LEAST:
@@ -115,7 +120,7 @@ class Runner(Recorder):
             before, i = len(stack), self._members(i, limit, memo, stack)
             if len(stack) - before >= LEAST:
                 return i, self._look_behind(i, limit, depth, width), 0
-        if tries > 1 and begins[width] >= i:
+        if tries > 1 and not self._patience[depth] and begins[width] >= i:
             return i, self._look_again(begins[width], limit, depth, tries - 1), 0
         return i, self._give_up(limit, depth), 0
 

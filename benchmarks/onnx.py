@@ -36,7 +36,7 @@ IMPORT = "import onnx"
 
 @dataclass(frozen=True)
 class Case:
-    """A model to scan: `make` writes it at a path, `wrong` says what the figures (ours, loading, the peer) do not meet."""
+    """A model to scan: `make` writes it, `wrong` says what the figures (ours, loading, the peer) do not meet."""
 
     title: str
     make: Callable[[Path], None]

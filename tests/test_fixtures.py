@@ -26,6 +26,12 @@ SHOWN = {
     "safetensors": "duplicate_key hole length overlap padding trailing",
     "numpy": "trailing",
     "gzip": "header",
+    "onnx": (
+        "config duplicate_field embedded_file external_key external_overlap external_path external_range "
+        "function_expansion function_recursion function_shadows input_branch memory_address native_blob "
+        "opaque_attribute resource_loop resource_shape tensor_payload trailing unknown_field wire"
+    ),
+    "ort": "fused_node hole overlap",
     "pickle": (
         "frame_length frame_nested frame_straddle hash_bomb huge_int memo_index name_encoding noncanonical nul_operand "
         "out_of_band proto stacked trailing_data"

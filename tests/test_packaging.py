@@ -30,7 +30,7 @@ def test_the_wheel_holds_the_package_the_rules_and_nothing_else(built: Path) -> 
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     modules = {p.relative_to(TREE / "scanner").as_posix() for p in (TREE / "scanner/weighbridge").rglob("*.py")}
-    rules = {f"weighbridge/_rules/{p.relative_to(TREE / 'rules').as_posix()}" for p in (TREE / "rules").rglob("*.yaml")}
+    rules = {f"weighbridge/_rules/{p.relative_to(TREE / 'rules').as_posix()}" for p in (TREE / "rules").rglob("*.*")}
     assert modules | rules | {"weighbridge/py.typed", "weighbridge/_schema/verdict-1.schema.json"} <= names
     rest = {name for name in names if not name.startswith("weighbridge/")}
     assert all(".dist-info/" in name for name in rest)

@@ -132,6 +132,16 @@ def test_a_prefix_of_more_than_a_page_of_objects_is_whole(
     assert [file.path for file in s3.resolve("s3://models/many/").files] == ["0", "1", "2", "3", "4"]
 
 
+def test_a_prefix_of_too_many_objects_is_refused_before_each_is_asked_for(
+    client: Any, s3: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weighbridge.registries.objects.s3.MAX_FILES", 1)
+    for key in ("many/a", "many/b"):
+        client.put_object(Bucket="models", Key=key, Body=b"x")
+    with pytest.raises(SourceError, match="more than 1 objects"):
+        s3.resolve("s3://models/many/")
+
+
 def test_the_bucket_itself_is_a_prefix(client: Any, s3: Registry) -> None:
     client.put_object(Bucket="models", Key="model.bin", Body=b"x")
     for reference in ("s3://models", "s3://models/", "S3://models"):

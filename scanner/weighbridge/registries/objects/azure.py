@@ -22,7 +22,7 @@ from weighbridge.errors import SourceError
 from weighbridge.location import printable
 from weighbridge.records import dataclass
 from weighbridge.registries.base import Settings
-from weighbridge.registries.objects.bucket import NO_REQUEST, Bucket, Found, Pin, check_range, edge
+from weighbridge.registries.objects.bucket import NO_REQUEST, Bucket, Found, Pin, check_range, edge, hush
 
 _BLOCK: Final = 8 << 20  # bytes of one request: the client keeps a part of a download in memory
 _FOREIGN: Final = (OSError, AzureError, asyncio.TimeoutError, ValueError)
@@ -30,6 +30,7 @@ _FOREIGN: Final = (OSError, AzureError, asyncio.TimeoutError, ValueError)
 
 def connect(settings: Settings) -> Callable[[str], Bucket]:
     """Return what makes containers, with the credentials that adlfs finds."""
+    hush("adlfs", "azure")
     with edge("az", _FOREIGN, lambda _: NO_REQUEST):
         filesystem = adlfs.AzureBlobFileSystem(skip_instance_cache=True, use_listings_cache=False)
     options = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -96,6 +97,15 @@ def edge(shown: str, foreign: tuple[type[Exception], ...], status: Callable[[Exc
             412: "the object changed since it was resolved",
         }.get(code, f"the store answers {code}")
         raise SourceError(f"{shown}: {reason} ({said})") from error
+
+
+def hush(*libraries: str) -> None:
+    """Keep what libraries log off the terminal, where Python writes it when nobody has configured logging.
+
+    Errors become one line here, and some libraries log a traceback of each besides.
+    """
+    for library in libraries:
+        logging.getLogger(library).addHandler(logging.NullHandler())
 
 
 def fetched(work: Callable[[], bytes], retries: int, sleep: Callable[[float], None] = time.sleep) -> bytes:

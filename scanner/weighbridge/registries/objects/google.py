@@ -21,7 +21,7 @@ from weighbridge.errors import SourceError
 from weighbridge.location import printable
 from weighbridge.records import dataclass
 from weighbridge.registries.base import Settings
-from weighbridge.registries.objects.bucket import NO_REQUEST, Bucket, Found, Pin, check_range, edge
+from weighbridge.registries.objects.bucket import NO_REQUEST, Bucket, Found, Pin, check_range, edge, hush
 
 _BLOCK: Final = 8 << 20  # bytes of one request: gcsfs keeps a whole answer in memory
 _FOREIGN: Final = (OSError, HttpError, GoogleAuthError, aiohttp.ClientError, asyncio.TimeoutError, ValueError)
@@ -29,6 +29,7 @@ _FOREIGN: Final = (OSError, HttpError, GoogleAuthError, aiohttp.ClientError, asy
 
 def connect(settings: Settings) -> Callable[[str], Bucket]:
     """Return what makes buckets, with the credentials that google-auth finds, or none."""
+    hush("gcsfs", "google")
     with edge("gs", _FOREIGN, lambda _: NO_REQUEST):
         filesystem = gcsfs.GCSFileSystem(
             access="read_only",

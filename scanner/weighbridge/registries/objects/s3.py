@@ -27,7 +27,7 @@ from weighbridge.errors import SourceError
 from weighbridge.location import printable
 from weighbridge.records import dataclass
 from weighbridge.registries.base import Settings
-from weighbridge.registries.objects.bucket import CHUNK, NO_REQUEST, Bucket, Found, Pin, check_range, edge
+from weighbridge.registries.objects.bucket import CHUNK, NO_REQUEST, Bucket, Found, Pin, check_range, edge, hush
 
 _FOREIGN: Final = (OSError, botocore.exceptions.BotoCoreError, aiohttp.ClientError, asyncio.TimeoutError)
 _UNVERSIONED: Final = ("", "null")  # `null` is the version of an object that the next one overwrites
@@ -37,6 +37,7 @@ _PARALLEL: Final = 16  # objects of a prefix that are asked about at a time
 
 def connect(settings: Settings) -> Callable[[str], Bucket]:
     """Return what makes buckets, with the credentials that botocore finds."""
+    hush("s3fs", "aiobotocore", "botocore")
     config = {
         "connect_timeout": settings.timeout,
         "read_timeout": settings.timeout,
@@ -69,6 +70,8 @@ class _S3:
     def below(self, prefix: str) -> Iterator[Found]:
         """Yield every object whose key begins with `prefix`; each is asked for its version and its checksum."""
         keys = list(self._keys(prefix))
+        if len(keys) > MAX_FILES:
+            raise SourceError(f"{self._shown(prefix)}: more than {MAX_FILES} objects")
         with ThreadPoolExecutor(_PARALLEL) as pool:
             for key, found in zip(keys, pool.map(lambda key: self.stat(key, None), keys), strict=True):
                 if found is None:

@@ -176,13 +176,22 @@ def test_a_range_reader_reads_what_a_local_one_does(data: bytes, asked: list[tup
     assert reader.view.tobytes() == data
 
 
-def test_no_block_is_fetched_twice() -> None:
-    file = Elsewhere(bytes(range(256)) * 1024)
-    reader = RangeReader(Blocks(file, Allowance()), Location(("m",)))
-    for offset in (0, 5, BLOCK - 1, BLOCK, 3 * BLOCK, 0):
-        reader.read(offset, 2)
-    assert sorted(file.log) == [(0, BLOCK), (BLOCK, BLOCK), (3 * BLOCK, BLOCK)]
-    assert reader.blocks.fetched == 3 * BLOCK
+@given(st.lists(st.tuples(st.integers(0, 40 * BLOCK - 1), st.integers(1, 3 * BLOCK)), min_size=1, max_size=12))
+def test_what_was_asked_for_is_there_and_no_request_repeats_another(asked: list[tuple[int, int]]) -> None:
+    file = Elsewhere(b"", 40 * BLOCK)
+    reader = RangeReader(Blocks(file, ALLOWANCE), Location(("m",)))
+    for offset, count in asked:
+        reader.load(offset, offset + count)
+        assert reader.holds(offset, min(offset + count, file.size))
+    assert len(set(file.log)) == len(file.log) <= len(asked)
+
+
+def test_reading_on_takes_longer_and_longer_requests() -> None:
+    file = Elsewhere(b"", 400 * BLOCK)
+    reader = RangeReader(Blocks(file, ALLOWANCE), Location(("m",)))
+    for index in range(400):
+        reader.read(index * BLOCK, 1)
+    assert len(file.log) < 12 and sum(count for _, count in file.log) == file.size
 
 
 @pytest.mark.parametrize("ask", [lambda reader: reader.view, lambda reader: reader.read(0, reader.size)])

@@ -19,6 +19,10 @@ TRIAGE: Final = "triage"
 # Requests cost more than bytes: in blocks of this size the directory of an archive, its pickle and both ends of a file
 # take one request each, and together 0.02 % of a gigabyte.
 BLOCK: Final = 1 << 15
+# Blocks of the first request: the pickle of a checkpoint and the header of safetensors stand at the beginning.
+FIRST: Final = 3
+# Blocks of a request at most, when one follows where the one before ended; each is twice as long as the one before.
+LONGEST: Final = 128
 # A part up to this size is fetched in one request when a parser wants it as a buffer, such as a pickle in an archive.
 WHOLE: Final = 8 << 20
 
@@ -58,6 +62,8 @@ class Blocks:
         self.fetched = 0
         self.requests = 0
         self._loaded: set[int] = set()
+        self._next = 0  # the block behind the last request
+        self._ahead = FIRST
         self.image = memoryview(_reserve(remote.size) if remote.size else b"")
 
     def load(self, begin: int, end: int, place: Location) -> None:
@@ -69,13 +75,25 @@ class Blocks:
         missing = [index for index in wanted if index not in self._loaded]
         if not missing:
             return
-        start, stop = missing[0] * BLOCK, min((missing[-1] + 1) * BLOCK, self.remote.size)
+        first, behind = missing[0], missing[-1] + 1
+        start, stop = first * BLOCK, min(behind * BLOCK, self.remote.size)
         if self.fetched + stop - start > self.allowance.fetched or self.requests >= self.allowance.requests:
             raise NotFetchedError(place, "more than may be fetched of one file")
+        behind = max(behind, self._read_ahead(first))
+        stop = min(behind * BLOCK, self.remote.size)
         self.fetched += stop - start
         self.requests += 1
         self.image[start:stop] = self.remote.read(start, stop - start)
-        self._loaded.update(range(missing[0], missing[-1] + 1))
+        self._loaded.update(range(first, behind))
+        self._next = behind
+
+    def _read_ahead(self, first: int) -> int:
+        """Return the block up to which a request that begins at the block `first` should go."""
+        follows = first == self._next
+        self._ahead = (min(2 * self._ahead, LONGEST) if self._loaded else FIRST) if follows else 1
+        left = (self.allowance.fetched - self.fetched) // BLOCK
+        ahead = range(first, first + min(self._ahead, left))
+        return next((index for index in ahead if index in self._loaded), ahead.stop)
 
     def holds(self, begin: int, end: int) -> bool:
         """Tell whether all bytes from `begin` up to `end` were fetched."""

@@ -12,32 +12,19 @@ from weighbridge.errors import ArtifactError, LimitError, TruncatedError
 from weighbridge.formats.onnx.messages import FIXED32, FIXED64, LENGTH, VARINT, tags
 from weighbridge.formats.onnx.wire import MAX_DEPTH
 from weighbridge.reader import Reader
-from weighbridge.remote import BLOCK, RangeReader
+from weighbridge.remote import RangeReader
 
 # Data from this size on are stepped over. A request for less costs more than the bytes.
 LARGE: Final = 1 << 18
 _TAG: Final = 20  # bytes: the longest tag and the longest length behind it
-# How much is fetched ahead where fields follow each other: from a block on, twice as much each time.
-_AHEAD: Final = (BLOCK, 128 * BLOCK)
 _WALKED: Final = frozenset({"Graph", "Function", "Training", "Node", "Attribute", "Tensor", "Sparse"})
 
 
 class _Fetch:
-    """Walks the fields of large messages; `ready` is where what was fetched ahead ends."""
+    """Walks the fields of large messages."""
 
     def __init__(self, reader: RangeReader) -> None:
         self.reader = reader
-        self.ready = 0
-        self._ahead = _AHEAD[0]
-
-    def need(self, begin: int, end: int) -> None:
-        """Fetch a part, and more behind it when it follows what was fetched last."""
-        if end <= self.ready and begin >= self.ready - self._ahead and self.reader.holds(begin, end):
-            return
-        follows = begin <= self.ready < end
-        self._ahead = min(2 * self._ahead, _AHEAD[1]) if follows else _AHEAD[0]
-        self.ready = min(max(end, (begin + self._ahead) // BLOCK * BLOCK), self.reader.size)
-        self.reader.load(begin, self.ready)
 
     def message(self, kind: str, begin: int, end: int, depth: int) -> None:
         """Fetch a message but for large data in it; stops where the fields do."""
@@ -45,7 +32,7 @@ class _Fetch:
             raise LimitError(self.reader.at(begin), f"messages nested deeper than {MAX_DEPTH}")
         known, position = tags(kind), begin
         while position < end:
-            self.need(position, min(position + _TAG, end))
+            self.reader.load(position, min(position + _TAG, end))
             tag, position = self._number(position, end)
             wire = tag & 7
             if wire != LENGTH:
@@ -57,7 +44,7 @@ class _Fetch:
                 raise TruncatedError(self.reader.at(position), f"want {size} bytes, {end - position} left")
             field = known.get(tag)
             if size < LARGE:
-                self.need(position, stop)
+                self.reader.load(position, stop)
             elif field is not None and field.message in _WALKED:
                 self.message(field.message, position, stop, depth + 1)
             position = stop

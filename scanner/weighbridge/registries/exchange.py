@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import SplitResult, urlsplit
 
 from weighbridge.errors import SourceError, UnavailableError
 from weighbridge.location import printable
@@ -235,6 +236,14 @@ def _token(key: str, token: str) -> str:
     if not re.fullmatch(r"[\x21-\x7e]+", token):
         raise SourceError(f"{show(key)}: the token for it is empty, or holds spaces or characters that no token has")
     return token
+
+
+def split(url: str) -> SplitResult:
+    """Return the parts of a URL as they are written; raise SourceError when it cannot be split."""
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise SourceError(f"{show(url)}: not a URL: {error}") from error
 
 
 def show(url: str) -> str:

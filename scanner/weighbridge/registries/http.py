@@ -11,10 +11,10 @@ from typing import Any
 from weighbridge.errors import SourceError
 from weighbridge.records import dataclass
 from weighbridge.registries.base import Settings
-from weighbridge.registries.exchange import Call, Check, Exchange, origin, show
+from weighbridge.registries.exchange import Call, Check, Exchange, origin, show, split
 from weighbridge.registries.ranges import Ranges, Source
 
-__all__ = ["Answer", "Ranges", "Session", "origin", "show"]
+__all__ = ["Answer", "Ranges", "Session", "origin", "show", "split"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,14 +18,14 @@ import os
 import re
 from collections.abc import Iterator
 from typing import Any, Final
-from urllib.parse import quote, unquote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode
 
 from weighbridge.artifact import MAX_FILES, Artifact, File
 from weighbridge.errors import SourceError, UsageError
 from weighbridge.location import printable
 from weighbridge.records import dataclass
 from weighbridge.registries.base import Remote, Settings
-from weighbridge.registries.http import Session, decode, origin, show
+from weighbridge.registries.http import Session, decode, origin, show, split
 
 _SERVED: Final = "mlflow-artifacts"  # the scheme of what the tracking server serves itself
 _API: Final = "/api/2.0/mlflow"
@@ -232,7 +232,7 @@ def _server(scheme: str, parts: list[str], shown: str) -> tuple[str | None, list
 def _tracking_server(shown: str) -> str:
     """Return the URL of the server that MLFLOW_TRACKING_URI names, without what it says of a user."""
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    parts = urlsplit(uri)
+    parts = split(uri)
     if parts.scheme not in ("http", "https"):
         raise UsageError(f"{shown}: MLFLOW_TRACKING_URI does not name a server (http or https); {_FORM}")
     return origin(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}") + parts.path.rstrip("/")
@@ -240,7 +240,7 @@ def _tracking_server(shown: str) -> str:
 
 def _credentials(server: str) -> dict[str, str]:
     """Return the header with the credentials of the environment, when they are for this server."""
-    parts = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    parts = split(os.environ.get("MLFLOW_TRACKING_URI", ""))
     user, _, host = parts.netloc.rpartition("@")
     if parts.scheme not in ("http", "https") or origin(f"{parts.scheme}://{host}") != origin(server):
         return {}
@@ -255,8 +255,8 @@ def _credentials(server: str) -> dict[str, str]:
 
 def _served(wanted: _Wanted, uri: str) -> str:
     """Return the path of a place that the tracking server serves; raise SourceError when another server does."""
-    parts = urlsplit(uri)
-    if parts.netloc and f"//{parts.netloc}" != f"//{urlsplit(wanted.server).netloc}":
+    parts = split(uri)
+    if parts.netloc and f"//{parts.netloc}" != f"//{split(wanted.server).netloc}":
         raise SourceError(f"{wanted.reference}: the version is kept on another server, {printable(parts.netloc)}")
     return unquote(parts.path).strip("/")
 

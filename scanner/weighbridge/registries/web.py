@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 from weighbridge.artifact import Artifact, File
 from weighbridge.digest import Digest
@@ -21,7 +21,7 @@ from weighbridge.errors import SourceError, UsageError
 from weighbridge.location import printable
 from weighbridge.registries.base import Remote, Settings
 from weighbridge.registries.exchange import Check
-from weighbridge.registries.http import Answer, Session, origin, show
+from weighbridge.registries.http import Answer, Session, origin, show, split
 
 _PROBE_LIMIT: Final = 64 << 10  # bytes of an answer that was to have one byte or none
 _NO_HEAD: Final = (400, 401, 403, 404, 405, 501)  # servers and signed links that only know GET say one of these
@@ -78,7 +78,7 @@ class Web:
 
     def _canonical(self, url: str) -> str:
         """Return the URL as it is recorded: without a query that grants access, which is remembered here."""
-        parts = urlsplit(url)
+        parts = split(url)
         bare = f"{origin(url)}{parts.path}"
         if not parts.query:
             return bare
@@ -128,7 +128,7 @@ def _parts(reference: str) -> tuple[str, str]:
 
 def _name(url: str) -> str:
     """Return the name of the file: the last part of the path, which `Artifact` admits or refuses."""
-    name = unquote(urlsplit(url).path.rpartition("/")[2], errors="replace")
+    name = unquote(split(url).path.rpartition("/")[2], errors="replace")
     if not name:
         raise UsageError(f"{show(url)}: the URL names no file")
     return name

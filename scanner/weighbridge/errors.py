@@ -5,7 +5,9 @@
     * TruncatedError       a read went past the end
     * LimitError           a size, depth, count or time passed its limit
     * MissingExtraError    an optional library is needed to read these bytes
+    * UnconvertibleError   the bytes are understood and have no exact form in the format that is wanted
   * DocumentError          a rule, trust, policy or waiver file is wrong (`file:line:column`)
+  * MismatchError          what was converted is not what it was converted from
   * UsageError             an option or a combination of options makes no sense
   * SourceError            the model could not be fetched or opened
     * UnavailableError     the source did not answer or broke off; the same request may succeed later
@@ -43,6 +45,14 @@ class LimitError(ArtifactError):
 
 class MissingExtraError(ArtifactError):
     """Reading these bytes needs an optional library that is not installed."""
+
+
+class UnconvertibleError(ArtifactError):
+    """The bytes are understood and have no exact form in the format that is wanted; the reason says what to do."""
+
+
+class MismatchError(WeighbridgeError):
+    """What was converted is not what it was converted from."""
 
 
 class DocumentError(WeighbridgeError):

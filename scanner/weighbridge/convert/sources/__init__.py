@@ -1,0 +1,10 @@
+"""Every container that weights are converted from: one module and one line each."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from weighbridge.convert.sources import safetensors
+from weighbridge.convert.sources.base import Source
+
+SOURCES: Final[tuple[Source, ...]] = (safetensors.SOURCE,)

@@ -41,8 +41,9 @@ class Tally:
 
     def settle(self) -> None:
         """Bring overlapping counts (a gap behind a gap, a polyglot) back to the size."""
-        self.unexamined = min(self.unexamined, self.size)
-        self.inert = min(self.inert, self.size - self.unexamined)
+        if self.inert + self.unexamined > self.size:
+            self.unexamined = min(self.unexamined, self.size)
+            self.inert = min(self.inert, self.size - self.unexamined)
 
     @property
     def parsed(self) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date
 from functools import reduce
@@ -75,22 +74,21 @@ class Desk:
         return self._examined(target, [Gap(location=Location((target.name,)), reason=reason)], Tally(0))
 
     def _read(self, target: Target) -> Examined:
-        with ExitStack() as cleanup:
-            descriptor = os.open(target.path, _OPEN | (0 if target.named else _UNNAMED))
-            cleanup.callback(os.close, descriptor)
+        descriptor = os.open(target.path, _OPEN | (0 if target.named else _UNNAMED))
+        try:
             before = os.fstat(descriptor)
             if not stat.S_ISREG(before.st_mode):
                 raise OSError(0, "no longer a file")
             reader = from_descriptor(descriptor, Location((target.name,)))
-            pending = self._start_digest(reader, descriptor, cleanup)
-            facts, tally = Examination(Budget(self.limits)).run(reader)
-            digest = pending()
+            facts, tally, digest = self._parse(reader, descriptor)
             raw = len(facts) == 1 and isinstance(facts[0], Gap) and reader.size > 0
             if _state(os.fstat(descriptor), target) != _state(before, target):
                 facts.append(Gap(location=reader.origin, reason="the file changed while it was read"))
                 tally.unexamined = reader.size
                 tally.settle()
                 raw = False
+        finally:
+            os.close(descriptor)
         return self._examined(target, facts, tally, digest, raw=raw)
 
     def _fetch(self, target: Target, blocks: Blocks) -> Examined:
@@ -99,16 +97,18 @@ class Desk:
         raw = len(facts) == 1 and isinstance(facts[0], Gap) and blocks.remote.size > 0
         return self._examined(target, facts, tally, raw=raw)
 
-    def _start_digest(self, reader: Reader, descriptor: int, cleanup: ExitStack) -> Callable[[], Digest | None]:
-        """Return what gives the digest when the parse is done."""
+    def _parse(self, reader: Reader, descriptor: int) -> tuple[list[Fact], Tally, Digest | None]:
+        """Return the facts of an open file, the account of its bytes, and its digest if that is wanted."""
+        examination = Examination(Budget(self.limits))
         if not self.digest:
-            return lambda: None
+            return *examination.run(reader), None
         if reader.size <= DIGEST_INLINE:
-            return lambda: Digest.of(reader.view)
+            return *examination.run(reader), Digest.of(reader.view)
         from concurrent.futures import ThreadPoolExecutor
 
-        pool = cleanup.enter_context(ThreadPoolExecutor(1))
-        return pool.submit(Digest.of_descriptor, descriptor).result
+        with ThreadPoolExecutor(1) as pool:
+            digest = pool.submit(Digest.of_descriptor, descriptor)
+            return *examination.run(reader), digest.result()
 
     def _examined(
         self, target: Target, facts: list[Fact], tally: Tally, digest: Digest | None = None, *, raw: bool = False

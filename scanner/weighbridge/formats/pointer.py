@@ -25,21 +25,22 @@ _LFS_VERSIONS: Final = (
     b"version https://hawser.github.com/spec/v1\n",  # the names that git-lfs had before
     b"version http://git-media.io/v/2\n",
 )
-_EXTENSION: Final = re.compile(r"ext-[0-9]-[\w-]+ sha256:[0-9a-f]{64}", re.ASCII)
-_OID: Final = re.compile(r"oid (sha256:[0-9a-f]{64})")
-_SIZE: Final = re.compile(r"size (0|[1-9][0-9]{0,18})")
+# Compiled when a placeholder comes by, for it takes 1 ms.
+_EXTENSION: Final = r"(?a)ext-[0-9]-[\w-]+ sha256:[0-9a-f]{64}"
+_OID: Final = r"oid (sha256:[0-9a-f]{64})"
+_SIZE: Final = r"size (0|[1-9][0-9]{0,18})"
 
 # A file of outputs or the lock of a pipeline; a digest of DVC in the sample tells it from other YAML.
-_DVC_HEAD: Final = re.compile(
+_DVC_HEAD: Final = (
     rb"(?:#[^\n]*\n)*(?:(?:(?:md5|wdir|desc|frozen|always_changed): [^\n]*\n)*(?:outs|deps):\n *- "
     rb"|schema: '?\"?2\.0'?\"?\nstages:\n)"
 )
-_DVC_DIGEST: Final = re.compile(rb"^ *(?:- )?(?:md5: [0-9a-f]{32}|etag: |checksum: |rev_lock: )", re.MULTILINE)
-_LINE: Final = re.compile(r"(?P<indent> *)(?P<item>- )?(?P<key>[\w./@-]+):(?: (?P<value>\S.*))?", re.ASCII)
+_DVC_DIGEST: Final = rb"(?m)^ *(?:- )?(?:md5: [0-9a-f]{32}|etag: |checksum: |rev_lock: )"
+_LINE: Final = r"(?a)(?P<indent> *)(?P<item>- )?(?P<key>[\w./@-]+):(?: (?P<value>\S.*))?"
 # A value that is no plain scalar could be a tag, an anchor, an alias, a collection or a block.
-_PLAIN: Final = re.compile(r"[^!&*{}\[\]|>%@`#,?'\"\s-].*|-[^\s].*|'(?:[^']|'')*'|\"[^\"\\]*\"")
-_ENTRY: Final = re.compile(rf" *- (?:{_PLAIN.pattern})")
-_COMMENT: Final = re.compile(r"[ \t]*(?:#.*)?")
+_PLAIN: Final = r"[^!&*{}\[\]|>%@`#,?'\"\s-].*|-[^\s].*|'(?:[^']|'')*'|\"[^\"\\]*\""
+_ENTRY: Final = rf" *- (?:{_PLAIN})"
+_COMMENT: Final = r"[ \t]*(?:#.*)?"
 _DIGESTS: Final = ("md5", "etag", "checksum", "version_id")
 
 
@@ -67,10 +68,10 @@ def parse_lfs(reader: Reader, context: Context) -> Iterator[Fact]:
         _, *lines, last = reader.take(reader.size, limit=LFS_LIMIT).decode("ascii").split("\n")
     except UnicodeDecodeError as error:
         raise ArtifactError(reader.origin, "the pointer is not ASCII") from error
-    while lines and _EXTENSION.fullmatch(lines[0]):
+    while lines and re.fullmatch(_EXTENSION, lines[0]):
         lines.pop(0)
     if len(lines) == 2 and not last:
-        oid, size = _OID.fullmatch(lines[0]), _SIZE.fullmatch(lines[1])
+        oid, size = re.fullmatch(_OID, lines[0]), re.fullmatch(_SIZE, lines[1])
         if oid and size:
             yield Placeholder(location=reader.origin, type="git-lfs", digest=oid[1], size=int(size[1]))
             return
@@ -81,7 +82,7 @@ def parse_lfs(reader: Reader, context: Context) -> Iterator[Fact]:
 def sniff_dvc(sample: Sample) -> bool:
     """Tell whether the bytes open like a file of DVC's outputs or its lock, and hold a digest."""
     head = sample.head
-    return _DVC_HEAD.match(head) is not None and _DVC_DIGEST.search(head) is not None
+    return re.match(_DVC_HEAD, head) is not None and re.search(_DVC_DIGEST, head) is not None
 
 
 def parse_dvc(reader: Reader, context: Context) -> Iterator[Fact]:
@@ -118,19 +119,19 @@ def _lines(reader: Reader) -> Iterator[_Line]:
             text = raw.decode("utf-8")
         except UnicodeDecodeError as error:
             raise ArtifactError(reader.at(offset), "a line is not UTF-8") from error
-        if not _COMMENT.fullmatch(text):
+        if not re.fullmatch(_COMMENT, text):
             line = _line(offset, text)
             if line is not None:
                 yield line
                 goes_on = line.column if line.value else -1
-            elif not (_ENTRY.fullmatch(text) or (goes_on >= 0 and _more(text, goes_on))):
+            elif not (re.fullmatch(_ENTRY, text) or (goes_on >= 0 and _more(text, goes_on))):
                 raise ArtifactError(reader.at(offset), "a line that is neither a key nor a plain value")
         offset += len(raw) + 1
 
 
 def _line(offset: int, text: str) -> _Line | None:
-    found = _LINE.fullmatch(text)
-    if found is None or not text.isprintable() or (found["value"] and not _PLAIN.fullmatch(found["value"])):
+    found = re.fullmatch(_LINE, text)
+    if found is None or not text.isprintable() or (found["value"] and not re.fullmatch(_PLAIN, found["value"])):
         return None
     column = len(found["indent"]) + (2 if found["item"] else 0)
     return _Line(offset, column, bool(found["item"]), found["key"], found["value"] or "")

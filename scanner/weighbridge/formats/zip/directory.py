@@ -119,9 +119,10 @@ def ends(view: memoryview) -> list[End]:
 
 
 def _plausible(view: memoryview, end: End) -> bool:
-    if any(claim.size == claim.members == 0 for claim in end.claims):
-        return True
-    return any(signed(view, start, CENTRAL) for start, _, _ in candidates(end))
+    for place in candidates(end):
+        if signed(view, place.start, CENTRAL):
+            return True
+    return any(claim.size == claim.members == 0 for claim in end.claims)
 
 
 def candidates(end: End) -> list[Directory]:
@@ -143,6 +144,8 @@ def directories(view: memoryview, end: End, archive: Archive) -> list[Directory]
         if adjusted != claim.offset and (claim.size or claim.members):
             detail = f"its offset says {claim.offset:#x}, its size and the end record say {adjusted:#x}"
             archive.note("zip-directory-offset", end.position, detail)
+    if len(found) == 1:
+        return found
     return list({(place.start, place.base): place for place in reversed(found)}.values())[::-1]
 
 

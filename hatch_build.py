@@ -35,8 +35,8 @@ def compose() -> Path:
     texts = ((path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")) for path in paths)
     composed = Path(documents.COMPOSED)
     written = composed.with_suffix(".new")
-    kinds = f"{rules.digest.value} {json.dumps(sorted(rules.kinds))}\n"
-    written.write_text(documents.precompose(texts) + kinds, encoding="utf-8")
+    subjects = f"{rules.digest.value} {json.dumps(rules.subjects)}\n"
+    written.write_text(documents.precompose(texts) + subjects, encoding="utf-8")
     return written.replace(composed)
 
 

@@ -211,9 +211,9 @@ class RuleSet:
         """
         files = read_files(shipped_folder())
         found = cls(digest=digest_of(files), files=files)
-        kinds = documents.composed(found.digest.value)
-        if kinds is not None:
-            found.kinds = frozenset(kinds)
+        subjects = documents.composed(found.digest.value)
+        if subjects is not None:
+            found.subjects = subjects
         return found
 
     @cached_property
@@ -222,14 +222,14 @@ class RuleSet:
         return _read_rules(self._files, "rules") if self._given is None else self._given
 
     @cached_property
-    def kinds(self) -> frozenset[str]:
-        """The kinds of facts that some rule matches by their subject."""
-        return frozenset(self._facts)
+    def subjects(self) -> dict[str, list[str]]:
+        """The patterns of subjects that rules match, by kind of fact: what no pattern fits needs no rule decoded."""
+        return {kind: [pattern for pattern, _ in found] for kind, found in self._facts.items()}
 
     @cached_property
     def told(self) -> frozenset[str]:
         """The kinds of facts that a judgement can depend on; the others, which are most, only describe."""
-        return self.kinds | REVIEWED | {Gap.kind, Program.kind, Operator.kind}
+        return REVIEWED | self.subjects.keys() | {Gap.kind, Program.kind, Operator.kind}
 
     def named(self, module: str, name: str) -> Rule | None:
         """Return the rule that names `module : name` (normalised) or a step on the way to it."""
@@ -237,9 +237,9 @@ class RuleSet:
 
     def about(self, kind: str, subject: str) -> Rule | None:
         """Return the rule that matches a fact by its kind and subject."""
-        for pattern, rule in self._facts.get(kind, ()):
-            if fnmatchcase(subject, pattern):
-                return rule
+        for index, pattern in enumerate(self.subjects.get(kind, ())):
+            if pattern == subject or (is_glob(pattern) and fnmatchcase(subject, pattern)):
+                return self._facts[kind][index][1]
         return None
 
     def about_event(self, event: Event) -> Rule | None:
@@ -357,7 +357,7 @@ def check(facts: Iterable[Fact], rules: RuleSet, trust: Trust) -> Judgement:
         elif isinstance(fact, Operator):
             _check_operator(fact, rules, ledger)
         else:
-            rule = rules.about(fact.kind, fact.subject) if fact.kind in rules.kinds else None
+            rule = rules.about(fact.kind, fact.subject)
             if rule is not None:
                 _add_finding(ledger, rule, fact)
             elif fact.kind in REVIEWED:
@@ -391,7 +391,7 @@ def _check_operator(operator: Operator, rules: RuleSet, ledger: _Ledger) -> None
     """
     known = Standing.KNOWN if operator.defined else None
     standing = known or rules.operators.standing(operator.domain, operator.name, operator.version)
-    rule = rules.about_operator(operator, standing) if operator.kind in rules.kinds else None
+    rule = rules.about_operator(operator, standing)
     if rule is not None:
         _add_finding(ledger, rule, operator)
     if standing.reason and not (rule is not None and standing is Standing.WITHHELD):

@@ -74,13 +74,49 @@ def test_a_range_outside_of_the_file_is_refused(folder: Path) -> None:
         LOCAL.open(artifact, artifact.files[1]).read(5, 6)
 
 
-def test_what_is_neither_file_nor_folder_is_refused(folder: Path) -> None:
-    (folder / "link").symlink_to("config.json")
-    with pytest.raises(SourceError, match="a link, which is no part"):
-        LOCAL.resolve(str(folder))
+def test_a_link_inside_the_folder_is_the_file_that_it_leads_to(folder: Path) -> None:
+    (folder / "link").symlink_to("sub/weights.bin")
+    artifact = LOCAL.resolve(str(folder))
+    (file,) = (file for file in artifact.files if file.path == "link")
+    assert LOCAL.open(artifact, file).read(0, 10) == b"0123456789"
     (folder / "link").unlink()
+    (folder / "link").symlink_to("config.json")
+    with pytest.raises(SourceError, match=r"changed while it was read|outside"):
+        LOCAL.open(artifact, file).read(0, 2)
+
+
+def test_a_snapshot_in_the_cache_of_the_hub_is_a_folder_of_its_files(tmp_path: Path) -> None:
+    snapshot = tmp_path / "models--org--name" / "snapshots" / ("a" * 40)
+    blobs = tmp_path / "models--org--name" / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    (blobs / "123").write_bytes(b"weights")
+    (snapshot / "model.bin").symlink_to("../../blobs/123")
+    artifact = LOCAL.resolve(str(snapshot))
+    assert [(file.path, file.size) for file in artifact.files] == [("model.bin", 7)]
+    assert LOCAL.open(artifact, artifact.files[0]).read(0, 7) == b"weights"
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("/etc/passwd", "a link out of the folder"),
+        ("../outside", "a link out of the folder"),
+        ("sub", "link to a folder"),
+        ("nothing", "No such file"),
+        ("link", "link"),
+    ],
+)
+def test_a_link_to_anything_else_is_refused(folder: Path, target: str, reason: str) -> None:
+    (folder.parent / "outside").write_bytes(b"x")
+    (folder / "link").symlink_to(target)
+    with pytest.raises(SourceError, match=reason):
+        LOCAL.resolve(str(folder))
+
+
+def test_what_is_neither_file_nor_folder_is_refused(folder: Path) -> None:
     os.mkfifo(folder / "pipe")
-    with pytest.raises(SourceError, match="a device, pipe or socket"):
+    with pytest.raises(SourceError, match="a device, pipe"):
         LOCAL.resolve(str(folder))
     with pytest.raises(SourceError, match=": neither a file nor a folder"):
         LOCAL.resolve(str(folder / "pipe"))

@@ -15,10 +15,10 @@ from dataclasses import replace
 from typing import Final
 
 from weighbridge.facts import Anomaly, ExternalData, Fact, Gap
-from weighbridge.location import Location, printable
+from weighbridge.location import Location, anchor, printable
 from weighbridge.policy import Coverage, Examined, Reference, Span
 from weighbridge.remote import TRIAGE
-from weighbridge.walk import Target, anchor
+from weighbridge.walk import Target
 
 _CHUNK: Final = 1 << 20
 

@@ -1,7 +1,8 @@
-"""Where in an artifact something was seen, and how text from a file is shown."""
+"""Where in an artifact something was seen, how its text is shown, and how far the links of a folder may lead."""
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 
@@ -32,6 +33,18 @@ class Location(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.name}@{self.offset:#x}"
+
+
+def anchor(folder: str) -> str:
+    """Return the folder that links below `folder` must not leave.
+
+    It is `folder` itself, or the repository around it in a cache of the Hub's client, which keeps
+    `models--<org>--<name>/snapshots/<commit>/` full of links into the folder `blobs/` beside `snapshots/`.
+    """
+    real = os.path.realpath(folder)
+    repository, snapshots, _ = f"{real}{os.sep}".partition(f"{os.sep}snapshots{os.sep}")
+    name = repository.rpartition(os.sep)[2]
+    return repository if snapshots and name.startswith("models--") else real
 
 
 def printable(text: str) -> str:

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from dataclasses import field
 from fnmatch import fnmatchcase
 
+from weighbridge.digest import Digest
 from weighbridge.errors import SourceError
 from weighbridge.facts import Anomaly, Fact, Gap
-from weighbridge.location import Location, printable
+from weighbridge.location import Location, anchor, printable
 from weighbridge.records import dataclass
 from weighbridge.remote import Blocks
 
@@ -27,13 +28,15 @@ class Target:
 
     `named` tells that the user named it, so that failing to open it is the user's to mend; `stored` that `path` is a
     place in a store, which says nothing of the files around it; `fact` is what the walk found instead of a file;
-    `blocks` are what is fetched of a file that is in a registry, in place of `path`.
+    `blocks` are what is fetched of a file that is in a registry, in place of `path`; `digest` is that of bytes that
+    have just been written and digested, and need not be digested again.
     """
 
     name: str
     path: str
     named: bool = False
     stored: bool = False
+    digest: Digest | None = None
     fact: Fact | None = None
     blocks: Blocks | None = None
 
@@ -98,18 +101,6 @@ def _named(path: str) -> Iterator[Target]:
         yield from _folder(path, anchor(path))
     else:
         raise SourceError(f"{printable(name)}: neither a file nor a folder")
-
-
-def anchor(folder: str) -> str:
-    """Return the folder that links below `folder` must not leave.
-
-    It is `folder` itself, or the repository around it in a cache of the Hub's client, which keeps
-    `models--<org>--<name>/snapshots/<commit>/` full of links into the folder `blobs/` beside `snapshots/`.
-    """
-    real = os.path.realpath(folder)
-    repository, snapshots, _ = f"{real}{os.sep}".partition(f"{os.sep}snapshots{os.sep}")
-    name = repository.rpartition(os.sep)[2]
-    return repository if snapshots and name.startswith("models--") else real
 
 
 def _folder(top: str, root: str) -> Iterator[Target]:

@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 from weighbridge.artifact import MAX_FILES, Artifact, Entry, File, Manifest
 from weighbridge.digest import CHUNK, Digest
 from weighbridge.errors import SourceError, UsageError
-from weighbridge.location import printable
+from weighbridge.location import anchor, printable
 from weighbridge.records import dataclass
 from weighbridge.registries.base import Remote, Settings
 
@@ -35,13 +35,14 @@ class Local:
     def resolve(self, reference: str) -> Artifact:
         """Return the file or the folder as an artifact whose revision is its tree digest.
 
-        Raises UsageError when the reference names another machine, SourceError when a file cannot be read, a folder
-        holds something that is neither file nor folder, or the bytes are not the pinned ones.
+        Links inside a folder are followed to files inside it. Raises UsageError when the reference names another
+        machine, SourceError when a file cannot be read, a folder holds something that is neither file nor folder or a
+        link that leaves it, or the bytes are not the pinned ones.
         """
         path, pin = _parts(reference)
         shown = printable(str(path))
         try:
-            top = path.resolve(strict=True)
+            top = Path(os.path.realpath(path, strict=True))
             found = list(_files(top))
             entries = tuple(_entry(top, place, name) for name, place in found)
         except OSError as error:
@@ -60,7 +61,8 @@ class Local:
     def open(self, artifact: Artifact, file: File) -> Remote:
         """Return the bytes of a file, which must not have been written to since it was resolved."""
         top = Path(unquote(artifact.reference.removeprefix(_PREFIX)))
-        return _Bytes(path=top / file.path if top.is_dir() else top, size=file.size, state=file.key)
+        path = Path(os.path.realpath(top / file.path)) if top.is_dir() else top
+        return _Bytes(path=path, size=file.size, state=file.key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,21 +115,33 @@ def _files(top: Path) -> Iterator[tuple[str, Path]]:
         return
     if not top.is_dir():
         raise SourceError(f"{printable(str(top))}: neither a file nor a folder")
-    folders = [top]
-    count = 0
+    folders, count, root = [top], 0, Path(anchor(str(top)))
     while folders:
         for place in sorted(folders.pop().iterdir()):
-            mode = place.lstat().st_mode
+            name, mode = place.relative_to(top).as_posix(), place.lstat().st_mode
             if stat.S_ISDIR(mode):
                 folders.append(place)
-            elif stat.S_ISREG(mode):
-                count += 1
-                yield place.relative_to(top).as_posix(), place
-            else:
-                what = "a link" if stat.S_ISLNK(mode) else "a device, pipe or socket"
-                raise SourceError(f"{printable(str(place))}: {what}, which is no part of an artifact")
+                continue
+            yield name, _linked(place, root) if stat.S_ISLNK(mode) else _regular(place, mode)
+            count += 1
             if count > MAX_FILES:
                 raise SourceError(f"{printable(str(top))}: more than {MAX_FILES} files")
+
+
+def _linked(place: Path, root: Path) -> Path:
+    """Return the file that a link leads to, in the folder or in the cache of the Hub's client that it is part of."""
+    found = Path(os.path.realpath(place, strict=True))
+    if not found.is_relative_to(root):
+        raise SourceError(f"{printable(str(place))}: a link out of the folder, which is no part of an artifact")
+    return _regular(found, found.lstat().st_mode)
+
+
+def _regular(place: Path, mode: int) -> Path:
+    if not stat.S_ISREG(mode):
+        raise SourceError(
+            f"{printable(str(place))}: a device, pipe, socket or link to a folder, no part of an artifact"
+        )
+    return place
 
 
 def _entry(top: Path, place: Path, name: str) -> tuple[Entry, str]:

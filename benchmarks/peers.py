@@ -28,7 +28,7 @@ from pathlib import Path
 PASS, FAIL, INCONCLUSIVE = "pass", "fail", "inconclusive"
 TIMEOUT = 60.0  # seconds for one file
 # Their usage reports would wait for a network; these variables are the documented way to turn them off.
-_ENVIRONMENT = {**os.environ, "PROMPTFOO_DISABLE_TELEMETRY": "1", "NO_ANALYTICS": "1", "DO_NOT_TRACK": "1"}
+ENVIRONMENT = {**os.environ, "PROMPTFOO_DISABLE_TELEMETRY": "1", "NO_ANALYTICS": "1", "DO_NOT_TRACK": "1"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Peer:
         """Return the outcome of one file."""
         try:
             done = subprocess.run(
-                [*command, str(file)], capture_output=True, timeout=TIMEOUT, env=_ENVIRONMENT, check=False
+                [*command, str(file)], capture_output=True, timeout=TIMEOUT, env=ENVIRONMENT, check=False
             )
         except subprocess.TimeoutExpired:
             return INCONCLUSIVE

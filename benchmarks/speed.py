@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.peers import PEERS
+from benchmarks.peers import ENVIRONMENT, PEERS
 from benchmarks.speed_cases import CASES, Case
 
 RUNS = 5
@@ -80,7 +80,7 @@ class Figure:
 def once(command: Sequence[str]) -> Figure:
     """Run a command to its end or to the time limit."""
     start = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         timer = threading.Timer(TIMEOUT, process.kill)
         timer.start()
         _, status, usage = os.wait4(process.pid, 0)

@@ -45,6 +45,7 @@ STANDARD: Final = "python"  # the file of the standard library, for every packag
 _PACKAGES: Final = rb"^packages:\s*\[([^\]]*)\]"
 _NOTHING: Final = TrustFile("", {})
 _HEAD: Final = 2048  # bytes of a trust file in which `packages` stands
+REMEMBERED: Final = 10_000  # imports; a hostile stream may name a million
 _CONTAINERS: Final = (tuple, list)  # dicts and sets are lists here
 _PLAIN: Final = frozenset({str, int, float, bool, type(None), bytes, complex}) | ELISIONS
 
@@ -57,6 +58,7 @@ class Trust:
     def __init__(self, directory: Path | str) -> None:
         self._folder = str(directory)
         self._files: dict[str, TrustFile] = {}
+        self._entries: dict[tuple[str, str], Entry | None] = {}
 
     @cached_property
     def _names(self) -> dict[str, str]:
@@ -83,6 +85,18 @@ class Trust:
         """Return the file that speaks for a top-level package."""
         name = self._names.get(package) or self._names.get(STANDARD)
         return _NOTHING if name is None else self._load(name)
+
+    def entry(self, module: str, name: str) -> Entry | None:
+        """Return the entry of an import, None when there is none; kept, for the files of a folder name the same."""
+        try:
+            return self._entries[module, name]
+        except KeyError:
+            package = module.partition(".")[0]
+            file = self.file_of(package)
+            entry = file.entry(f"{module}.{name}") or file.entry(f"{package}.*")
+            if len(self._entries) < REMEMBERED:
+                self._entries[module, name] = entry
+            return entry
 
     def _load(self, name: str) -> TrustFile:
         file = self._files.get(name)
@@ -218,9 +232,7 @@ class _Session:
         try:
             return self._entries[name]
         except KeyError:
-            package = name.module.partition(".")[0]
-            file = self._trust.file_of(package)
-            entry = self._entries[name] = file.entry(name.dotted) or file.entry(f"{package}.*")
+            entry = self._entries[name] = self._trust.entry(name.module, name.name)
             return entry
 
     def _entry_of_callable(self, function: Value) -> Entry | None:

@@ -184,7 +184,7 @@ def test_a_connection_that_brings_nothing_is_given_up(home: Path) -> None:
     shelf = Shelf(SMALL, breaks=breaks)
     with pytest.raises(UnavailableError, match="reset"):
         fetched(home, shelf)
-    assert len(shelf.asked) == len(set(shelf.asked))
+    assert max(map(shelf.asked.count, shelf.asked)) == 2
 
 
 @pytest.mark.parametrize("connections", [1, 4])

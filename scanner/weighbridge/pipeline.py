@@ -80,7 +80,7 @@ class Desk:
             if not stat.S_ISREG(before.st_mode):
                 raise OSError(0, "no longer a file")
             reader = from_descriptor(descriptor, Location((target.name,)))
-            facts, tally, digest = self._parse(reader, descriptor)
+            facts, tally, digest = self._parse(reader, descriptor, target.digest)
             raw = len(facts) == 1 and isinstance(facts[0], Gap) and reader.size > 0
             if _state(os.fstat(descriptor), target) != _state(before, target):
                 facts.append(Gap(location=reader.origin, reason="the file changed while it was read"))
@@ -97,11 +97,11 @@ class Desk:
         raw = len(facts) == 1 and isinstance(facts[0], Gap) and blocks.remote.size > 0
         return self._examined(target, facts, tally, raw=raw)
 
-    def _parse(self, reader: Reader, descriptor: int) -> tuple[list[Fact], Tally, Digest | None]:
+    def _parse(self, reader: Reader, descriptor: int, known: Digest | None) -> tuple[list[Fact], Tally, Digest | None]:
         """Return the facts of an open file, the account of its bytes, and its digest if that is wanted."""
         examination = Examination(Budget(self.limits))
-        if not self.digest:
-            return *examination.run(reader), None
+        if not self.digest or known is not None:
+            return *examination.run(reader), known if self.digest else None
         if reader.size <= DIGEST_INLINE:
             return *examination.run(reader), Digest.of(reader.view)
         from concurrent.futures import ThreadPoolExecutor

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import date
 
 from weighbridge.artifact import Artifact
+from weighbridge.digest import Digest
 from weighbridge.errors import SourceError
 from weighbridge.location import printable
 from weighbridge.pipeline import Desk, scan_targets, triage
@@ -41,7 +42,13 @@ def resolve(reference: str, settings: Settings) -> Resolved:
 def targets(fetched: Fetched) -> list[Target]:
     """Return the files of an artifact in the store, under the paths that they have in the artifact."""
     return [
-        Target(name=entry.path, path=str(fetched.paths[entry.path]), stored=True) for entry in fetched.manifest.entries
+        Target(
+            name=entry.path,
+            path=str(fetched.paths[entry.path]),
+            stored=True,
+            digest=Digest("sha256", entry.sha256) if entry.sha256 in fetched.fresh else None,
+        )
+        for entry in fetched.manifest.entries
     ]
 
 

@@ -42,7 +42,8 @@ _WEAK: Final = ("size:", "modified:")
 class Fetched:
     """An artifact in the store: `manifest` is what was received, `paths` says where each of its files lies.
 
-    `excluded` are the paths that were not wanted, `received` counts the bytes that arrived this time.
+    `excluded` are the paths that were not wanted, `received` counts the bytes that arrived this time, and `fresh` are
+    the sha256 of files that were written, and digested while they were, this time.
     """
 
     artifact: Artifact
@@ -50,6 +51,7 @@ class Fetched:
     paths: dict[str, Path]
     excluded: tuple[str, ...]
     received: int
+    fresh: frozenset[str]
 
     @property
     def digests(self) -> frozenset[str]:
@@ -87,7 +89,7 @@ def fetch(
     found: list[Entry] = []
     for file, sha256 in zip(files, digests, strict=True):
         if file.packing:
-            fresh = sha256 in clerk.received
+            fresh = sha256 in clerk.fresh
             found += _unpacked(store, file, sha256, artifact.reference, limits, fresh=fresh)
         else:
             found.append(Entry(file.path, file.size, sha256))
@@ -99,6 +101,7 @@ def fetch(
         paths={entry.path: store.path(entry.sha256) for entry in manifest.entries},
         excluded=tuple(sorted(unwanted + [entry.path for entry in found if not wanted(entry.path)])),
         received=crew.received,
+        fresh=frozenset(clerk.fresh),
     )
 
 
@@ -110,7 +113,7 @@ class _Clerk:
         self._registry = registry
         self._store = store
         self._crew = crew
-        self.received: set[str] = set()
+        self.fresh: set[str] = set()
 
     def obtain(self, file: File) -> str:
         """Return the sha256 of a file that is in the store in the end."""
@@ -142,7 +145,7 @@ class _Clerk:
                 f"{name}: the registry declares {claimed}, but what it sent is {found}; "
                 f"the bytes stay in quarantine as {self._store.path(sums.sha256)}"
             )
-        self.received.add(sums.sha256)
+        self.fresh.add(sums.sha256)
         return sums.sha256
 
 

@@ -20,8 +20,10 @@ from weighbridge.registries.base import Remote
 from weighbridge.store.partial import Partial, Span
 from weighbridge.store.sums import Sums
 
-# A connection that breaks is taken up again where it broke; one that keeps breaking without bringing this much is not.
+# A connection that breaks is taken up again where it broke; one that keeps breaking without bringing enough is not.
+# A registry repeats by itself what is not answered at all, so an answer that brings nothing gets one more chance.
 RESTARTS: Final = 5
+IDLE: Final = 1
 _WORTH: Final = 1 << 20
 # Seconds between two looks at a front that nobody reports from: a report may have come before anybody waited for it.
 _PATIENCE: Final = 0.1
@@ -212,8 +214,9 @@ class Reception:
                 with self._crew.connection():
                     self._stream(span, arrived)
             except UnavailableError:
-                failures = 0 if span.position - begin >= _WORTH else failures + 1
-                if failures > RESTARTS or span.position in (begin, span.end):
+                moved = span.position - begin
+                failures = 0 if moved >= _WORTH else failures + 1
+                if failures > (RESTARTS if moved else IDLE) or span.position == span.end:
                     raise
             finally:
                 self._partial.settle(span)

@@ -110,6 +110,7 @@ def _near(nodes: list[Node], outputs: set[str]) -> set[str]:
     makers = {name: node for node in nodes for name in node.outputs}
     near, edge = set(outputs), outputs
     for _ in range(NEAR):
-        edge = {name for output in edge if output in makers for name in _names(makers[output])} - near
+        before = {makers[name].offset: makers[name] for name in edge if name in makers}
+        edge = {name for node in before.values() for name in _names(node)} - near
         near |= edge
     return near

@@ -118,6 +118,7 @@ def _examine(scene: Scene, value: str | bytes, span: Span | None, what: str) -> 
     else:
         reader = scene.reader.window(span.offset, span.size, name)
     scene.context.budget.spend_members(place)
+    scene.context.budget.check_time(place)
     facts = list(scene.context.examine(reader, 0))
     kinds = {fact.format for fact in facts if isinstance(fact, Recognised)} - {"text"}
     if not kinds:

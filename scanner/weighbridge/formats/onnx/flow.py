@@ -26,8 +26,9 @@ _OUTPUT: Final = 0x12
 
 
 class Node(NamedTuple):
-    """A node with the names that tell it from others like it; those may share the `proto`."""
+    """A node with the names that tell it from others like it, which have the same `proto` and its index, `kind`."""
 
+    kind: int
     proto: NodeProto
     op: str
     inputs: tuple[str, ...]
@@ -76,27 +77,27 @@ class Flow:
             for index, proto in enumerate(self._protos):
                 if chosen[index]:
                     place = self._place.node(self.scene.reader, self._number, index)
-                    yield _node(proto, self._ops[index], place.begin)
+                    yield _node(index, proto, self._ops[index], place.begin)
             return
         starts = self._place.fields(self.scene.reader)[self._number]
         for start, index in zip(starts, order, strict=True):
             if chosen[index]:
-                yield self._alike(self._protos[index], self._ops[index], start)
+                yield self._alike(index, start)
 
-    def _alike(self, proto: NodeProto, op: str, start: int) -> Node:
+    def _alike(self, kind: int, start: int) -> Node:
         """Return a node that differs from another in names, which are read from the file."""
-        reader = self.scene.reader
+        reader, proto, op = self.scene.reader, self._protos[kind], self._ops[kind]
         size, begin = varint(reader, varint(reader, start, self._place.end)[1], self._place.end)
         data = reader.read(begin, size)
         if not signature(data):
-            return _node(proto, op, begin)
+            return _node(kind, proto, op, begin)
         names: tuple[list[str], list[str]] = ([], [])
         position = 0
         while position + 1 < len(data) and data[position] <= _OUTPUT:
             name = data[position + 2 : position + 2 + data[position + 1]]
             names[data[position] == _OUTPUT].append(name.decode("utf-8", "backslashreplace"))
             position += 2 + len(name)
-        return Node(proto, op, tuple(names[0]), tuple(names[1]), begin)
+        return Node(kind, proto, op, tuple(names[0]), tuple(names[1]), begin)
 
     def maker(self, name: str) -> Node | None:
         """Return the node of this graph whose output has a name, if it is one that can be worked out."""
@@ -148,8 +149,8 @@ def _operator(node: NodeProto) -> str:
     return text(node.op_type) if domain_of(text(node.domain)) == "" else ""
 
 
-def _node(proto: NodeProto, op: str, offset: int) -> Node:
-    return Node(proto, op, tuple(map(text, proto.input)), tuple(map(text, proto.output)), offset)
+def _node(kind: int, proto: NodeProto, op: str, offset: int) -> Node:
+    return Node(kind, proto, op, tuple(map(text, proto.input)), tuple(map(text, proto.output)), offset)
 
 
 def elements(tensor: TensorProto) -> Value | None:
@@ -189,6 +190,8 @@ def _same(values: list[Value]) -> Value | None:
 
 
 def _joined(values: list[Value]) -> Value | None:
+    if sum(map(len, values)) > MAX_ELEMENTS:
+        return None
     return tuple(number for value in values for number in value)
 
 

@@ -16,6 +16,7 @@ from weighbridge.formats.onnx.scene import Scene, shown
 from weighbridge.records import dataclass
 
 MAX_NODES: Final = 1_000_000  # with all functions written out; ONNX Runtime needs minutes for a hundredth of it
+ENOUGH: Final = 1 << 64
 _STANDARD: Final = ("", "ai.onnx.", "com.microsoft")
 
 
@@ -43,7 +44,7 @@ def check(scene: Scene, functions: list[Function], main: Calls) -> Iterator[Fact
     sizes: dict[Key, int] = {}
     for function in functions:
         yield from _measure(scene, table, function, sizes)
-    total = sum(count * sizes.get(key, 1) for key, count in main.counts.items())
+    total = _total(main, sizes)
     if total > MAX_NODES and functions:
         detail = f"{_magnitude(total)} nodes with all functions written out"
         yield scene.anomaly("onnx-function-expansion", functions[0].offset, detail)
@@ -65,7 +66,12 @@ def _measure(scene: Scene, table: dict[Key, Function], start: Function, sizes: d
                 break
         else:
             del under_way[key]
-            sizes[key] = sum(count * sizes.get(other, 1) for other, count in table[key].calls.counts.items())
+            sizes[key] = _total(table[key].calls, sizes)
+
+
+def _total(calls: Calls, sizes: dict[Key, int]) -> int:
+    """Add up the nodes of what is called; beyond ENOUGH it does not matter how many they are."""
+    return min(ENOUGH, sum(count * sizes.get(key, 1) for key, count in calls.counts.items()))
 
 
 def spelled(key: Key) -> str:
@@ -75,4 +81,4 @@ def spelled(key: Key) -> str:
 
 
 def _magnitude(count: int) -> str:
-    return str(count) if count < 1 << 64 else f"over 2^{count.bit_length() - 1}"
+    return str(count) if count < ENOUGH else f"over 2^{ENOUGH.bit_length() - 1}"

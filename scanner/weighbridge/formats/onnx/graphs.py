@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
 
 Key = tuple[str, str, str]
-_TIME: Final = 1 << 12  # nodes between two looks at the clock
+_TIME: Final = 1 << 12  # messages between two looks at the clock
 _NUMBERS: Final = frozenset({"floats", "ints"})
 _BYTES: Final = frozenset({"s", "strings"})
 VALUE_LIMIT: Final = 4096  # characters of a text that a fact repeats
@@ -123,9 +123,7 @@ class Visit:
             if node.attribute or node.metadata_props or node.doc_string or walked:
                 where = where or place.node(self.scene.reader, number, index)
                 yield from self._node(node, where, scope._replace(times=count))
-            self._count += 1
-            if self._count % _TIME == 0:
-                self.scene.context.budget.check_time(self.scene.at(place.begin))
+            self._tick(place)
 
     def _node(self, node: NodeProto, place: Place, scope: Scope) -> Iterator[Fact]:
         for index, attribute in enumerate(node.attribute):
@@ -133,6 +131,12 @@ class Visit:
             yield from self.attribute(attribute, inner, scope)
         yield from blobs.check(self.scene, node, place)
         yield from self._described(node, place)
+
+    def _tick(self, place: Place) -> None:
+        """Count a message, and look at the clock once in a while."""
+        self._count += 1
+        if self._count % _TIME == 0:
+            self.scene.context.budget.check_time(self.scene.at(place.begin))
 
     def _described(self, message: NodeProto | GraphProto | FunctionProto, place: Place) -> Iterator[Fact]:
         """Look at what people read of a message, and account for what was left out of it."""
@@ -149,6 +153,7 @@ class Visit:
 
     def attribute(self, attribute: AttributeProto, place: Place, scope: Scope) -> Iterator[Fact]:
         """Yield what an attribute holds, whatever its type says that it is."""
+        self._tick(place)
         reader = self.scene.reader
         if attribute.HasField("g"):
             yield from self.graph(attribute.g, place.child(reader, _ATTRIBUTE["g"]), scope)
@@ -190,6 +195,7 @@ class Visit:
                     yield from content.opaque(self.scene, span.size, span.offset, name)
 
     def _tensor(self, tensor: TensorProto, place: Place, *, listed: bool) -> Iterator[Fact]:
+        self._tick(place)
         yield from tensors.check(self.scene, tensor, place, self.ranges, listed=listed)
         if tensor.doc_string or tensor.metadata_props:
             yield from self.text(tensor.doc_string, place, "doc_string")
@@ -209,6 +215,7 @@ class Visit:
     def entries(self, entries: Sequence[StringStringEntryProto], place: Place, name: str) -> Iterator[Fact]:
         """Yield keys and values of metadata: each key once, for many writers say the same of every node."""
         for index, entry in enumerate(entries):
+            self._tick(place)
             key, inner = text(entry.key), place.child(self.scene.reader, numbers(place.kind).get(name, 0), index)
             yield from content.texts(self.scene, [entry.key], self._locate(inner, 1), "metadata")
             yield from content.texts(self.scene, [entry.value], self._locate(inner, 2), "metadata")

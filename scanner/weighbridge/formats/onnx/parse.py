@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # The library makes an object of up to 110 bytes of a message of 2. Messages of up to 8 bytes have their length as
 # one byte below 9, others take at least 11 bytes: this bounds the memory of a copy that is made of nothing else.
-MAX_SHORT: Final = 16_000_000
+MAX_SHORT: Final = 8_000_000
 _MODEL: Final = numbers("Model")
 _SHORT_BYTES: Final = bytes(range(9))
 
@@ -77,10 +77,10 @@ def _is_canonical(model: ModelProto, copy: bytes) -> bool:
 def _unknown(scene: Scene) -> Iterator[Fact]:
     """Account for the fields that the format does not have: nobody can say what they are for."""
     walk = scene.walk
-    for span in walk.unknown:
+    for span in walk.unknowns:
         yield from content.span(scene, span, "unknown field")
     if walk.unknown_size:
-        first = walk.unknown[0]
+        first = walk.unknowns[0]
         reason = "onnx: fields that the format does not have"
         yield Gap(location=scene.at(first.offset), reason=reason, size=walk.unknown_size)
 

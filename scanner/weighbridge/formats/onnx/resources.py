@@ -14,13 +14,16 @@ from weighbridge.formats.onnx.flow import Flow, Node, Value, elements
 from weighbridge.formats.onnx.scene import Scene, text
 
 if TYPE_CHECKING:
-    from onnx import AttributeProto, GraphProto, TensorProto
+    from onnx import AttributeProto, TensorProto
 
 MAX_TENSOR: Final = 1 << 32  # elements of a tensor; a mask for 65 536 tokens has as many
 MAX_ROUNDS: Final = 1 << 30  # of a loop that nothing ends but its count
 _SHAPED: Final = {"ConstantOfShape": 0, "Expand": 1, "Tile": 1, "OneHot": 1, "Upsample": 1}  # the input with the shape
 _WINDOWS: Final = frozenset({"HannWindow", "HammingWindow", "BlackmanWindow"})
 _RANDOM: Final = frozenset({"RandomNormal", "RandomUniform"})
+MAX_PASSED_ON: Final = 1000  # nodes that do nothing but hand a condition on
+_TRUE: Final = "true"
+_THE_SAME: Final = "the same"
 _PASSED_ON: Final = frozenset({"Identity", "Cast"})
 OPERATORS: Final = frozenset({*_SHAPED, *_WINDOWS, *_RANDOM, "Range", "Resize", "Pad", "Loop"})
 
@@ -29,9 +32,12 @@ def check(scene: Scene, flow: Flow) -> Iterator[Fact]:
     """Yield the nodes of a graph that make tensors or loops too large for any machine."""
     if not flow.operators & OPERATORS:
         return
+    conditions: dict[int, str] = {}
     for node in flow.nodes(OPERATORS.__contains__):
         if node.op == "Loop":
-            reason = _endless(flow, node)
+            if node.kind not in conditions:
+                conditions[node.kind] = _condition(node)
+            reason = _endless(flow, node, conditions[node.kind])
             if reason:
                 yield scene.anomaly("onnx-resource-loop", node.offset, reason)
             continue
@@ -77,40 +83,41 @@ def _range(flow: Flow, node: Node) -> int | None:
     return max(0, int((numbers[1] - numbers[0]) / numbers[2]))
 
 
-def _endless(flow: Flow, node: Node) -> str:
+def _endless(flow: Flow, node: Node, condition: str) -> str:
     """Return why a loop ends after too many rounds or never, nothing when its body can end it."""
     rounds = _input(flow, node, 0)
     if node.inputs[:1] and node.inputs[0] and rounds is None:
         return ""  # as many as an input says
     if rounds is not None and (len(rounds) != 1 or rounds[0] <= MAX_ROUNDS):
         return ""
-    if not _has(node, "body") or not _goes_on(flow, node, _attribute(node, "body").g):
+    if not condition or (condition == _THE_SAME and not _starts(flow, node)):
         return ""
     count = "for ever" if rounds is None else f"{int(rounds[0])} rounds"
     return f"Loop goes on {count}, and its body does not end it"
 
 
-def _goes_on(flow: Flow, node: Node, body: GraphProto) -> bool:
-    """Tell whether the condition that a body hands on is the one it got, or a constant."""
-    if not body.output or len(body.input) < 2:
-        return False
+def _condition(node: Node) -> str:
+    """Return whether the condition that a body hands on is always true or the one it got; nothing if it is neither."""
+    body = _attribute(node, "body").g if _has(node, "body") else None
+    if body is None or not body.output or len(body.input) < 2:
+        return ""
     makers = {text(output): inner for inner in body.node for output in inner.output}
     constants = {text(tensor.name): tensor for tensor in body.initializer}
     name = text(body.output[0].name)
-    for _ in range(len(body.node) + 1):
+    for _ in range(MAX_PASSED_ON):
         inner = makers.get(name)
         if name == text(body.input[1].name):
-            return _starts(flow, node)
+            return _THE_SAME
         if name in constants:
-            return _is_true(constants[name])
+            return _TRUE if _is_true(constants[name]) else ""
         if inner is None or inner.domain not in ("", "ai.onnx"):
-            return False
+            return ""
         if inner.op_type == "Constant":
-            return any(_is_true(attribute.t) for attribute in inner.attribute if attribute.HasField("t"))
+            return _TRUE if any(_is_true(one.t) for one in inner.attribute if one.HasField("t")) else ""
         if inner.op_type not in _PASSED_ON or not inner.input:
-            return False
+            return ""
         name = text(inner.input[0])
-    return False
+    return ""
 
 
 def _starts(flow: Flow, node: Node) -> bool:

@@ -65,6 +65,7 @@ TYPES: Final = {
     27: Type("FLOAT6E2M3", 6, "int32_data"),
     28: Type("FLOAT6E3M2", 6, "int32_data"),
 }
+_NUMBERS: Final = numbers("Tensor")
 _FIELDS: Final = ("float_data", "int32_data", "string_data", "int64_data", "raw_data", "double_data", "uint64_data")
 _ITEM: Final = {"float_data": 4, "double_data": 8}  # bytes of an entry whose size is fixed
 
@@ -80,10 +81,11 @@ class Payload(NamedTuple):
 
 def check(scene: Scene, tensor: TensorProto, place: Place, ranges: Ranges, *, listed: bool) -> Iterator[Fact]:
     """Yield a tensor's facts; `listed` says that it is a weight and not a constant of a node."""
-    size = _size(tensor, place)
-    yield from _declared(scene, tensor, place, size)
+    count = _count(tensor, place)
+    size = _size(tensor, count)
+    yield from _declared(scene, tensor, place, count, size)
     for name in _FIELDS:
-        for span in place.left_out.get(numbers("Tensor")[name], ()):
+        for span in place.left_out.get(_NUMBERS[name], ()):
             yield Inert(location=scene.at(span.offset), size=span.size, reason="tensor data")
     payloads = _payloads(scene, tensor, place)
     stored_elsewhere = tensor.data_location == _EXTERNAL
@@ -97,7 +99,7 @@ def check(scene: Scene, tensor: TensorProto, place: Place, ranges: Ranges, *, li
     else:
         if tensor.external_data:
             yield _misfit(scene, tensor, place, "it names another file for data that are here")
-        yield from _stored(scene, tensor, place, payloads)
+        yield from _stored(scene, tensor, place, payloads, count)
     yield from content.payloads(scene, tensor, place)
 
 
@@ -105,31 +107,29 @@ def _misfit(scene: Scene, tensor: TensorProto, place: Place, reason: str) -> Fac
     return scene.anomaly("onnx-tensor-payload", place.begin, f"tensor {shown(tensor.name)}: {reason}")
 
 
-def _size(tensor: TensorProto, place: Place) -> int | None:
-    """Return the bytes that dimensions and type need, None when they do not say."""
+def _size(tensor: TensorProto, count: int | None) -> int | None:
+    """Return the bytes that so many elements of the type need, None when nobody can say."""
     kind = TYPES.get(tensor.data_type)
-    count = _count(tensor, place)
     return None if kind is None or not kind.bits or count is None else -(-count * kind.bits // 8)
 
 
 def _count(tensor: TensorProto, place: Place) -> int | None:
     """Return the number of elements, None when the dimensions make no sense."""
-    if len(tensor.dims) > MAX_DIMENSIONS or numbers("Tensor")["dims"] in place.left_out:
+    dims = tuple(tensor.dims)
+    if len(dims) > MAX_DIMENSIONS or _NUMBERS["dims"] in place.left_out or (dims and min(dims) < 0):
         return None
-    if any(dim < 0 for dim in tensor.dims):
-        return None
-    count = prod(tensor.dims)
+    count = prod(dims)
     return count if count < _LARGEST else None
 
 
-def _declared(scene: Scene, tensor: TensorProto, place: Place, size: int | None) -> Iterator[Fact]:
+def _declared(scene: Scene, tensor: TensorProto, place: Place, count: int | None, size: int | None) -> Iterator[Fact]:
     """Look at the type and the dimensions alone."""
     if tensor.data_type not in TYPES:
         detail = f"tensor {shown(tensor.name)}: element type {tensor.data_type}"
         yield scene.anomaly("onnx-undefined", place.begin, detail)
         reason = "onnx: data of an element type that is not known"
         yield Gap(location=scene.at(place.begin), reason=reason, size=place.end - place.begin)
-    if _count(tensor, place) is None:
+    if count is None:
         dims = " by ".join(map(str, tensor.dims[:8]))
         yield _misfit(scene, tensor, place, f"the dimensions {dims} are negative, too many or too large")
     elif size is not None and size >= _LARGEST:
@@ -143,7 +143,7 @@ def _payloads(scene: Scene, tensor: TensorProto, place: Place) -> list[Payload]:
     found = []
     for name in _FIELDS:
         here = getattr(tensor, name)
-        spans = place.left_out.get(numbers("Tensor")[name], ())
+        spans = place.left_out.get(_NUMBERS[name], ())
         if not here and not spans:
             continue
         size = least = most = len(here)
@@ -174,9 +174,11 @@ def _entries(scene: Scene, name: str, span: Span) -> tuple[int, int]:
     return count, count
 
 
-def _stored(scene: Scene, tensor: TensorProto, place: Place, payloads: list[Payload]) -> Iterator[Fact]:
+def _stored(
+    scene: Scene, tensor: TensorProto, place: Place, payloads: list[Payload], count: int | None
+) -> Iterator[Fact]:
     """Compare the data in the file with the dimensions and the type."""
-    kind, count = TYPES.get(tensor.data_type), _count(tensor, place)
+    kind = TYPES.get(tensor.data_type)
     if kind is None or count is None:
         return
     if len(payloads) > 1:
@@ -205,7 +207,7 @@ def _listed(
     offset = place.begin
     if not elsewhere:
         size = sum(payload.size for payload in payloads)
-        offset = _offset(scene, place, payloads)
+        offset = _offset(scene, tensor, place, payloads)
     kind = TYPES.get(tensor.data_type)
     return Tensor(
         location=scene.at(offset),
@@ -216,14 +218,21 @@ def _listed(
     )
 
 
-def _offset(scene: Scene, place: Place, payloads: list[Payload]) -> int:
+def _offset(scene: Scene, tensor: TensorProto, place: Place, payloads: list[Payload]) -> int:
     """Return where the data begin: what was left out, or the field in the copy."""
     for payload in payloads:
-        number = numbers("Tensor")[payload.field]
+        number = _NUMBERS[payload.field]
         for span in place.left_out.get(number, ()):
             return span.offset
         if payload.field == "raw_data":
-            span_ = place.content(scene.reader, number)
-            if span_ is not None:
-                return span_.offset
+            return _raw_offset(scene, tensor, place)
     return place.begin
+
+
+def _raw_offset(scene: Scene, tensor: TensorProto, place: Place) -> int:
+    """Return where raw data lie: mostly at the very end, which saves looking for them."""
+    size = len(tensor.raw_data)
+    if place.end - place.begin >= size and scene.reader.read(place.end - size, size) == tensor.raw_data:
+        return place.end - size
+    span = place.content(scene.reader, _NUMBERS["raw_data"])
+    return place.begin if span is None else span.offset

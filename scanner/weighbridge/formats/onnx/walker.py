@@ -16,6 +16,7 @@ from typing import Final
 
 from weighbridge.errors import ArtifactError, LimitError, TruncatedError
 from weighbridge.facts import Anomaly
+from weighbridge.formats.onnx.closely import look
 from weighbridge.formats.onnx.messages import FIXED32, FIXED64, LENGTH, VARINT, Field, tags
 from weighbridge.formats.onnx.wire import GROUP, MAX_DEPTH, Place, Seen, Span, encoded, run, skip, varint
 from weighbridge.limits import Budget
@@ -49,7 +50,7 @@ _NAME: Final = 0x1A
 class Walk:
     """One walk over a model: `copy` has its structure, `root` its places, `anomalies` what no writer produces.
 
-    `unknown` are fields that the format does not have, in all `unknown_size` bytes; from `trailing` on there are no
+    `unknowns` are fields that the format does not have, in all `unknown_size` bytes; from `trailing` on there are no
     fields any more.
     """
 
@@ -60,7 +61,7 @@ class Walk:
         self.thorough = thorough
         self.anomalies: list[Anomaly] = []
         self.texts: list[tuple[str, Span]] = []  # fields that were left out and hold no numbers, wherever they are
-        self.unknown: list[Span] = []
+        self.unknowns: list[Span] = []
         self.unknown_size = 0
         self.trailing: int | None = None
         self.fields = 0
@@ -71,14 +72,14 @@ class Walk:
         self.root = Place("Model", 0, reader.size, fresh=True)
         self.copy = bytes(self._message(self.root, 0))
 
-    def _message(self, place: Place, depth: int, *, copied: bool = True) -> bytearray:
-        """Return the copy of a message; without `copied` it is only looked at, and its place not kept.
+    def _message(self, place: Place, depth: int) -> bytearray:
+        """Return the copy of a message.
 
         Raises ArtifactError on what cannot be read, LimitError when a limit is hit.
         """
         if depth > MAX_DEPTH:
             raise LimitError(self.reader.at(place.begin), f"messages nested deeper than {MAX_DEPTH}")
-        copy = _Copy(self, place.begin, copied=copied)
+        copy = _Copy(self, place.begin)
         known, nodes = tags(place.kind), _NODE_LIST.get(place.kind)
         starts = place.fields(self.reader)
         position, end, view = place.begin, place.end, self.view
@@ -95,9 +96,9 @@ class Walk:
                 position = self._undefined(place, copy, tag, start, position)
                 continue
             starts[field.number].append(start)
-            self._count(1, start)
+            self.count(1, start)
             if not field.repeated and len(starts[field.number]) > 1:
-                self._repeated(place, field, start)
+                self.repeated(place.kind, field, start)
             position = self._field(place, copy, field, tag, start, position, depth)
         return copy.finish(end)
 
@@ -120,7 +121,7 @@ class Walk:
             if stop > start:
                 return self._run(place, copy, field, tag, start, stop)
         if wire == VARINT:
-            return self._number(position, place.end)[1]
+            return self.number(position, place.end)[1]
         stop = position + (4 if wire == FIXED32 else 8)
         if stop > place.end:
             raise TruncatedError(self.reader.at(start), "a number goes on behind the end of its message")
@@ -128,14 +129,12 @@ class Walk:
 
     def _inner(self, place: Place, copy: _Copy, field: Field, start: int, position: int, stop: int, depth: int) -> None:
         """Walk a message inside, if it is worth it: a copy of it takes the place of its bytes."""
-        walked = copy.copied and (field.message in _ALWAYS or (stop - position >= SMALL and field.message in _WALKED))
-        if not walked and not self.thorough:
+        if field.message not in _ALWAYS and (stop - position < SMALL or field.message not in _WALKED):
+            if self.thorough:
+                look(self, field.message, position, stop, depth + 1)
             return
         inner = Place(field.message, position, stop, fresh=True)
-        found = self._message(inner, depth + 1, copied=walked)
-        if not walked:
-            return
-        copy.replace(start, stop, field, found)
+        copy.replace(start, stop, field, self._message(inner, depth + 1))
         earlier = None if field.repeated else place.inside.get((field.number, 0))
         if earlier is not None:
             earlier.merge(inner, self.reader)
@@ -179,9 +178,9 @@ class Walk:
                     if len(kinds) > MAX_KINDS:
                         raise LimitError(reader.at(begin), f"over {MAX_KINDS} nodes that differ")
                     if self.thorough:
-                        self._message(Place("Node", position, stop, fresh=True), depth + 1, copied=False)
+                        look(self, "Node", position, stop, depth + 1)
             position = stop
-        self._count(count, start)
+        self.count(count, start)
         return position
 
     def _large_node(
@@ -194,7 +193,7 @@ class Walk:
 
     def _run(self, place: Place, copy: _Copy, field: Field, tag: int, start: int, stop: int) -> int:
         """Step over numbers of one field that were written one by one."""
-        self._count(1, start)
+        self.count(1, start)
         if stop - start >= LEFT_OUT:
             copy.leave_out(start, stop)
             step = {FIXED32: 5, FIXED64: 9}.get(tag & 7)
@@ -203,39 +202,46 @@ class Walk:
         return stop
 
     def _undefined(self, place: Place, copy: _Copy, tag: int, start: int, position: int) -> int:
-        """Step over a field that the message does not have, or not like this, and leave it out of the copy."""
+        """Step over a field that the message does not have, or not like this, and leave it out of the copy.
+
+        What is no field at all, behind the graph of a model, is no part of it.
+        """
         try:
-            stop = skip(self.reader, tag, position, place.end)
+            stop = self.unknown(place.kind, tag, start, position, place.end)
         except ArtifactError:
             if place is not self.root or not place.inside:
                 raise
-            self.trailing = start
-            copy.leave_out(start, place.end)
-            return place.end
-        self._count(1, start)
+            self.trailing, stop = start, place.end
         copy.leave_out(start, stop)
+        return stop
+
+    def unknown(self, kind: str, tag: int, start: int, position: int, end: int) -> int:
+        """Take down a field that a message does not have; return where it ends."""
+        stop = skip(self.reader, tag, position, end)
+        self.count(1, start)
         if tag & 7 == GROUP:
             self._anomaly("onnx-wire", start, "a group, which the format does not use")
-        detail = f"field {tag >> 3} of wire type {tag & 7} in a {place.kind}, {stop - start} bytes"
+        detail = f"field {tag >> 3} of wire type {tag & 7} in a {kind}, {stop - start} bytes"
         self._anomaly("onnx-unknown-field", start, detail)
         if tag & 7 == LENGTH:
-            _, position = varint(self.reader, position, place.end)
+            _, position = varint(self.reader, position, end)
         self.unknown_size += stop - start
-        if len(self.unknown) < _LISTED:
-            self.unknown.append(Span(position, stop - position))
+        if len(self.unknowns) < _LISTED:
+            self.unknowns.append(Span(position, stop - position))
         return stop
 
     def _tag(self, place: Place, start: int) -> tuple[int, int]:
         """Return a tag of more than one byte; 0, which is none, for what is no number behind a model."""
         try:
-            return self._number(start, place.end)
+            return self.number(start, place.end)
         except ArtifactError:
             if place is not self.root:
                 raise
             return 0, start + 1
 
-    def _repeated(self, place: Place, field: Field, start: int) -> None:
-        detail = f"{field.name} of a {place.kind} comes twice; readers merge the two or take the last"
+    def repeated(self, kind: str, field: Field, start: int) -> None:
+        """Take down a field that comes twice."""
+        detail = f"{field.name} of a {kind} comes twice; readers merge the two or take the last"
         self._anomaly("onnx-duplicate-field", start, detail)
 
     def _leave_out(self, place: Place, field: Field, span: Span) -> None:
@@ -245,12 +251,13 @@ class Walk:
             self._forget()
 
     def _length(self, position: int, end: int) -> tuple[int, int]:
-        size, position = self._number(position, end)
+        size, position = self.number(position, end)
         if size > end - position:
             raise TruncatedError(self.reader.at(position), f"want {size} bytes, {end - position} left")
         return size, position
 
-    def _number(self, start: int, end: int) -> tuple[int, int]:
+    def number(self, start: int, end: int) -> tuple[int, int]:
+        """Return the number at `start` and where it ends."""
         value, position = varint(self.reader, start, end)
         if position - start > 1 and self.view[position - 1] == 0:
             self._anomaly("onnx-wire", start, f"the number {value} takes more bytes than it needs")
@@ -261,7 +268,8 @@ class Walk:
         if self._counts[code] <= _LISTED:
             self.anomalies.append(Anomaly(location=self.reader.at(offset), code=code, detail=detail))
 
-    def _count(self, fields: int, offset: int) -> None:
+    def count(self, fields: int, offset: int) -> None:
+        """Count fields; raise LimitError when they are too many, and look at the clock."""
         before = self.fields
         self.fields += fields
         if self.fields > MAX_FIELDS:
@@ -279,10 +287,9 @@ class Walk:
 class _Copy:
     """The copy of one message: parts of the file, and what takes the place of the parts in between."""
 
-    __slots__ = ("_begin", "_out", "_walk", "copied", "kinds")
+    __slots__ = ("_begin", "_out", "_walk", "kinds")
 
-    def __init__(self, walk: Walk, begin: int, *, copied: bool) -> None:
-        self.copied = copied
+    def __init__(self, walk: Walk, begin: int) -> None:
         self._walk = walk
         self._begin = begin
         self._out = bytearray()
@@ -290,7 +297,7 @@ class _Copy:
 
     def leave_out(self, start: int, stop: int) -> None:
         """Copy up to `start`, and go on at `stop`."""
-        if self._begin < start and self.copied:
+        if self._begin < start:
             self._walk.grow(start - self._begin, start)
             self._out += self._walk.view[self._begin : start]
         self._begin = stop

@@ -12,13 +12,14 @@ from functools import cache
 from typing import Final, NamedTuple
 
 from weighbridge.errors import ArtifactError, TruncatedError
-from weighbridge.formats.onnx.messages import FIXED32, FIXED64, LENGTH, VARINT, Field, tags
+from weighbridge.formats.onnx.messages import FIXED32, FIXED64, LENGTH, VARINT, tags
 from weighbridge.reader import Reader
 
 GROUP: Final = 3
 GROUP_END: Final = 4
 MAX_DEPTH: Final = 100  # messages inside messages; the limit of protobuf's own parsers
 RUN: Final = 1 << 16  # numbers of a run that are looked at together
+_FEW: Final = 16  # those that are looked at first: most runs are short
 
 _STRIDE: Final = {FIXED32: 5, FIXED64: 9}  # a tag and the number behind it
 _SHORT: Final = 1 << 7
@@ -107,11 +108,15 @@ def run(view: memoryview, tag: int, start: int, end: int) -> int:
     """
     stride = _STRIDE.get(tag & 7)
     if stride is None:
-        found = _numbers(tag).match(view, start, end)
-        return start if found is None else found.end()
-    count = min((end - start) // stride, RUN)
-    column = bytes(view[start : start + count * stride : stride])
-    return start + stride * (len(column) - len(column.lstrip(bytes([tag]))))
+        match = _numbers(tag).match(view, start, end)
+        return start if match is None else match.end()
+    for most in (_FEW, RUN):
+        count = min((end - start) // stride, most)
+        column = bytes(view[start : start + count * stride : stride])
+        found = len(column) - len(column.lstrip(bytes([tag])))
+        if found < most:
+            break
+    return start + stride * found
 
 
 @cache
@@ -134,19 +139,45 @@ class Place:
     `inside` has the messages that were walked on their own and `left_out` the spans of the contents that were left
     out of the copy, both by the number of the field; `nodes` are the nodes of the copy in its order, and `order` says
     for each node of the message which of them it is like.
+
+    Most places are never asked for, so one inside of another is looked up when it is.
     """
 
-    __slots__ = ("_fields", "begin", "end", "inside", "kind", "left_out", "nodes", "order")
+    __slots__ = ("_begin", "_end", "_fields", "_outer", "inside", "kind", "left_out", "nodes", "order")
 
-    def __init__(self, kind: str, begin: int, end: int, *, fresh: bool = False) -> None:
+    def __init__(self, kind: str, begin: int = 0, end: int = 0, *, outer: Outer | None = None, fresh: bool = False):
         self.kind = kind
-        self.begin = begin
-        self.end = end
-        self._fields: dict[int, array[int]] | None = _offsets() if fresh else None
-        self.inside: dict[tuple[int, int], Place] = {}
-        self.left_out: dict[int, list[Span]] = {}
-        self.nodes: list[Seen] = []
-        self.order = array("I")
+        self._begin = begin
+        self._end = end
+        self._outer = outer
+        self._fields: dict[int, array[int]] | None = None
+        self.inside: dict[tuple[int, int], Place] = _NO_PLACES
+        self.left_out: dict[int, list[Span]] = _NO_SPANS
+        self.nodes: list[Seen] = _NO_NODES
+        self.order = _NO_ORDER
+        if fresh:
+            self._fields, self.inside, self.left_out, self.nodes, self.order = _offsets(), {}, {}, [], array("I")
+
+    @property
+    def begin(self) -> int:
+        """The offset of the first byte."""
+        if self._outer is not None:
+            self._find(*self._outer)
+        return self._begin
+
+    @property
+    def end(self) -> int:
+        """The offset behind the last byte."""
+        if self._outer is not None:
+            self._find(*self._outer)
+        return self._end
+
+    def _find(self, reader: Reader, outer: Place, number: int, index: int) -> None:
+        self._outer = None
+        span = outer.content(reader, number, index)
+        # A message in parts, only some of which were walked: where it is told to be is then only about right.
+        self._begin = outer.begin if span is None else span.offset
+        self._end = outer.end if span is None else span.offset + span.size
 
     def fields(self, reader: Reader) -> dict[int, array[int]]:
         """Return the offsets of the tags of all fields, by number: a table to be filled when the place is fresh."""
@@ -160,15 +191,12 @@ class Place:
         return self._fields
 
     def child(self, reader: Reader, number: int, index: int = 0) -> Place:
-        """Return the place of a message inside; this place itself when it cannot be told apart."""
+        """Return the place of a message inside."""
         known = self.inside.get((number, index))
         if known is not None:
             return known
-        span = self.content(reader, number, index)
-        field = self._field(number)
-        if span is None or field is None:
-            return self
-        return Place(field.message, span.offset, span.offset + span.size)
+        field = tags(self.kind).get(number << 3 | LENGTH)
+        return self if field is None else Place(field.message, outer=(reader, self, number, index))
 
     def node(self, reader: Reader, number: int, index: int) -> Place:
         """Return the place of a node of the copy, which has each kind of small node once."""
@@ -192,7 +220,7 @@ class Place:
             self.left_out.setdefault(number, []).extend(spans)
         self.order.extend(len(self.nodes) + index for index in other.order)
         self.nodes += other.nodes
-        self.end = max(self.end, other.end)
+        self._end = max(self.end, other.end)
 
     def content(self, reader: Reader, number: int, index: int = 0) -> Span | None:
         """Return where the content of a field of bytes, text or message lies; None when it cannot be told."""
@@ -202,9 +230,6 @@ class Place:
         _, position = varint(reader, starts[index], self.end)
         size, position = varint(reader, position, self.end)
         return Span(position, min(size, self.end - position))
-
-    def _field(self, number: int) -> Field | None:
-        return tags(self.kind).get(number << 3 | LENGTH) if self.kind else None
 
 
 def _offsets() -> dict[int, array[int]]:
@@ -233,3 +258,11 @@ class Seen:
         self.end = end
         self.count = 1
         self.place = place
+
+
+Outer = tuple[Reader, Place, int, int]
+# Of places that were not walked; nobody adds to them.
+_NO_PLACES: Final[dict[tuple[int, int], Place]] = {}
+_NO_SPANS: Final[dict[int, list[Span]]] = {}
+_NO_NODES: Final[list[Seen]] = []
+_NO_ORDER: Final = array("I")

@@ -81,12 +81,22 @@ def test_what_the_store_has_is_not_fetched_again(home: Path, claims: Callable[[b
     assert fetched(home, again).received == 0 and again.sent == 0
 
 
-@pytest.mark.parametrize("revision", ["", "size:2", "modified:yesterday"])
+@pytest.mark.parametrize("revision", ["", "size:2", "modified:yesterday", "3"])
 def test_a_revision_that_two_files_may_share_is_fetched_again(home: Path, revision: str) -> None:
     before = Shelf({"a": b"old"}, revision=revision, claims=lambda data: ())
     after = Shelf({"a": b"new"}, revision=revision, claims=lambda data: ())
     fetched(home, before)
     assert contents(fetched(home, after)) == {"a": b"new"}
+
+
+def test_what_arrived_of_a_file_that_may_change_is_not_kept(home: Path) -> None:
+    def breaks(path: str, offset: int) -> None:
+        if offset:
+            raise SourceError("gone")
+
+    with pytest.raises(SourceError):
+        fetched(home, Shelf({"a": bytes(MIB)}, revision="3", claims=lambda data: (), breaks=breaks))
+    assert not list((home / "partial").iterdir())
 
 
 def test_the_same_bytes_under_several_names_are_fetched_once(home: Path) -> None:

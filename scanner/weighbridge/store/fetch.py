@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterable
@@ -34,8 +35,9 @@ CONNECTIONS: Final = 4
 # What a file system needs for itself while it takes the last bytes of a download.
 _MARGIN: Final = 64 << 20
 _NO_LIMITS: Final = Limits()
-# Revisions of a web server that two different files may share (`registries.web`).
-_WEAK: Final = ("size:", "modified:")
+# Revisions that mean the same bytes tomorrow: a commit, a digest, and what servers and object stores change with the
+# bytes. The number of a model version is none, nor are a size or a time that two files may share.
+_PINNED: Final = re.compile(r"[0-9a-f]{40}|(?:sha256|etag|version|generation):.+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +125,7 @@ class _Clerk:
             with self._store.trouble(), self._store.downloading(key, self._crew.pause):
                 sha256 = _present(self._store, file, key)
                 if sha256 is None:
-                    sha256 = self._receive(file, key)
+                    sha256 = self._receive(file, key, lasting=lasting)
                 else:
                     self._crew.count(present=file.size)
                 if lasting:
@@ -132,13 +134,19 @@ class _Clerk:
         except BlockingIOError as error:
             raise StoppedError from error
 
-    def _receive(self, file: File, key: str) -> str:
+    def _receive(self, file: File, key: str, *, lasting: bool) -> str:
+        """Return the sha256 of a file that has arrived; what arrives of one that may change is not kept for later."""
         name = f"{printable(self._artifact.reference)}: {printable(file.path)}"
         remote = self._registry.open(self._artifact, file)
-        with Partial(self._store.partial(key), file.size) as partial:
-            sums = Reception(self._crew, remote, partial, file.claims, name).run()
-        self._store.add(partial.data, sums.sha256)
-        partial.discard()
+        partial, done = Partial(self._store.partial(key), file.size), False
+        try:
+            with partial:
+                sums = Reception(self._crew, remote, partial, file.claims, name).run()
+            self._store.add(partial.data, sums.sha256)
+            done = True
+        finally:
+            if done or not lasting:
+                partial.discard()
         if broken := sums.broken():
             claimed, found = broken
             raise SourceError(
@@ -204,11 +212,11 @@ def _kept(store: Store, path: str, pieces: Iterable[bytes]) -> Entry:
 def _key(artifact: Artifact, file: File) -> tuple[str, bool]:
     """Return what names the bytes of a remote file between processes, and whether it will mean them tomorrow too.
 
-    A declared sha256 does, whoever declares it: bytes that do not keep it are thrown away in the end. Without it the
-    immutable revision does. Without either nothing does.
+    A declared sha256 does, whoever declares it: bytes that do not keep it are refused in the end. Without it another
+    digest or the revision does, if it changes with the bytes. Otherwise nothing does.
     """
     strong = [claim.value for claim in file.claims if claim.algorithm == "sha256"]
-    lasting = bool(file.claims) or bool(artifact.revision and not artifact.revision.startswith(_WEAK))
+    lasting = bool(file.claims) or any(map(_PINNED.fullmatch, (artifact.revision, file.key)))
     identity: list[object] = [*strong[:1], file.size]
     if not strong:
         claims = sorted(str(claim) for claim in file.claims)

@@ -17,7 +17,7 @@ from weighbridge.records import dataclass
 
 MAX_NODES: Final = 1_000_000  # with all functions written out; ONNX Runtime needs minutes for a hundredth of it
 ENOUGH: Final = 1 << 64
-_STANDARD: Final = ("", "ai.onnx.", "com.microsoft")
+_STANDARD: Final = ("ai.onnx", "com.microsoft")  # domains whose operators others define, and those below them
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def check(scene: Scene, functions: list[Function], main: Calls) -> Iterator[Fact
             yield scene.anomaly("onnx-function-duplicate", function.offset, detail)
         table[function.key] = function
         domain = function.key[0]
-        if domain == "" or domain.startswith(_STANDARD[1:]):
+        if not domain or any(f"{domain}.".startswith(f"{one}.") for one in _STANDARD):
             detail = f"function {spelled(function.key)} is in a domain that others define"
             yield scene.anomaly("onnx-function-shadows", function.offset, detail)
     sizes: dict[Key, int] = {}

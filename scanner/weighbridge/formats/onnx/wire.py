@@ -121,7 +121,7 @@ def run(view: memoryview, tag: int, start: int, end: int) -> int:
 
 @cache
 def _numbers(tag: int) -> re.Pattern[bytes]:
-    one = rb"%s(?:[\0-\x7f]|[\x80-\xff]{1,9}[\x01-\x7f])" % re.escape(bytes([tag]))
+    one = rb"%s(?:[\0-\x7f]|[\x80-\xff]{1,8}[\x01-\x7f]|[\x80-\xff]{9}\x01)" % re.escape(bytes([tag]))
     return re.compile(rb"(?:%s){1,%d}" % (one, RUN // 8), re.DOTALL)
 
 

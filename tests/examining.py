@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from weighbridge.examination import Examination, Tally
 from weighbridge.facts import Anomaly, Fact, Gap, Member
 from weighbridge.limits import Budget, Limits
 from weighbridge.location import Location
-from weighbridge.examination import Examination, Tally
 from weighbridge.reader import from_bytes
 
 NO_LIMITS = Limits()

@@ -490,3 +490,33 @@ def test_progress_says_how_fast_and_how_long() -> None:
     now[0] += 0.01
     assert meter.line(Progress(total=1, present=0, received=0)) is None
     assert [lasting(5), lasting(65), lasting(7300)] == ["5 s", "1 min 05 s", "2 h 01 min"]
+
+
+def test_a_scan_of_a_reference_reads_everything_and_leaves_it_in_quarantine(
+    hub: FakeHub, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["scan", "hf://acme/m", "--format", "json"]) == 0
+    document = json.loads(capfd.readouterr().out)
+    assert document["source"].startswith("hf://acme/m@")
+    assert {one["digest"] for one in document["files"]} == {f"sha256:{sha(data)}" for data in MODEL.values()}
+    assert quarantined() == {sha(data): True for data in MODEL.values()}
+
+
+def test_a_scan_may_be_held_to_a_lock(hub: FakeHub) -> None:
+    lock("add", "hf://acme/m")
+    hub.publish("acme/m", {"model.pkl": HOSTILE})
+    assert run(["scan", "hf://acme/m", "-q"]) == 1
+    assert run(["scan", "hf://acme/m", "-q", "--locked"]) == 0
+    for arguments in (["hf://acme/m", "--triage"], ["."]):
+        with pytest.raises(UsageError):
+            run(["scan", *arguments, "--locked"])
+
+
+def test_revisions_in_a_registry_are_compared(hub: FakeHub, capfd: pytest.CaptureFixture[str]) -> None:
+    (before,) = hub.models["acme/m"].commits
+    hub.publish("acme/m", MODEL | {"model.pkl": HOSTILE})
+    assert run(["diff", f"hf://acme/m@{before}", "hf://acme/m"]) == 1
+    printed = capfd.readouterr().out
+    assert "+ model.pkl" in printed and "+ call os.system" in printed and "LICENSE" not in printed
+    pull("--exclude", "*.pkl")
+    assert run(["diff", "m", f"hf://acme/m@{before}"]) == 0

@@ -18,7 +18,7 @@ from weighbridge.records import dataclass
 from weighbridge.registries import registry
 from weighbridge.registries.base import Registry, Settings
 from weighbridge.remote import Allowance, Blocks
-from weighbridge.store import Fetched, Progress, Store, fetch
+from weighbridge.store import Fetched, Store
 from weighbridge.walk import Patterns, Target
 
 
@@ -52,33 +52,6 @@ def targets(fetched: Fetched) -> list[Target]:
     ]
 
 
-def scan_reference(
-    resolved: Resolved,
-    desk: Desk,
-    store: Store,
-    *,
-    patterns: Patterns,
-    policy: Policy | None = None,
-    jobs: int = 1,
-    progress: Callable[[int, int], None] | None = None,
-    received: Callable[[Progress], None] | None = None,
-    today: date | None = None,
-) -> Verdict:
-    """Return the verdict on all bytes of an artifact, which stay in the store's quarantine; see `pipeline.scan`.
-
-    `received` is told how the download goes. Raises SourceError when a byte is not what the registry declared.
-    """
-    fetched = fetch(
-        resolved.artifact,
-        resolved.registry,
-        store,
-        wanted=lambda path: wanted(path, patterns),
-        limits=desk.limits,
-        progress=received,
-    )
-    return scan_fetched(fetched, desk, store, policy=policy, jobs=jobs, progress=progress, today=today)
-
-
 def scan_fetched(
     fetched: Fetched,
     desk: Desk,
@@ -89,7 +62,7 @@ def scan_fetched(
     progress: Callable[[int, int], None] | None = None,
     today: date | None = None,
 ) -> Verdict:
-    """Return the verdict on an artifact that is in the store.
+    """Return the verdict on all bytes of an artifact, which stay where they are in the store; see `pipeline.scan`.
 
     Raises SourceError when the bytes that were scanned are not those that were fetched: somebody has changed the store.
     """

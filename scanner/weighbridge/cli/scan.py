@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from weighbridge.cli.fetching import locked_options
 from weighbridge.cli.judging import Reporting, policy_from, policy_options, report, report_options
 from weighbridge.cli.options import color_option, limit_options, limits_from, load_rules, rules_option, verbose_option
 from weighbridge.cli.remote import registry_options, settings_from
@@ -19,7 +20,10 @@ from weighbridge.report.base import exit_status
 
 if TYPE_CHECKING:
     from weighbridge.limits import Limits
-    from weighbridge.policy import Verdict
+    from weighbridge.pipeline import Desk
+    from weighbridge.policy import Policy, Verdict
+    from weighbridge.pull import Order
+    from weighbridge.registries.base import Settings
 
 _PROGRESS_EVERY: Final = 0.1  # seconds
 
@@ -45,6 +49,7 @@ _PROGRESS_EVERY: Final = 0.1  # seconds
 @click.option("--exit-zero", is_flag=True, help="Exit with 0 whatever the verdict; errors keep their status.")
 @click.option("--quiet", "-q", is_flag=True, help="The verdict only, in one line, and no progress.")
 @registry_options
+@locked_options
 @rules_option
 @verbose_option
 @color_option
@@ -71,6 +76,8 @@ def scan(**options: Any) -> int:
         raise UsageError(f"{remote[0]} is a reference, which is scanned alone; name one at a time")
     if options["triage"] and not remote:
         raise UsageError("--triage is for references: files that are here are read whole")
+    if options["locked"] and not remote:
+        raise UsageError("--locked is for references; `weighbridge lock check` compares a folder with its lock")
     verdict = _scan_reference(remote[0], options, limits) if remote else _scan_paths(options, limits)
     report(verdict, options)
     return 0 if options["exit_zero"] else exit_status(verdict)
@@ -94,33 +101,36 @@ def _scan_paths(options: dict[str, Any], limits: Limits) -> Verdict:
 
 
 def _scan_reference(reference: str, options: dict[str, Any], limits: Limits) -> Verdict:
+    from weighbridge.cli.fetching import order_from
+    from weighbridge.cli.progress import received
     from weighbridge.pipeline import Desk
-    from weighbridge.remote import Allowance
-    from weighbridge.sources import resolve, scan_reference, triage_reference
-    from weighbridge.walk import Patterns
+    from weighbridge.pull import obtain
+    from weighbridge.sources import scan_fetched
+    from weighbridge.store import Store
+    from weighbridge.store.layout import default_home
 
     if options["second_opinion"]:
         raise UsageError("--second-opinion reads files on disk; pull the model first")
     rules, trust = load_rules(options["rules_folder"])
     policy = policy_from(options)
-    patterns = Patterns(include=tuple(options["include"]), exclude=tuple(options["exclude"]))
     desk = Desk(rules=rules, trust=trust, limits=limits, digest=not options["no_digest"] and not options["triage"])
-    resolved = resolve(reference, settings_from(options))
+    settings, order = settings_from(options), order_from(reference, options)
     if options["triage"]:
-        return triage_reference(resolved, desk, patterns=patterns, allowance=Allowance(), policy=policy)
-    from weighbridge.store import Store
-    from weighbridge.store.layout import default_home
-
+        return _triage(order, settings, desk, policy)
+    quiet = options["quiet"]
     with Store(default_home()) as store:
-        return scan_reference(
-            resolved,
-            desk,
-            store,
-            patterns=patterns,
-            policy=policy,
-            jobs=options["jobs"],
-            progress=_progress(quiet=options["quiet"]),
-        )
+        fetched = obtain(order, settings, store, desk, received=received(quiet=quiet))
+        return scan_fetched(fetched, desk, store, policy=policy, jobs=options["jobs"], progress=_progress(quiet=quiet))
+
+
+def _triage(order: Order, settings: Settings, desk: Desk, policy: Policy) -> Verdict:
+    from weighbridge.remote import Allowance
+    from weighbridge.sources import resolve, triage_reference
+
+    if order.lock is not None:
+        raise UsageError("--triage reads parts of files, which no lock can be compared with")
+    resolved = resolve(order.reference, settings)
+    return triage_reference(resolved, desk, patterns=order.patterns, allowance=Allowance(), policy=policy)
 
 
 def _progress(*, quiet: bool) -> Callable[[int, int], None] | None:

@@ -48,7 +48,14 @@ class MissingExtraError(ArtifactError):
 
 
 class UnconvertibleError(ArtifactError):
-    """The bytes are understood and have no exact form in the format that is wanted; the reason says what to do."""
+    """The bytes are understood and have no exact form in the format that is wanted; the reason says what to do.
+
+    `details` has a line for each thing that stands in the way, when there are several.
+    """
+
+    def __init__(self, location: Location, reason: str, details: tuple[str, ...] = ()) -> None:
+        super().__init__(location, reason)
+        self.details = details
 
 
 class MismatchError(WeighbridgeError):

@@ -1,7 +1,7 @@
 """What a conversion would write, before it writes anything: every tensor with its name, dtype, shape and bytes.
 
-A source reads a container and makes a `Plan`; the writer, the check after it, the digests and the listing of tensors all
-work from plans and know nothing of containers. A plan holds no tensor data: it says where they are.
+A source reads a container and makes a `Plan`; the writer, the check after it, the digests and the listing of tensors
+all work from plans and know nothing of containers. A plan holds no tensor data: it says where they are.
 """
 
 from __future__ import annotations
@@ -109,13 +109,22 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Checksum:
+    """What a container says of a range of its own bytes, all of them: their CRC-32."""
+
+    data: Range
+    crc: int
+    member: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What a source makes of its inputs.
 
     `tensors` are in the order in which the source has them. `aliases` has the name of each tensor that is the very same
     view of the same storage as one before it, and that one's name; such tensors are in `tensors` too. `state_dict` is
     the path of the group they come from, empty for the whole; `candidates` are the groups there are. What `refused`
-    names stands among the tensors and cannot be converted.
+    names stands among the tensors and cannot be converted. `checksums` are for a pass that reads all bytes anyway.
     """
 
     source: str
@@ -126,3 +135,4 @@ class Plan:
     dropped: tuple[Dropped, ...] = ()
     scalars: dict[str, Scalar] = field(default_factory=dict)
     refused: tuple[Refusal, ...] = ()
+    checksums: tuple[Checksum, ...] = ()

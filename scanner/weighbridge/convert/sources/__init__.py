@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from weighbridge.convert.sources import safetensors
+from weighbridge.convert.sources import safetensors, torch_zip
 from weighbridge.convert.sources.base import Source
 
-SOURCES: Final[tuple[Source, ...]] = (safetensors.SOURCE,)
+SOURCES: Final[tuple[Source, ...]] = (torch_zip.SOURCE, safetensors.SOURCE)

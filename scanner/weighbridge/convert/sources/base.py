@@ -30,13 +30,13 @@ class Inputs:
     Files stay open, and are read through what was opened first, so that nobody can put another in their place.
     """
 
-    def __init__(self, path: Path, limits: Limits, files: ExitStack) -> None:
+    def __init__(self, path: Path, limits: Limits, files: ExitStack, descriptor: int | None = None) -> None:
         self.path = path
         self.budget = Budget(limits)
         self.stores: list[Store] = []
         self._files = files
         self._seen: list[tuple[int, Path, tuple[int, ...]]] = []
-        self.add_file(path)
+        self.add_file(path, descriptor)
 
     @property
     def reader(self) -> Reader:
@@ -48,15 +48,17 @@ class Inputs:
         """The bytes of all files, which the size of the output is measured by."""
         return sum(store.reader.size for store in self.stores if store.descriptor is not None)
 
-    def add_file(self, path: Path) -> int:
+    def add_file(self, path: Path, descriptor: int | None = None) -> int:
         """Open another file that holds bytes of tensors; return the index of its store.
 
-        Raises SourceError when it is no regular file or cannot be read.
+        A `descriptor` that is open already stays the caller's. Raises SourceError when it is no regular file or cannot
+        be read.
         """
         name = printable(path.as_posix())
         try:
-            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
-            self._files.callback(os.close, descriptor)
+            if descriptor is None:
+                descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
+                self._files.callback(os.close, descriptor)
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise SourceError(f"{name}: not a file")
@@ -86,10 +88,13 @@ def _state(status: os.stat_result) -> tuple[int, ...]:
 
 
 @contextmanager
-def opened(path: Path, limits: Limits) -> Iterator[Inputs]:
-    """Give the inputs of a conversion of the file at `path`; raise SourceError when it cannot be read."""
+def opened(path: Path, limits: Limits, descriptor: int | None = None) -> Iterator[Inputs]:
+    """Give the inputs of a conversion of the file at `path`; raise SourceError when it cannot be read.
+
+    A `descriptor` of that file that is open already is used instead of its name, and stays the caller's.
+    """
     with ExitStack() as files:
-        yield Inputs(path, limits, files)
+        yield Inputs(path, limits, files, descriptor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,128 @@
+"""torch checkpoints as `torch.save` writes them since 1.6: a zip of one pickle and a member for each storage.
+
+Readers of zips disagree, and so do torch's own: with `mmap=True` it takes deflated bytes for floats, and reads past a
+member that is too short. A file on which any two readers could differ is refused.
+
+Source: torch/serialization.py, `_load`, torch 1.6 to 2.13.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import replace
+from typing import Final
+
+from weighbridge.convert.plan import Checksum, Plan, Range
+from weighbridge.convert.sources.base import Inputs, Options, Source
+from weighbridge.convert.sources.pickled import Held, conflict, run
+from weighbridge.convert.sources.pickled import plan as plan_result
+from weighbridge.convert.torch_tensors import storage_id
+from weighbridge.errors import ArtifactError, UnconvertibleError
+from weighbridge.formats.zip.checks import names
+from weighbridge.formats.zip.directory import Archive, holes, read
+from weighbridge.formats.zip.records import ENCRYPTED, STORED, Entry
+from weighbridge.reader import Reader
+from weighbridge.symbols import PersistentId
+
+PROGRAM: Final = "data.pkl"
+PROGRAM_LIMIT: Final = 256 << 20  # bytes of the pickle; that of a model of 100 000 tensors has 30 MB
+PADDING: Final = 4096  # zeros between members, up to a page
+_LOCAL: Final = b"PK\x03\x04"
+
+
+def recognise(inputs: Inputs) -> bool:
+    """Tell whether the file is a zip that torch would look for a pickle in."""
+    if not inputs.reader.sample.head.startswith(_LOCAL):
+        return False
+    archive = read(inputs.reader.view, inputs.budget.limits.max_members)
+    return any(entry.name.rpartition("/")[2] == PROGRAM for entry in archive.entries)
+
+
+def plan(inputs: Inputs, options: Options) -> Plan:
+    """Return the tensors of a checkpoint; raise ArtifactError when readers could disagree on any member."""
+    reader = inputs.reader
+    archive = read(reader.view, inputs.budget.limits.max_members)
+    _check(reader, archive)
+    root, program = _program(reader, archive.entries)
+    _check_layout(reader, archive.entries, root)
+    machine = run(program, 0, inputs.budget)
+    if machine.position != program.size:
+        raise ArtifactError(program.at(machine.position), f"{program.size - machine.position} bytes behind the pickle")
+    held = {entry.name.removeprefix(f"{root}/data/"): _held(reader, entry) for entry in archive.entries}
+    named = [storage_id(event.value) for event in machine.events if isinstance(event, PersistentId)]
+    if contradiction := conflict([storage for storage in named if storage is not None]):
+        raise ArtifactError(program.origin, contradiction)
+    planned = plan_result(SOURCE.name, machine, program, options, held)
+    return replace(planned, checksums=_checksums(archive.entries, planned))
+
+
+def _check(reader: Reader, archive: Archive) -> None:
+    """Raise ArtifactError at the first point on which readers of the archive differ."""
+    for _, offset, detail in (*archive.oddities, *names(archive.entries)):
+        raise ArtifactError(reader.at(offset), f"readers of zip files differ on it: {detail}")
+    bare, doubled = holes(archive.covered, reader.size)
+    for begin, end in doubled:
+        reason = f"members or records overlap by {end - begin} bytes"
+        raise ArtifactError(reader.at(begin), reason)
+    for begin, end in bare:
+        if end - begin > PADDING or any(reader.view[begin:end]):
+            raise ArtifactError(reader.at(begin), f"{end - begin} bytes belong to no member")
+
+
+def _program(reader: Reader, entries: list[Entry]) -> tuple[str, Reader]:
+    """Return the root folder and the pickle of the archive."""
+    found = [entry for entry in entries if entry.name.rpartition("/")[2] == PROGRAM]
+    if len(found) != 1 or found[0].name.count("/") != 1:
+        listed = ", ".join(repr(entry.name) for entry in found)
+        raise ArtifactError(reader.origin, f"there is not one pickle in one folder: {listed}")
+    entry = found[0]
+    root = entry.name.partition("/")[0]
+    if other := next((one.name for one in entries if one.name.partition("/")[0] != root), None):
+        raise ArtifactError(reader.origin, f"{other!r} is outside the folder {root!r}, where torch looks")
+    if fault := stored(entry) or ("" if entry.size <= PROGRAM_LIMIT else f"it has over {PROGRAM_LIMIT} bytes"):
+        raise ArtifactError(reader.at(max(0, entry.data)), f"{entry.name}: {fault}")
+    program = reader.window(entry.data, entry.size, entry.name)
+    if zlib.crc32(program.view) != entry.crc:
+        raise ArtifactError(reader.at(entry.data), f"{entry.name}: its CRC is wrong")
+    return root, program
+
+
+def _check_layout(reader: Reader, entries: list[Entry], root: str) -> None:
+    """Raise when the archive is of another kind, or was written by a machine of another byte order."""
+    members = {entry.name: entry for entry in entries}
+    if any(name.startswith(f"{root}/code/") for name in members):
+        advice = "load it with torch.jit.load where that may run its code, and save its state_dict()"
+        raise UnconvertibleError(reader.origin, f"a TorchScript archive, whose weights belong to its code; {advice}")
+    order = members.get(f"{root}/byteorder")
+    if order is not None and reader.read(order.data, min(order.size, 16)) != b"little":
+        advice = "save it on a machine of the usual order"
+        raise UnconvertibleError(reader.at(order.data), f"its numbers are big-endian; {advice}")
+
+
+def stored(entry: Entry) -> str:
+    """Return why a member's bytes are not in the file as they are, nothing when they are."""
+    if entry.flags & ENCRYPTED:
+        return "it is encrypted"
+    if entry.method != STORED:
+        return f"it is compressed (method {entry.method}), which some readers take for data"
+    if entry.packed != entry.size:
+        return f"it is stored in {entry.packed} bytes and said to have {entry.size}"
+    return "" if entry.agreed and entry.data >= 0 else "its headers disagree"
+
+
+def _held(reader: Reader, entry: Entry) -> Held:
+    location = reader.at(max(0, entry.data))
+    return Held(begin=entry.data, size=entry.size, member=entry.name, location=location, fault=stored(entry))
+
+
+def _checksums(entries: list[Entry], planned: Plan) -> tuple[Checksum, ...]:
+    """Return what the archive says of the members that tensors are in."""
+    used = {tensor.member for tensor in planned.tensors}
+    return tuple(
+        Checksum(data=Range(begin=entry.data, size=entry.size), crc=entry.crc, member=entry.name)
+        for entry in entries
+        if entry.name in used
+    )
+
+
+SOURCE: Final = Source("torch-zip", "torch checkpoint", recognise, plan)

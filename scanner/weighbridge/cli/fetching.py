@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -74,6 +73,8 @@ def locked_options(command: F) -> F:
 
 def order_from(reference: str, options: dict[str, Any]) -> Order:
     """Return what the options ask to fetch."""
+    from pathlib import Path
+
     from weighbridge.lock import read
     from weighbridge.pull import Order
     from weighbridge.walk import Patterns
@@ -93,6 +94,8 @@ def canonical(reference: str) -> str:
     """
     if is_reference(reference):
         return reference
+    from pathlib import Path
+
     if "://" in reference:
         raise UsageError(f"{printable(reference)}: no registry has such references; docs/registries.md lists them")
     return Path(os.path.normpath(Path(reference).absolute())).as_uri()

@@ -220,6 +220,16 @@ def test_ranges_that_overlap_are_an_anomaly_and_tied_ones_none() -> None:
     assert "onnx-external-overlap" in anomalies(facts_of(holding(at("b", 12), at("a", 0))))
 
 
+def test_copies_that_onnx_runtime_has_laid_out_for_itself_are_external_data() -> None:
+    entries = {"location": "w.bin", "length": "8", "prepacked_0": "MatMul+129|8;16;0|24;8;0"}
+    facts = facts_of(holding(pb.tensor("t", [2], external=entries)))
+    assert not anomalies(facts)
+    assert [(f.offset, f.length) for f in facts if isinstance(f, ExternalData)] == [(0, 8), (8, 16), (24, 8)]
+    for value in ("MatMul", "MatMul|8;16", "MatMul|-8;16;0", "MatMul|8;16;0;1", "|8;16;0"):
+        entries["prepacked_0"] = value
+        assert "onnx-external-key" in anomalies(facts_of(holding(pb.tensor("t", [2], external=entries))))
+
+
 def test_external_data_beside_data_in_the_file_are_an_anomaly() -> None:
     both = pb.tensor("t", [2], external={"location": "w"}) + pb.field(9, bytes(8))
     ignored = pb.floats("t", [1.0, 2.0]) + pb.field(13, pb.message({1: "location", 2: "w"}))

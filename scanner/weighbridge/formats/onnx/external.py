@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from weighbridge.facts import ExternalData, Fact
@@ -21,6 +22,10 @@ MEMORY: Final = "_ORT_MEM_ADDR_"
 MAX_RANGES: Final = 1_000_000  # tensors whose ranges are compared with each other
 _NUMBER: Final = r"[0-9]{1,19}"
 _LARGEST: Final = (1 << 63) - 1
+# Written by ONNX Runtime with `session.save_external_prepacked_constant_initializers`: a kernel and a hash, then the
+# offset, length and check sum of each part.
+_PREPACKED: Final = r"prepacked_[0-9]{1,9}"
+_PARTS: Final = r"[^|]{1,200}(?:\|[0-9]{1,18};[0-9]{1,18};[^|;]{0,100}){1,100}"
 # Patterns are compiled when a model refers to another file.
 # Names that Windows gives to devices, whatever folder and extension they are written with.
 _DEVICE: Final = r"(?i:con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])\s*(?:\.|:|$)"
@@ -94,7 +99,7 @@ def external(scene: Scene, tensor: TensorProto, offset: int, size: int | None, r
         if key in entries:
             detail = f"tensor {shown(name)}: key {shown(key)} comes twice; readers differ on which one counts"
             yield scene.anomaly("onnx-external-key", offset, detail)
-        elif key not in KEYS:
+        elif key not in KEYS and not (re.fullmatch(_PREPACKED, key) and re.fullmatch(_PARTS, value)):
             yield scene.anomaly("onnx-external-key", offset, f"tensor {shown(name)}: key {shown(key)}")
         entries[key] = value
         if key == "location":
@@ -113,6 +118,19 @@ def external(scene: Scene, tensor: TensorProto, offset: int, size: int | None, r
     yield fact
     yield from _range(scene, name, entries, size, offset)
     ranges.add(fact, size if length is None else length)
+    for part in _prepacked(entries):
+        packed = replace(fact, offset=part[0], length=part[1], checksum="")
+        yield packed
+        ranges.add(packed, packed.length)
+
+
+def _prepacked(entries: dict[str, str]) -> Iterator[tuple[int, int]]:
+    """Yield offset and length of the copies of a tensor that ONNX Runtime has laid out for its kernels."""
+    for key, value in entries.items():
+        if re.fullmatch(_PREPACKED, key) and re.fullmatch(_PARTS, value):
+            for part in value.split("|")[1:]:
+                begin, length, _ = part.split(";")
+                yield int(begin), int(length)
 
 
 def _path(scene: Scene, name: str, path: str, offset: int) -> Iterator[Fact]:

@@ -28,6 +28,7 @@ TEXT_LEFT_OUT: Final = 1 << 16  # text from this size on; names and descriptions
 MAX_FIELDS: Final = 10_000_000  # of all messages; the largest graphs known have a hundredth of it
 MAX_KINDS: Final = 2_000_000  # nodes of a graph, counting those that differ in names only once
 MAX_COPY: Final = 1 << 28  # bytes of structure; 60 bytes a node make this four million nodes
+OFTEN: Final = 1 << 16  # nodes between two looks at the clock
 FORGET: Final = 64  # tensors after which mapped pages are given back: 64 KiB each come with one touch
 _LISTED: Final = 1000  # anomalies of one code that are worth listing
 
@@ -153,6 +154,9 @@ class Walk:
         position, count = start, 0
         while position < end and view[position] == tag:
             begin, count = position, count + 1
+            if count == OFTEN:
+                self.count(count, begin)
+                count = 0
             starts.append(begin)
             size = view[position + 1] if position + 1 < end else 128
             position += 2

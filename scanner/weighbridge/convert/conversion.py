@@ -12,10 +12,10 @@ from weighbridge.convert.copy import Copier, write
 from weighbridge.convert.digests import digest
 from weighbridge.convert.header import header, ordered
 from weighbridge.convert.plan import Plan, PlannedTensor, Refusal
+from weighbridge.convert.proof import prove
 from weighbridge.convert.record import Conversion, beside, recorded_choice
 from weighbridge.convert.sources import SOURCES
 from weighbridge.convert.sources.base import Inputs, Options, Source, opened
-from weighbridge.convert.proof import prove
 from weighbridge.convert.write import NewFile, exists, new_file
 from weighbridge.digest import Digest
 from weighbridge.errors import UnconvertibleError, UsageError

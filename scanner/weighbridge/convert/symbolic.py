@@ -7,12 +7,12 @@ that torch and Python define themselves: dicts and their like, `nn.Module`'s thr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from enum import Enum, auto
 from typing import Final
 
 from weighbridge.convert.plan import Scalar
-from weighbridge.convert.torch_tensors import Changes, Unfit, View, tensor
+from weighbridge.convert.torch_tensors import Around, Leaf, Unfit, View, tensor
 from weighbridge.errors import LimitError
 from weighbridge.location import Location
 from weighbridge.reader import Reader
@@ -73,23 +73,19 @@ class Node:
 class Walker:
     """Makes nodes of the values of one stream, whose `events` say how they were changed after they were made.
 
-    `reader` has the stream's bytes, for texts that were too long to keep. `leaf` may recognise what torch's tensors are
-    not, such as arrays.
+    `reader` has the stream's bytes, for texts that were too long to keep.
     """
 
-    def __init__(
-        self, events: list[Event], reader: Reader, leaf: Callable[[Value], View | Unfit | None] | None = None
-    ) -> None:
+    def __init__(self, events: list[Event], reader: Reader, leaf: Leaf | None = None) -> None:
         self._reader = reader
-        self._leaf = leaf
         self._items: dict[int, list[Items]] = {}
-        self._states: Changes = {}
+        self._states: dict[int, list[Value]] = {}
         for event in events:
             if type(event) is Items:
                 self._items.setdefault(id(event.target), []).append(event)
             elif type(event) is State:
                 self._states.setdefault(id(event.target), []).append(event.state)
-        self._changed = frozenset(self._items)
+        self._around = Around(changed=frozenset(self._items), states=self._states, leaf=leaf)
         self._path: set[int] = set()
         self._objects: set[int] = set()
         self._count = 0
@@ -102,7 +98,7 @@ class Walker:
         self._count += 1
         if self._count > NODES_LIMIT:
             raise LimitError(self._reader.origin, f"the object has more than {NODES_LIMIT} values")
-        found = self._tensor(value)
+        found = tensor(value, self._around)
         if found is not None:
             node = Node(key, Kind.TENSOR, "tensor")
             node.content, node.tensors = found, 1
@@ -121,12 +117,6 @@ class Walker:
         self._path.discard(id(value))
         node.tensors = sum(child.tensors for child in node.children)
         return node
-
-    def _tensor(self, value: Value) -> View | Unfit | None:
-        if type(value) is not Call:
-            return None
-        found = tensor(value, self._changed, self._states)
-        return self._leaf(value) if found is None and self._leaf is not None else found
 
     def _container(self, key: str | None, value: Value, depth: int) -> Node:
         flat = self._mapping(value)
@@ -270,6 +260,9 @@ def _class(value: Call) -> str:
     match value:
         case Call(callable=Global(dotted="copyreg._reconstructor"), arguments=(Global(dotted=name), *_)):
             return name
+        # Streams before torch 1.6 keep the source of a module's class beside its name.
+        case Call(callable=PersistentId(value=("module" | Global(), *rest) as kind)):
+            return next((one.dotted for one in (*kind[:1], *rest[:1]) if isinstance(one, Global)), owner(value))
     return owner(value)
 
 

@@ -8,13 +8,14 @@ Source: torch/_utils.py, torch/_tensor.py, torch/_weights_only_unpickler.py, tor
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from weighbridge.convert.dtypes import BITS, TORCH, UNCONVERTIBLE
 from weighbridge.formats.zip.torch import STORAGES
 from weighbridge.location import Location
 from weighbridge.records import dataclass
-from weighbridge.symbols import Call, Dict, Global, PersistentId, Value
+from weighbridge.symbols import Call, Dict, Event, Global, PersistentId, Value
 
 WRAPS: Final = 8  # parameters around tensors of subclasses around tensors; torch writes two
 DIMENSIONS: Final = 64  # torch's own limit
@@ -82,23 +83,34 @@ class Unfit:
     shape: tuple[int, ...] = ()
 
 
-Changes = dict[int, list[Value]]
+# Recognises what a container of its own has for tensors, such as numbers of a list.
+Leaf = Callable[[Value], View | Unfit | None]
 
 
-def tensor(value: Value, changed: frozenset[int], states: Changes) -> View | Unfit | None:
-    """Return the tensor that `value` is, None when it is something else.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """What a stream does with values after it made them, by their identities: states from BUILD, and items set.
 
-    `changed` has the identities of values that items are set on, `states` the states that BUILD gives, by identity:
-    either can replace a tensor's data.
+    Either can replace a tensor's data. `leaf` recognises what the container has for tensors besides.
     """
-    if not isinstance(value, Call) or not isinstance(value.callable, Global):
+
+    changed: frozenset[int]
+    states: dict[int, list[Value]]
+    leaf: Leaf | None = None
+
+
+def tensor(value: Value, around: Around) -> View | Unfit | None:
+    """Return the tensor that `value` is, None when it is something else."""
+    found = None
+    if isinstance(value, Call) and isinstance(value.callable, Global):
+        found = _call(value.callable, value.arguments, value, around, WRAPS)
+    if found is None and around.leaf is not None and isinstance(value, Event):
+        found = around.leaf(value)
+    if found is None or not isinstance(value, Event):
         return None
-    found = _call(value.callable, value.arguments, value, (changed, states), WRAPS)
-    if found is None:
-        return None
-    if id(value) in changed:
+    if id(value) in around.changed:
         return Unfit(location=value.location, reason="items are set on the tensor, which no writer does")
-    if not all(_harmless(state) for state in states.get(id(value), ())):
+    if not all(_harmless(state) for state in around.states.get(id(value), ())):
         return Unfit(location=value.location, reason="the tensor gets a state that may replace its data")
     return found
 
@@ -111,9 +123,7 @@ def _harmless(state: Value) -> bool:
     return False
 
 
-def _call(
-    function: Global, arguments: Value, call: Call, around: tuple[frozenset[int], Changes], wraps: int
-) -> View | Unfit | None:
+def _call(function: Global, arguments: Value, call: Call, around: Around, wraps: int) -> View | Unfit | None:
     """Return the tensor that `function(*arguments)` makes, None when it makes something else."""
     if not isinstance(arguments, tuple) or wraps == 0:
         return None
@@ -125,9 +135,7 @@ def _call(
     return _rebuilt(name, arguments, call, around) if function.module == "torch._utils" else None
 
 
-def _rebuilt(
-    name: str, arguments: tuple[Value, ...], call: Call, around: tuple[frozenset[int], Changes]
-) -> View | Unfit | None:
+def _rebuilt(name: str, arguments: tuple[Value, ...], call: Call, around: Around) -> View | Unfit | None:
     """Return the tensor that a function of `torch._utils` makes."""
     if name in _DENSE:
         return _dense(arguments, call, None, arguments[6:7])
@@ -147,13 +155,11 @@ def _rebuilt(
     return None
 
 
-def _inner(arguments: tuple[Value, ...], around: tuple[frozenset[int], Changes]) -> View | Unfit | None:
-    return tensor(arguments[0], *around) if arguments else None
+def _inner(arguments: tuple[Value, ...], around: Around) -> View | Unfit | None:
+    return tensor(arguments[0], around) if arguments else None
 
 
-def _typed(
-    arguments: tuple[Value, ...], call: Call, around: tuple[frozenset[int], Changes], wraps: int
-) -> View | Unfit | None:
+def _typed(arguments: tuple[Value, ...], call: Call, around: Around, wraps: int) -> View | Unfit | None:
     """A tensor with a Python class or attributes: `_rebuild_from_type_v2(function, class, arguments, state)`."""
     match arguments:
         case (Global() as function, kind, inner, *state):
@@ -211,7 +217,7 @@ def _dense(
             return Unfit(location=here, reason="a tensor without a storage, offset, shape and strides")
     if storage is None:
         return Unfit(location=here, reason="a tensor whose persistent id names no storage of torch")
-    if not all(map(_number, geometry)) or len(sides) != len(strides) or len(sides) > DIMENSIONS:
+    if not all(map(number, geometry)) or len(sides) != len(strides) or len(sides) > DIMENSIONS:
         return Unfit(location=here, reason="a tensor whose offset, shape or strides are not numbers from 0 on")
     shape = tuple(side for side in sides if isinstance(side, int))
     word = storage.dtype if dtype is None else dtype_word(dtype[0] if dtype else None)
@@ -232,7 +238,8 @@ def _dense(
     )
 
 
-def _number(value: Value) -> bool:
+def number(value: Value) -> bool:
+    """Tell whether a value is an offset, a side, a stride or a count."""
     return type(value) is int and 0 <= value < _LARGEST
 
 
@@ -249,11 +256,11 @@ def storage_id(value: Value) -> StorageId | None:
             str(_),
             int(count),
             *view,
-        ) if kind in STORAGES and module.split(".")[0] == "torch" and _number(count):
+        ) if kind in STORAGES and module.split(".")[0] == "torch" and number(count):
             word, item = STORAGES[kind]
             match view:
                 case [] | [None]:
                     return StorageId(key=key, dtype=word, size=count * item)
-                case [(str(_), int(begin), int(length))] if _number(begin) and 0 <= length <= count - begin:
+                case [(str(_), int(begin), int(length))] if number(begin) and 0 <= length <= count - begin:
                     return StorageId(key=key, dtype=word, size=count * item, begin=begin * item)
     return None

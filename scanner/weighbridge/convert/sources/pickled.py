@@ -9,13 +9,14 @@ from weighbridge.convert.dtypes import TORCH
 from weighbridge.convert.plan import Plan, PlannedTensor, Range, Refusal, Strided
 from weighbridge.convert.sources.base import Options
 from weighbridge.convert.symbolic import Walker
-from weighbridge.convert.torch_tensors import StorageId, View
+from weighbridge.convert.torch_tensors import Leaf, StorageId, View, storage_id
 from weighbridge.errors import ArtifactError
 from weighbridge.formats.pickle.machine import Machine
 from weighbridge.limits import Budget
 from weighbridge.location import Location
 from weighbridge.reader import Reader
 from weighbridge.records import dataclass
+from weighbridge.symbols import PersistentId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +47,16 @@ def run(reader: Reader, start: int, budget: Budget) -> Machine:
     return machine
 
 
-def plan(source: str, machine: Machine, reader: Reader, options: Options, held: Mapping[str, Held]) -> Plan:
+def plan(
+    source: str,
+    machine: Machine,
+    reader: Reader,
+    options: Options,
+    held: Mapping[str, Held],
+    leaf: Leaf | None = None,
+) -> Plan:
     """Return the plan of a stream's result, whose storages are where `held` says, by key."""
-    root = Walker(machine.events, reader).walk(machine.result)
+    root = Walker(machine.events, reader, leaf).walk(machine.result)
     choice = choose(root, options.state_dict, reader.origin, everything=options.everything)
     refused = list(choice.refused)
     tensors: list[PlannedTensor] = []
@@ -152,13 +160,22 @@ def in_order(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     return True
 
 
-def conflict(storages: list[StorageId]) -> str:
-    """Return what two mentions of a storage contradict each other in, nothing when none does."""
+def storages(machine: Machine) -> list[StorageId]:
+    """Return the storages that a stream's persistent ids name.
+
+    Raises ArtifactError when two of them contradict each other, of which torch takes the first, or one cannot be read.
+    """
     first: dict[str, StorageId] = {}
-    for storage in storages:
+    for event in machine.events:
+        if not isinstance(event, PersistentId):
+            continue
+        storage = storage_id(event.value)
+        if storage is None:
+            if isinstance(event.value, tuple) and event.value[:1] == ("storage",):
+                raise ArtifactError(event.location, "a persistent id that names no storage that torch knows")
+            continue
         other = first.setdefault(storage.key, storage)
         if (other.dtype, other.size) != (storage.dtype, storage.size):
-            return (
-                f"storage {storage.key!r} is {other.size} bytes of {other.dtype}, and {storage.size} of {storage.dtype}"
-            )
-    return ""
+            sizes = f"{other.size} bytes of {other.dtype}, and {storage.size} of {storage.dtype}"
+            raise ArtifactError(event.location, f"storage {storage.key!r} is {sizes}")
+    return list(first.values())

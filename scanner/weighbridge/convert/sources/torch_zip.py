@@ -14,15 +14,13 @@ from typing import Final
 
 from weighbridge.convert.plan import Checksum, Plan, Range
 from weighbridge.convert.sources.base import Inputs, Options, Source
-from weighbridge.convert.sources.pickled import Held, conflict, run
+from weighbridge.convert.sources.pickled import Held, run, storages
 from weighbridge.convert.sources.pickled import plan as plan_result
-from weighbridge.convert.torch_tensors import storage_id
 from weighbridge.errors import ArtifactError, UnconvertibleError
 from weighbridge.formats.zip.checks import names
 from weighbridge.formats.zip.directory import Archive, holes, read
 from weighbridge.formats.zip.records import ENCRYPTED, STORED, Entry
 from weighbridge.reader import Reader
-from weighbridge.symbols import PersistentId
 
 PROGRAM: Final = "data.pkl"
 PROGRAM_LIMIT: Final = 256 << 20  # bytes of the pickle; that of a model of 100 000 tensors has 30 MB
@@ -49,9 +47,7 @@ def plan(inputs: Inputs, options: Options) -> Plan:
     if machine.position != program.size:
         raise ArtifactError(program.at(machine.position), f"{program.size - machine.position} bytes behind the pickle")
     held = {entry.name.removeprefix(f"{root}/data/"): _held(reader, entry) for entry in archive.entries}
-    named = [storage_id(event.value) for event in machine.events if isinstance(event, PersistentId)]
-    if contradiction := conflict([storage for storage in named if storage is not None]):
-        raise ArtifactError(program.origin, contradiction)
+    storages(machine)
     planned = plan_result(SOURCE.name, machine, program, options, held)
     return replace(planned, checksums=_checksums(archive.entries, planned))
 

@@ -55,14 +55,13 @@ def large(path: Path, size: int, *, tensors: int = 200, nodes: int = 20_000, hol
     graph = b"".join(
         field(1, node("Add", [f"v{index}", f"w{index % tensors}"], [f"v{index + 1}"])) for index in range(nodes)
     )
-    graph += field(2, "g") + field(11, value("v0", ("n",))) + field(12, value(f"v{nodes}", ("n",)))
+    graph += field(2, "g")
+    ends = field(11, value("v0", ("n",))) + field(12, value(f"v{nodes}", ("n",)))
     weights = [_weights(f"w{index}", each) for index in range(tensors)]
-    inner = len(graph) + sum(1 + len(varint(total)) + total for _, total in weights)
+    inner = len(graph) + len(ends) + sum(1 + len(varint(total)) + total for _, total in weights)
     block = random.Random(0).randbytes(_BLOCK)
     with path.open("wb") as file:
-        file.write(
-            message({1: IR, 2: "weighbridge"}) + opsets(8, {"": 17}) + varint(7 << 3 | 2) + varint(inner) + graph
-        )
+        file.write(message({1: IR, 2: "weighbridge"}) + varint(7 << 3 | 2) + varint(inner) + graph)
         for head, total in weights:
             file.write(varint(5 << 3 | 2) + varint(total) + head)
             if holes:
@@ -70,7 +69,7 @@ def large(path: Path, size: int, *, tensors: int = 200, nodes: int = 20_000, hol
             else:
                 for start in range(0, each, _BLOCK):
                     file.write(block[: each - start])
-        file.truncate(file.tell())
+        file.write(ends + opsets(8, {"": 17}))
 
 
 def many_nodes(path: Path) -> None:

@@ -216,6 +216,52 @@ class Placeholder(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pointer(Fact):
+    """A value of a configuration that makes a loader import code or fetch something; `key` is the path to it.
+
+    `type` is what the key means, in its own words without a path (auto_map, component, quant_method …); `target` is
+    what is named. Which targets every library has by itself is data (`rules/config/vocabulary.json`), and no business
+    of a parser.
+    """
+
+    kind = "pointer"
+    type: str
+    key: str
+    target: str
+
+    @property
+    def subject(self) -> str:
+        """The type and the target, `auto_map=modeling.Model`."""
+        return f"{self.type}={self.target}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template(Fact):
+    """A template that a program renders, such as a chat template; `source` is all of it."""
+
+    kind = "template"
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step(Fact):
+    """Something that a template does, once per template: what it calls, filters with, looks up or includes.
+
+    `type` is tag, name, attribute, item, call, method, filter, test or text (a literal that can name what a template
+    must not reach).
+    """
+
+    kind = "step"
+    type: str
+    name: str
+
+    @property
+    def subject(self) -> str:
+        """The type and the name, `filter:tojson`."""
+        return f"{self.type}:{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Program(Fact):
     """One pickle stream, run by the abstract machine.
 
@@ -327,5 +373,7 @@ REVIEWED: Final = frozenset(
         "extension",
         "anomaly",
         "native",
+        "pointer",
+        "step",
     }
 )

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from weighbridge import documents, operators
+from weighbridge import documents, operators, vocabulary
 from weighbridge.digest import Digest
 from weighbridge.documents import Words
 from weighbridge.errors import DocumentError
@@ -26,6 +26,7 @@ from weighbridge.records import dataclass
 from weighbridge.rule_files import digest_of, read_files, shipped_folder
 from weighbridge.rule_files import rules_directory as rules_directory
 from weighbridge.symbols import Call, Event, Global, Items, Run, State
+from weighbridge.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -201,6 +202,7 @@ class RuleSet:
         files = read_files(str(directory))
         found = cls(rules=_read_rules(files, directory.name), digest=digest_of(files), files=files)
         found.operators = found._read_operators()  # now, so that a wrong table is an error of the folder
+        found.vocabulary = found._read_vocabulary()
         return found
 
     @classmethod
@@ -265,6 +267,15 @@ class RuleSet:
     def _read_operators(self) -> Operators:
         data = self._files.get(operators.TABLE)
         return Operators({}) if data is None else operators.read(data, operators.TABLE)
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """What configurations and templates ordinarily name; nothing without the table."""
+        return self._read_vocabulary()
+
+    def _read_vocabulary(self) -> Vocabulary:
+        data = self._files.get(vocabulary.TABLE)
+        return Vocabulary({}) if data is None else vocabulary.read(data, vocabulary.TABLE)
 
     @cached_property
     def _names(self) -> NameIndex[Rule]:
@@ -360,7 +371,7 @@ def check(facts: Iterable[Fact], rules: RuleSet, trust: Trust) -> Judgement:
             rule = rules.about(fact.kind, fact.subject)
             if rule is not None:
                 _add_finding(ledger, rule, fact)
-            elif fact.kind in REVIEWED:
+            elif fact.kind in REVIEWED and not _is_ordinary(fact, rules):
                 _add_unknown(ledger, fact, f"no rule speaks for this {fact.kind}")
     if not gaps and not ledger:
         return _NOTHING
@@ -372,6 +383,11 @@ def check(facts: Iterable[Fact], rules: RuleSet, trust: Trust) -> Judgement:
 
 
 _NOTHING: Final = Judgement()
+
+
+def _is_ordinary(fact: Fact, rules: RuleSet) -> bool:
+    """Tell whether the vocabulary has what a configuration or a template names."""
+    return fact.kind in vocabulary.SEPARATORS and rules.vocabulary.knows(fact.kind, fact.subject)
 
 
 def _add_finding(ledger: _Ledger, rule: Rule, fact: Fact) -> None:

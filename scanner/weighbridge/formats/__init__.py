@@ -10,7 +10,11 @@ from typing import Final
 
 from weighbridge.formats import (
     compressed,
+    document,
     gguf,
+    jinja,
+    json,
+    lines,
     lockfile,
     native,
     numpy,
@@ -23,6 +27,7 @@ from weighbridge.formats import (
     seven_zip,
     tar,
     text,
+    yaml,
     zip,
 )
 from weighbridge.formats.base import Format
@@ -43,6 +48,11 @@ FORMATS: Final[tuple[Format, ...]] = (
     *script.FORMATS,
     *pointer.FORMATS,
     lockfile.FORMAT,
+    json.FORMAT,
+    yaml.FORMAT,
+    document.FORMAT,
+    jinja.FORMAT,
+    *lines.FORMATS,
     text.FORMAT,
 )
 

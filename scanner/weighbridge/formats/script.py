@@ -11,6 +11,7 @@ from typing import Final
 
 from weighbridge.facts import Fact, Native
 from weighbridge.formats.base import Context, Format
+from weighbridge.formats.source import is_no_python
 from weighbridge.reader import HEAD, Reader, Sample
 
 _BOM: Final = b"\xef\xbb\xbf"
@@ -47,7 +48,9 @@ def sniff_python(sample: Sample) -> bool:
     # The first byte of most pickles begins no text: the pattern is compiled when it may match.
     if head[:1] == b"\x80" or b"\0" in head:
         return False
-    return re.search(_PYTHON, head, re.MULTILINE) is not None and _is_text(head)
+    found = re.search(_PYTHON, head, re.MULTILINE) is not None and _is_text(head)
+    # A page that shows code is none: it would not compile.
+    return found and not is_no_python(head.decode("utf-8", "ignore"))
 
 
 def _is_text(head: bytes) -> bool:

@@ -8,7 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from weighbridge.facts import Anomaly, Fact, Gap, Inert, Member, Metadata, Native, Observed, Operator, Placeholder
+from weighbridge.facts import (
+    Anomaly,
+    Fact,
+    Gap,
+    Inert,
+    Member,
+    Metadata,
+    Native,
+    Observed,
+    Operator,
+    Placeholder,
+    Pointer,
+)
 from weighbridge.location import printable
 from weighbridge.policy import Outcome, Verdict
 from weighbridge.records import dataclass
@@ -52,8 +64,8 @@ def describe(fact: Fact) -> str:
         case Placeholder():
             size = "bytes" if fact.size is None else counted(fact.size, "byte")
             text = f"{fact.type} keeps {size} elsewhere{f' as {fact.name}' if fact.name else ''}, {fact.digest}"
-        case Metadata():
-            text = f"{fact.key}: {fact.value}"
+        case Metadata(key=key, value=value) | Pointer(key=key, target=value):
+            text = f"{key}: {value}"
         case Gap() | Inert():
             text = fact.reason
         case _:

@@ -1,0 +1,49 @@
+"""Pages: Markdown with or without front matter, as the cards of models and data sets are.
+
+A page is read by people. What keeps it from being anything else is checked: no compiler of Python takes it, its front
+matter is YAML and says what its keys say, no line of it opens like a program's, and if it is a template as well, it
+does what its steps say. Specification: https://spec.commonmark.org/, https://huggingface.co/docs/hub/model-cards
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from weighbridge.facts import Fact
+from weighbridge.formats import pickle, script, text
+from weighbridge.formats.base import Context, Format
+from weighbridge.formats.source import is_no_python
+from weighbridge.reader import Reader, Sample
+
+# Three dashes on a line of their own, a heading, or an element of HTML that pages begin with.
+_BEGIN: Final = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:---[ \t]*\r?\n|#{1,6} \S|<(?:!--|div|p|h[1-6]|img|a|br|center|table|details|picture)\b"
+    rb"|!?\[[^\]\n]{1,200}\]\(https?://|\*\*\w)",
+    re.IGNORECASE,
+)
+# Comments in front of a key: a heading and the comment of a configuration look alike.
+_COMMENTED: Final = re.compile(
+    rb"(?:\xef\xbb\xbf)?(?:[ \t]*(?:#[^\n]*)?\r?\n)+(?:[a-z_][\w.-]{0,80}|\"[^\"\n]{1,80}\"):(?:[ \t\r\n])"
+)
+
+
+def sniff(sample: Sample) -> bool:
+    """Tell whether the bytes begin as a page does and no compiler of Python takes them."""
+    head = sample.head
+    if b"\0" in head or _BEGIN.match(head) is None or _COMMENTED.match(head) or text.sniff(sample):
+        return False
+    if script.sniff(sample) or pickle.sniff(sample):
+        return False
+    return is_no_python(head.decode("utf-8", "ignore"))
+
+
+def parse(reader: Reader, context: Context) -> Iterator[Fact]:
+    """Yield what the front matter and a template in the page say; see `parse.parse`."""
+    from weighbridge.formats.document.parse import parse as parse_page
+
+    return parse_page(reader, context)
+
+
+FORMAT: Final = Format("document", "Markdown page", sniff, parse)

@@ -1,0 +1,49 @@
+"""Jinja templates, such as chat templates: read, never rendered.
+
+A template is a program in a sandbox that leaks: objects that every Jinja environment has, and attributes with two
+underscores, lead to Python's own functions (CVE-2024-34359, CVE-2016-10745, CVE-2024-56326, CVE-2025-27516). What a
+template does is told as one `Step` for each thing that it names; what it may name is data.
+
+Specification: https://jinja.palletsprojects.com/en/stable/templates/, and jinja2/lexer.py for the tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from weighbridge.errors import LimitError
+from weighbridge.facts import Fact
+from weighbridge.formats import document, json, yaml
+from weighbridge.formats.base import Context, Format
+from weighbridge.reader import Reader, Sample
+
+LIMIT: Final = 4 << 20  # bytes; chat templates have some thousands
+# A statement, or an expression that names something: fewer characters than these do nothing.
+BLOCK: Final = re.compile(rb"\{%[-+]?\s*[A-Za-z_]|\{\{[^{}\n]*\w")
+NAMED: Final = "template"  # in the name of a member that somebody renders
+
+
+def sniff(sample: Sample) -> bool:
+    """Tell whether the bytes are text with a block of Jinja that is no document which shows such blocks."""
+    if b"{%" not in sample.tail and b"{{" not in sample.tail:
+        return False
+    if b"\0" in sample.head or not BLOCK.search(sample.tail):
+        return False
+    return not (json.sniff(sample) or yaml.sniff(sample) or document.sniff(sample))
+
+
+def parse(reader: Reader, context: Context) -> Iterator[Fact]:
+    """Yield the template and what it does.
+
+    Raises ArtifactError when it is no UTF-8 or no template, LimitError when it is too long.
+    """
+    from weighbridge.formats.jinja.steps import decoded, observe
+
+    if reader.size > LIMIT:
+        raise LimitError(reader.origin, f"{reader.size} bytes of a template, limit is {LIMIT}")
+    yield from observe(decoded(reader), reader.origin)
+
+
+FORMAT: Final = Format("jinja", "Jinja template", sniff, parse)

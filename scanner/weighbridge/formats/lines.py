@@ -1,0 +1,186 @@
+"""Texts of lines that have one form: attributes of git, requirements, vocabularies, merges, ranks and tables.
+
+Each is recognised by its first lines and read to the end; a line of another form is a gap. None of them may be a
+program of Python as well: either no compiler takes it, or nothing in it calls.
+
+Sources: https://git-scm.com/docs/gitattributes, https://pip.pypa.io/en/stable/reference/requirements-file-format/, the
+vocabularies of WordPiece (vocab.txt), BPE (merges.txt) and tiktoken.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from weighbridge.errors import ArtifactError, LimitError
+from weighbridge.facts import Fact, Pointer
+from weighbridge.formats import document, pickle, pointer, script, text, yaml
+from weighbridge.formats.base import Context, Format
+from weighbridge.formats.source import is_no_python
+from weighbridge.reader import Reader, Sample
+
+LIMIT: Final = 64 << 20  # bytes; the largest vocabularies have 15 MB
+LINE: Final = 4096  # bytes of a line; tokens and rows of tables have a few hundred
+_COMMENT: Final = rb"[ \t]*(?:#[^\n]*)?"
+_ATTRIBUTE: Final = rb"[-!]?(?:text|binary|eol|filter|diff|merge|working-tree-encoding|linguist-[\w-]+|export-ignore)"
+_ATTRIBUTES: Final = re.compile(rb"\"?[^\s\"#][^\s\"]*\"?(?:[ \t]+%s(?:=[\w-]+)?)+[ \t]*" % _ATTRIBUTE)
+_DRIVER: Final = re.compile(rb"[ \t](?:filter|diff|merge)=([\w-]+)")
+_NAME: Final = rb"[A-Za-z0-9][A-Za-z0-9._-]*(?:\[[\w, -]+\])?"
+_VERSION: Final = rb"[ \t]*(?:===|==|>=|<=|~=|!=|<|>)[ \t]*[\w.*+!-]+"
+_PINNED: Final = re.compile(rb"%s(?:%s(?:[ \t]*,%s)*)(?:[ \t]*;[^\n#]*)?[ \t]*(?:#.*)?" % (_NAME, _VERSION, _VERSION))
+_LISTED: Final = re.compile(
+    rb"(?P<name>%s)(?:%s(?:[ \t]*,%s)*)?(?:[ \t]*;[^\n#]*)?[ \t]*(?:#.*)?" % (_NAME, _VERSION, _VERSION)
+)
+_ELSEWHERE: Final = re.compile(
+    rb"--?[a-z][a-z-]*(?:[ \t=].*)?|(?:%s[ \t]*@[ \t]*)?(?:git\+|hg\+|https?:|file:|\.{0,2}/)\S.*" % _NAME
+)
+_SPECIAL: Final = re.compile(
+    rb"\[(?:PAD|UNK|CLS|SEP|MASK|BOS|EOS)\]|<(?:s|/s|unk|pad|mask|blank|bos|eos)>|<\|[\w-]+\|>", re.IGNORECASE
+)
+_TOKEN: Final = re.compile(rb"\S{1,%d}" % LINE)
+_MERGE: Final = re.compile(rb"#version: ?[\w.-]+(?: - .*)?|[^ \n]{1,%d} [^ \n]{1,%d}" % (LINE, LINE))
+_RANK: Final = re.compile(rb"[A-Za-z0-9+/]+={0,2} [0-9]{1,9}")
+_CELL: Final = rb"[^()\[\]{}=`@$;'\"\\,\t\n]*"
+_ROWS: Final = (re.compile(rb"%s(?:,%s)+" % (_CELL, _CELL)), re.compile(rb"%s(?:\t%s)+" % (_CELL, _CELL)))
+_NUMBER: Final = re.compile(rb"[-+]?(?:[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?|nan|inf|)", re.IGNORECASE)
+_CALL: Final = re.compile(r"[\w\])]\s*\(|@|\bimport\b|`|\bexec\b")
+
+
+def _first(head: bytes, count: int) -> list[bytes]:
+    """Return the first lines that say something; the last of the sample may be cut and is left out if it can."""
+    lines = head.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").split(b"\n")
+    whole = lines[:-1] if len(lines) > 1 else lines
+    return [line for line in whole if not re.fullmatch(_COMMENT, line)][:count]
+
+
+def _is_other(sample: Sample) -> bool:
+    """Tell whether the bytes are known as something else by how they begin."""
+    known = (text.sniff, script.sniff, script.sniff_python, pointer.sniff_lfs, pickle.sniff, document.sniff, yaml.sniff)
+    return b"\0" in sample.head or any(sniff(sample) for sniff in known)
+
+
+def _all(head: bytes, form: re.Pattern[bytes], count: int = 8) -> bool:
+    lines = _first(head, count)
+    return bool(lines) and all(form.fullmatch(line) for line in lines)
+
+
+def sniff_attributes(sample: Sample) -> bool:
+    """Tell whether the first lines give attributes of git to patterns of paths."""
+    return _all(sample.head, _ATTRIBUTES) and not _is_other(sample)
+
+
+def sniff_requirements(sample: Sample) -> bool:
+    """Tell whether the first lines name packages, one of them with a version or from elsewhere."""
+    lines = _first(sample.head, 40)
+    if not lines or not any(_PINNED.fullmatch(line) or _is_option(line) for line in lines):
+        return False
+    return all(_LISTED.fullmatch(line) or _ELSEWHERE.fullmatch(line) for line in lines) and not _is_other(sample)
+
+
+def _is_option(line: bytes) -> bool:
+    return (
+        _ELSEWHERE.fullmatch(line) is not None
+        and re.match(rb"--?(?:extra-|find-|index|requirement|editable|[rce] )|\S*git\+", line) is not None
+    )
+
+
+def sniff_tokens(sample: Sample) -> bool:
+    """Tell whether every line is one token, and one of the first is a special one."""
+    lines = [line for line in sample.head.replace(b"\r\n", b"\n").split(b"\n")[:-1] if line]
+    if len(lines) < 2 or not any(_SPECIAL.fullmatch(line) for line in lines[:20]):
+        return False
+    return all(_TOKEN.fullmatch(line) for line in lines[:40]) and not _is_other(sample)
+
+
+def sniff_merges(sample: Sample) -> bool:
+    """Tell whether the bytes begin with the version that merges begin with."""
+    return sample.head.startswith(b"#version:") and _all(sample.head, _MERGE) and not script.sniff_python(sample)
+
+
+def sniff_ranks(sample: Sample) -> bool:
+    """Tell whether every line is a token in base64 and its rank."""
+    return _all(sample.head, _RANK) and not _is_other(sample)
+
+
+def sniff_table(sample: Sample) -> bool:
+    """Tell whether the first lines have the same number of cells, and those of the second are numbers for the most."""
+    lines = _first(sample.head, 8)
+    if len(lines) < 2:
+        return False
+    for row, comma in zip(_ROWS, (b",", b"\t"), strict=True):
+        if all(row.fullmatch(line) and line.count(comma) == lines[0].count(comma) for line in lines):
+            numbers = [bool(_NUMBER.fullmatch(cell.strip())) for cell in lines[1].split(comma)]
+            return sum(numbers) * 2 >= len(numbers) and not _is_other(sample)
+    return False
+
+
+def _read(reader: Reader, *forms: re.Pattern[bytes], comments: bool = True) -> Iterator[tuple[int, bytes]]:
+    """Yield every line that says something, with its offset.
+
+    Raises LimitError when there is too much, ArtifactError at a line that has none of the forms, and when a compiler
+    of Python might take all of it for a program that calls something.
+    """
+    if reader.size > LIMIT:
+        raise LimitError(reader.origin, f"{reader.size} bytes of lines, limit is {LIMIT}")
+    data = bytes(reader.view)
+    try:
+        source = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ArtifactError(reader.at(error.start), "not UTF-8") from error
+    offset = 3 if source.startswith("\ufeff") else 0
+    for whole in data[offset:].split(b"\n"):
+        line = whole.removesuffix(b"\r")
+        if line.strip() and not (comments and re.fullmatch(_COMMENT, line)):
+            if not any(form.fullmatch(line) for form in forms):
+                raise ArtifactError(reader.at(offset), "a line of another form")
+            yield offset, line
+        offset += len(whole) + 1
+    if _CALL.search(source) and not is_no_python(source):
+        raise ArtifactError(reader.origin, "the text could be a program of Python")
+
+
+def parse_attributes(reader: Reader, context: Context) -> Iterator[Fact]:
+    """Yield every driver that an attribute names: git runs the command that its configuration gives it."""
+    seen: set[bytes] = set()
+    for offset, line in _read(reader, _ATTRIBUTES):
+        for name in _DRIVER.findall(line):
+            if name not in seen:
+                seen.add(name)
+                yield Pointer(location=reader.at(offset), type="driver", key="attributes", target=name.decode())
+
+
+def parse_requirements(reader: Reader, context: Context) -> Iterator[Fact]:
+    """Yield every package and every option."""
+    for offset, line in _read(reader, _LISTED, _ELSEWHERE):
+        found = _LISTED.fullmatch(line)
+        target = found["name"].partition(b"[")[0].lower() if found is not None else line.strip()
+        yield Pointer(location=reader.at(offset), type="requirement", key="requirements", target=target.decode()[:200])
+
+
+def _plain(form: re.Pattern[bytes], *, comments: bool = False) -> Callable[[Reader, Context], Iterator[Fact]]:
+    """Return a parser that understands every line and says nothing of it."""
+
+    def parse(reader: Reader, context: Context) -> Iterator[Fact]:
+        for offset, _ in _read(reader, form, comments=comments):
+            if offset & 0xFFFF == 0:
+                context.budget.check_time(reader.origin)
+        yield from ()
+
+    return parse
+
+
+def parse_table(reader: Reader, context: Context) -> Iterator[Fact]:
+    """Understand every row of a table, and say nothing of it."""
+    comma = not _ROWS[1].fullmatch(_first(reader.sample.head, 1)[0])
+    yield from _plain(_ROWS[0 if comma else 1])(reader, context)
+
+
+FORMATS: Final = (
+    Format("attributes", "attributes of git (.gitattributes)", sniff_attributes, parse_attributes),
+    Format("requirements", "requirements of pip", sniff_requirements, parse_requirements),
+    Format("tokens", "vocabulary, a token a line", sniff_tokens, _plain(_TOKEN)),
+    Format("merges", "merges of byte-pair encoding", sniff_merges, _plain(_MERGE), b"#"),
+    Format("ranks", "ranks of tiktoken", sniff_ranks, _plain(_RANK)),
+    Format("table", "table of comma or tab separated values", sniff_table, parse_table),
+)

@@ -1,0 +1,70 @@
+"""Text that no version of Python takes for a program, told from its beginning alone.
+
+Python compiles a whole file before any of it runs. One error of syntax that does not depend on what follows is enough:
+two words side by side that are no keywords, as in prose, or a character that begins nothing. Everything before the
+first quotation mark is outside of strings, so what is seen there is what a compiler sees.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+# Words that may stand beside another word in some version of Python: keywords, soft ones, and statements of Python 2.
+_KEYWORDS: Final = frozenset(
+    "False None True and as assert async await break class continue def del elif else except finally for from global "
+    "if import in is lambda nonlocal not or pass raise return try while with yield match case type print exec lazy "
+    "template".split()
+)
+_TOKEN: Final = re.compile(r"[^\W\d]\w*|[0-9][\w.]*|[ \t\f]+|.", re.DOTALL)
+_QUOTES: Final = re.compile("[\"'`]")
+_LINES: Final = re.compile(r"\r\n|\r|\n")  # where Python ends a line, and with it a comment
+# What begins no statement and ends none: at the start of a line outside of brackets it is an error.
+_IMPOSSIBLE: Final = frozenset("<>|/%=!?$&^,;)]}")
+_CODING: Final = re.compile(r"[ \t\f]*#.*?coding[:=]", re.DOTALL)
+
+
+def is_no_python(head: str) -> bool:
+    """Tell whether text that begins with `head` is an error to every compiler of Python."""
+    lines = _LINES.split(head.removeprefix("\ufeff"))
+    if any(_CODING.match(line) for line in lines[:2]):
+        return False  # another encoding can make anything of it
+    depth = 0
+    for line in lines:
+        code = line.partition("#")[0]
+        quote = _QUOTES.search(code)
+        shown = code if quote is None else code[: quote.start()]
+        if _is_error(shown, depth, whole=quote is None):
+            return True
+        if quote is not None or "\\" in shown:
+            return False
+        depth += sum(map(shown.count, "([{")) - sum(map(shown.count, ")]}"))
+    return False
+
+
+def _is_error(line: str, depth: int, *, whole: bool) -> bool:
+    """Tell whether a line, up to a comment or a quotation mark, cannot be part of a program."""
+    if "{%" in line:
+        return True
+    stripped = line.strip(" \t\f")
+    if whole and not depth and stripped and not stripped.strip("-+~"):
+        return True  # signs of nothing, such as the three dashes above front matter
+    if not depth and stripped and (stripped[0] in _IMPOSSIBLE or stripped.startswith("**")):
+        return True
+    # `name:` with nothing behind it is the head of no block and an annotation without a type.
+    if whole and not depth and stripped.endswith(":"):
+        name = stripped[:-1].strip()
+        if name.isidentifier() and name not in _KEYWORDS:
+            return True
+    before = ""
+    gap = False
+    for token in _TOKEN.findall(line):
+        if token.isspace():
+            gap = True
+            continue
+        is_word = token.isidentifier() and token not in _KEYWORDS
+        # A word that ends what is shown can be the prefix of a string, and is none that stands alone.
+        if is_word and before and gap and (whole or not line.endswith(token)):
+            return True
+        before, gap = (token if is_word else ""), False
+    return False

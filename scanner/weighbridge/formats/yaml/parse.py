@@ -1,0 +1,144 @@
+"""The events of a YAML stream, made into plain lists, mappings and texts; tags are kept apart and aliases not followed.
+
+The events come from libyaml, which the readers of Python use as well: another grammar would see another document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from weighbridge.errors import ArtifactError, LimitError
+from weighbridge.facts import Anomaly, Fact, Gap, Pointer
+from weighbridge.formats.base import Context
+from weighbridge.formats.json import settings
+from weighbridge.formats.source import is_no_python
+from weighbridge.reader import Reader
+
+if TYPE_CHECKING:
+    import yaml
+
+LIMIT: Final = 16 << 20  # bytes; the results in the largest model cards have 2 MB
+MAX_EVENTS: Final = 2_000_000
+_STANDARD: Final = "tag:yaml.org,2002:"
+_RESOLVED: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
+class Tag(NamedTuple):
+    """A tag that the stream writes, and where, in characters."""
+
+    name: str
+    offset: int
+
+
+class Tree(NamedTuple):
+    """The documents of a stream, the tags in it, and the keys that come twice in a mapping."""
+
+    documents: list[Any]
+    tags: list[Tag]
+    duplicates: list[str]
+
+
+def parse(reader: Reader, context: Context) -> Iterator[Fact]:
+    """Yield tags, duplicate keys, pointers and templates.
+
+    Raises ArtifactError when it is not YAML or not UTF-8, LimitError when it is too large.
+    """
+    data = take(reader)
+    source = decode(reader, data)
+    yield from observe(read(reader, source), reader, data, context)
+    if "(" in source and not is_no_python(source):
+        yield Gap(location=reader.origin, reason="yaml: the text could be a program of Python", size=reader.size)
+
+
+def take(reader: Reader) -> bytes:
+    """Return the bytes of a text; raise LimitError when they are too many."""
+    if reader.size > LIMIT:
+        raise LimitError(reader.origin, f"{reader.size} bytes of text, limit is {LIMIT}")
+    return bytes(reader.view)
+
+
+def decode(reader: Reader, data: bytes) -> str:
+    """Return the text; raise ArtifactError when it is not UTF-8."""
+    try:
+        return data.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise ArtifactError(reader.at(error.start), "not UTF-8") from error
+
+
+def observe(tree: Tree, reader: Reader, data: bytes, context: Context) -> Iterator[Fact]:
+    """Yield the facts of a stream."""
+    for tag in dict.fromkeys(tree.tags):
+        yield Pointer(location=reader.at(tag.offset), type="tag", key="tag", target=tag.name[: settings.SHOWN])
+    for key in dict.fromkeys(tree.duplicates):
+        detail = f"the key {key[:80]!r} comes twice in a mapping"
+        yield Anomaly(location=settings.place(reader, data, key), code="yaml-duplicate-key", detail=detail)
+    for document in tree.documents:
+        yield from settings.observe(document, reader, data, context)
+
+
+def read(reader: Reader, source: str) -> Tree:
+    """Return the documents of a stream; raise ArtifactError when it is not YAML, LimitError when it is too large."""
+    import yaml
+
+    builder = _Builder(reader)
+    try:
+        for count, event in enumerate(yaml.parse(source, Loader=yaml.CBaseLoader)):
+            if count > MAX_EVENTS:
+                raise LimitError(reader.origin, f"more than {MAX_EVENTS} values")
+            builder.take(event)
+    except yaml.YAMLError as error:
+        reason = str(getattr(error, "problem", None) or "a character that it does not allow")
+        raise ArtifactError(reader.origin, f"not YAML: {reason}") from error
+    except UnicodeEncodeError as error:
+        raise ArtifactError(reader.origin, "not YAML: half of a character") from error
+    return Tree(builder.documents, builder.tags, builder.duplicates)
+
+
+class _Builder:
+    """Takes events and builds documents, without recursion."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+        self.documents: list[Any] = []
+        self.tags: list[Tag] = []
+        self.duplicates: list[str] = []
+        self._open: list[Any] = []
+        self._keys: list[str | None] = []
+
+    def take(self, event: yaml.Event) -> None:
+        """Take the next event."""
+        name = type(event).__name__
+        tag = getattr(event, "tag", None)
+        if tag and tag != "!":
+            offset = event.start_mark.index if event.start_mark is not None else 0
+            self.tags.append(Tag(tag.removeprefix(_STANDARD), offset))
+        if name == "ScalarEvent":
+            value = event.value  # type: ignore[attr-defined]
+            self._add(value if event.style else _RESOLVED.get(value.lower(), value))  # type: ignore[attr-defined]
+        elif name in ("MappingStartEvent", "SequenceStartEvent"):
+            if len(self._open) > settings.MAX_DEPTH:
+                raise LimitError(self.reader.origin, f"nested deeper than {settings.MAX_DEPTH}")
+            opened: Any = {} if name == "MappingStartEvent" else []
+            self._open.append(opened)
+            self._keys.append(None)
+        elif name in ("MappingEndEvent", "SequenceEndEvent"):
+            closed = self._open.pop()
+            self._keys.pop()
+            self._add(closed)
+        elif name == "AliasEvent":
+            self._add("")  # what it stands for is where its anchor is
+
+    def _add(self, value: Any) -> None:
+        if not self._open:
+            self.documents.append(value)
+        elif isinstance(self._open[-1], list):
+            self._open[-1].append(value)
+        elif self._keys[-1] is None:
+            self._keys[-1] = value if isinstance(value, str) else str(value).lower()
+        else:
+            key, mapping = self._keys[-1], self._open[-1]
+            if key in mapping and key != "<<":
+                self.duplicates.append(key)
+            mapping[key] = value
+            self._keys[-1] = None

@@ -15,7 +15,7 @@ import pytest
 
 from weighbridge import cli
 from weighbridge.cli.group import COMMANDS, run
-from weighbridge.cli.options import use_color
+from weighbridge.cli.output import use_color
 from weighbridge.digest import Digest
 from weighbridge.errors import DocumentError, SourceError, UsageError
 from weighbridge.limits import Limits
@@ -304,13 +304,51 @@ def test_color(choice: str, no_color: str, terminal: bool, colored: bool, monkey
 
 
 def test_progress_is_for_terminals_only(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from weighbridge.cli.scan import _progress
+    from weighbridge.cli.progress import scanned
 
-    assert _progress(quiet=False) is None
+    assert scanned(quiet=False) is None
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    show: Callable[[int, int], None] | None = _progress(quiet=False)
+    show: Callable[[int, int], None] | None = scanned(quiet=False)
     assert show is not None
     show(1, 2)
     show(2, 2)
     assert "1 of 2 files" in capsys.readouterr().err
-    assert _progress(quiet=True) is None
+    assert scanned(quiet=True) is None
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["models"], ["models/plain.bin"], ["models/hostile.bin", "models/strange.bin"], ["models/unreadable.bin"]],
+)
+@pytest.mark.usefixtures("models")
+def test_a_scan_without_options_is_what_it_is_with_them(
+    arguments: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    from weighbridge.cli import plain
+
+    assert cli.is_plain(["scan", *arguments])
+    status = plain.run(["scan", *arguments])
+    said = capfd.readouterr()
+    assert run(["scan", *arguments]) == status
+    assert capfd.readouterr() == said
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["scan"], ["scan", "-h"], ["scan", "a", "-q"], ["scan", "hf://a/b"], ["inspect", "a"], ["--help"]]
+)
+def test_any_other_command_line_is_left_to_click(arguments: list[str]) -> None:
+    assert not cli.is_plain(arguments)
+
+
+@pytest.mark.usefixtures("models")
+def test_a_scan_without_options_does_not_import_click() -> None:
+    script = "import sys, atexit; sys.argv = ['weighbridge', 'scan', 'models/plain.bin']\n"
+    script += "atexit.register(lambda: print(*sorted(sys.modules)))\nimport weighbridge.cli; weighbridge.cli.main()"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "weighbridge.pipeline" in done.stdout.split() and "click" not in done.stdout.split()
+
+
+def test_a_path_that_is_not_there_ends_a_plain_scan_as_any_other() -> None:
+    done = command("scan", "no-such-file")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr == command("scan", "no-such-file", "-q").stderr

@@ -23,7 +23,10 @@ _COLLECT_EVERY: Final = 200_000
 def main() -> NoReturn:
     """Run the command line and exit."""
     gc.disable()  # nothing that starting creates is garbage; 5 ms of 60
-    from weighbridge.cli.group import run
+    if is_plain(sys.argv[1:]):
+        from weighbridge.cli.plain import run
+    else:
+        from weighbridge.cli.group import run
 
     gc.freeze()
     gc.set_threshold(_COLLECT_EVERY)
@@ -31,6 +34,12 @@ def main() -> NoReturn:
     status = _run(run, sys.argv[1:])
     gc.freeze()  # and what is left now is no garbage to look for when the interpreter ends
     sys.exit(status)
+
+
+def is_plain(arguments: list[str]) -> bool:
+    """Tell whether the command line is a scan of paths without an option, for which `plain` is enough."""
+    paths = arguments[1:]
+    return arguments[:1] == ["scan"] and bool(paths) and not any(p.startswith("-") or "://" in p for p in paths)
 
 
 def _run(run: Callable[[list[str]], int], arguments: list[str]) -> int:

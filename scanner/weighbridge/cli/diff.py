@@ -12,16 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from weighbridge.cli.fetching import canonical
-from weighbridge.cli.options import (
-    color_option,
-    emit,
-    limit_options,
-    limits_from,
-    load_rules,
-    rules_option,
-    use_color,
-    verbose_option,
-)
+from weighbridge.cli.options import color_option, limit_options, limits_from, load_rules, rules_option, verbose_option
+from weighbridge.cli.output import emit, use_color
 from weighbridge.cli.remote import registry_options, settings_from
 from weighbridge.location import printable
 from weighbridge.registries import is_reference

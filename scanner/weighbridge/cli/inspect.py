@@ -10,16 +10,8 @@ from typing import Any, Final
 
 import click
 
-from weighbridge.cli.options import (
-    color_option,
-    emit,
-    limit_options,
-    limits_from,
-    load_rules,
-    rules_option,
-    use_color,
-    verbose_option,
-)
+from weighbridge.cli.options import color_option, limit_options, limits_from, load_rules, rules_option, verbose_option
+from weighbridge.cli.output import emit, use_color
 from weighbridge.errors import SourceError
 from weighbridge.facts import Gap, Metadata, Tensor
 from weighbridge.inspection import DANGEROUS, TRUSTED, UNKNOWN, Inspection, Listing

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import click
 
-from weighbridge.cli.options import F, emit, use_color
+from weighbridge.cli.options import F
+from weighbridge.cli.output import emit, use_color
 from weighbridge.errors import UsageError
 from weighbridge.pipeline import DEFAULT_POLICY
 from weighbridge.policy import Policy, Verdict, amend, load_policy, shipped_policy

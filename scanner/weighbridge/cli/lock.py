@@ -9,7 +9,8 @@ import click
 
 from weighbridge.cli.fetching import canonical, desk_from, fetch_options, judge_order, order_from, tell
 from weighbridge.cli.judging import Reporting, policy_options, report_options
-from weighbridge.cli.options import F, color_option, emit, limit_options, rules_option, verbose_option
+from weighbridge.cli.options import F, color_option, limit_options, rules_option, verbose_option
+from weighbridge.cli.output import emit
 from weighbridge.cli.remote import registry_options
 from weighbridge.errors import UsageError
 from weighbridge.location import printable

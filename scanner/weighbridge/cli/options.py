@@ -1,12 +1,10 @@
-"""Options that several commands share, and where their output goes."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import fields
-from typing import IO, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -72,33 +70,3 @@ def load_rules(folder: str | None) -> tuple[RuleSet, Trust]:
     if not rules.rules:
         raise UsageError(f"{folder}: no rules in this folder")
     return rules, Trust(f"{folder}/trust")
-
-
-def use_color(choice: str, stream: IO[str]) -> bool:
-    """Tell whether to color; https://no-color.org: any value of NO_COLOR but the empty one says no."""
-    if choice == "auto":
-        return stream.isatty() and not os.environ.get("NO_COLOR")
-    return choice == "always"
-
-
-def emit(lines: Iterable[str], output: str | None = None) -> None:
-    """Write lines to a file, or to standard output as UTF-8 whatever the locale says.
-
-    Raises UsageError when the file cannot be written. A reader of standard output that goes away early is no error.
-    """
-    if output is not None:
-        from pathlib import Path
-
-        try:
-            with Path(output).open("w", encoding="utf-8", newline="\n") as file:
-                file.writelines(f"{line}\n" for line in lines)
-        except OSError as error:
-            raise UsageError(f"{output}: {error.strerror}") from error
-        return
-    try:
-        sys.stdout.flush()
-        sys.stdout.buffer.writelines(f"{line}\n".encode() for line in lines)
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        # Python flushes standard output once more when it ends, and would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

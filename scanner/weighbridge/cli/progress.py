@@ -71,3 +71,22 @@ def received(*, quiet: bool) -> Callable[[Progress], None] | None:
         sys.stderr.flush()
 
     return show
+
+
+def scanned(*, quiet: bool) -> Callable[[int, int], None] | None:
+    """Return what shows progress on a terminal, or nothing when there is none to show it on."""
+    if quiet or not sys.stderr.isatty():
+        return None
+    last = 0.0
+
+    def show(done: int, of: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if done == of:
+            sys.stderr.write(_ERASE)
+        elif now - last > EVERY:
+            sys.stderr.write(f"{_ERASE}{done} of {of} files")
+            last = now
+        sys.stderr.flush()
+
+    return show

@@ -8,7 +8,8 @@ from textwrap import wrap
 
 import click
 
-from weighbridge.cli.options import FOLDER, emit, load_rules, rules_option
+from weighbridge.cli.options import FOLDER, load_rules, rules_option
+from weighbridge.cli.output import emit
 from weighbridge.errors import UsageError
 from weighbridge.limits import Limits
 from weighbridge.pipeline import Desk, look

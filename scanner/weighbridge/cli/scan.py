@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from weighbridge.cli.fetching import locked_options
 from weighbridge.cli.judging import Reporting, policy_from, policy_options, report, report_options
 from weighbridge.cli.options import color_option, limit_options, limits_from, load_rules, rules_option, verbose_option
+from weighbridge.cli.progress import received, scanned
 from weighbridge.cli.remote import registry_options, settings_from
 from weighbridge.errors import UsageError
 from weighbridge.pipeline import scan as scan_paths
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
     from weighbridge.policy import Policy, Verdict
     from weighbridge.pull import Order
     from weighbridge.registries.base import Settings
-
-_PROGRESS_EVERY: Final = 0.1  # seconds
 
 
 @click.command(cls=Reporting)
@@ -95,14 +91,13 @@ def _scan_paths(options: dict[str, Any], limits: Limits) -> Verdict:
         digest=not options["no_digest"],
         include=options["include"],
         exclude=options["exclude"],
-        progress=_progress(quiet=options["quiet"]),
+        progress=scanned(quiet=options["quiet"]),
         second_opinion=options["second_opinion"],
     )
 
 
 def _scan_reference(reference: str, options: dict[str, Any], limits: Limits) -> Verdict:
     from weighbridge.cli.fetching import order_from
-    from weighbridge.cli.progress import received
     from weighbridge.pipeline import Desk
     from weighbridge.pull import obtain
     from weighbridge.sources import scan_fetched
@@ -120,7 +115,7 @@ def _scan_reference(reference: str, options: dict[str, Any], limits: Limits) -> 
     quiet = options["quiet"]
     with Store(default_home()) as store:
         fetched = obtain(order, settings, store, desk, received=received(quiet=quiet))
-        return scan_fetched(fetched, desk, store, policy=policy, jobs=options["jobs"], progress=_progress(quiet=quiet))
+        return scan_fetched(fetched, desk, store, policy=policy, jobs=options["jobs"], progress=scanned(quiet=quiet))
 
 
 def _triage(order: Order, settings: Settings, desk: Desk, policy: Policy) -> Verdict:
@@ -131,22 +126,3 @@ def _triage(order: Order, settings: Settings, desk: Desk, policy: Policy) -> Ver
         raise UsageError("--triage reads parts of files, which no lock can be compared with")
     resolved = resolve(order.reference, settings)
     return triage_reference(resolved, desk, patterns=order.patterns, allowance=Allowance(), policy=policy)
-
-
-def _progress(*, quiet: bool) -> Callable[[int, int], None] | None:
-    """Return what shows progress on a terminal, or nothing when there is none to show it on."""
-    if quiet or not sys.stderr.isatty():
-        return None
-    last = 0.0
-
-    def show(done: int, of: int) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if done == of:
-            sys.stderr.write("\r\x1b[K")
-        elif now - last > _PROGRESS_EVERY:
-            sys.stderr.write(f"\r\x1b[K{done} of {of} files")
-            last = now
-        sys.stderr.flush()
-
-    return show

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from weighbridge.cli.options import emit
+from weighbridge.cli.output import emit
 from weighbridge.report.base import counted, sized
 
 if TYPE_CHECKING:

@@ -1,0 +1,22 @@
+"""`weighbridge scan PATH...` without an option, the command that gates run for file after file.
+
+Importing click takes longer than the scan of a small file, so this one command line does without. A test holds it to
+what click makes of the same words.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from weighbridge.cli.output import emit, use_color
+from weighbridge.cli.progress import scanned
+from weighbridge.pipeline import scan
+from weighbridge.report.base import Style, exit_status
+from weighbridge.report.text import render
+
+
+def run(arguments: list[str]) -> int:
+    """Return the exit status of a plain scan."""
+    verdict = scan(arguments[1:], progress=scanned(quiet=False))
+    emit(render(verdict, Style(color=use_color("auto", sys.stdout))))
+    return exit_status(verdict)

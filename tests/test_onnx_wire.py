@@ -159,7 +159,7 @@ def test_graphs_nested_deeper_than_protobuf_reads_are_a_gap() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "data"),
     [
-        ("MAX_FIELDS", 10, PLAIN),
+        ("MAX_FIELDS", 4, PLAIN),
         ("MAX_COPY", 100, pb.model(pb.graph([NODE], extra=pb.field(10, "a" * 200)))),
         ("MAX_KINDS", 3, pb.model(pb.graph([pb.node(str(n)) for n in range(5)]))),
     ],

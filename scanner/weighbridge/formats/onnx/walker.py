@@ -32,9 +32,13 @@ OFTEN: Final = 1 << 16  # nodes between two looks at the clock
 FORGET: Final = 64  # tensors after which mapped pages are given back: 64 KiB each come with one touch
 _LISTED: Final = 1000  # anomalies of one code that are worth listing
 
-# Walked whatever their size: there are few of them, and most of what a model has lies right in them.
-_ALWAYS: Final = frozenset({"Graph", "Function", "Training"})
-_WALKED: Final = _ALWAYS | {"Node", "Attribute", "Tensor", "Sparse"}
+# How large a message has to be to be walked, if not as large as a long text. Graphs and functions always are: there are
+# few of them, and most of what a model has lies right in them. Keys and values never are: they are read as they stand.
+_LEAST: Final = (
+    dict.fromkeys(("Graph", "Function", "Training"), 0)
+    | dict.fromkeys(("Node", "Attribute", "Tensor", "Sparse"), SMALL)
+    | dict.fromkeys(("Entry", "OperatorSetId"), MAX_COPY + 1)
+)
 _NODE_LIST: Final = {"Graph": 0x0A, "Function": 0x3A}  # the tag of their nodes
 _BULK: Final = frozenset({("Tensor", name) for name in ("raw_data", "float_data", "int32_data", "int64_data")}) | {
     ("Tensor", "double_data"),
@@ -130,7 +134,8 @@ class Walk:
 
     def _inner(self, place: Place, copy: _Copy, field: Field, start: int, position: int, stop: int, depth: int) -> None:
         """Walk a message inside, if it is worth it: a copy of it takes the place of its bytes."""
-        if field.message not in _ALWAYS and (stop - position < SMALL or field.message not in _WALKED):
+        least = _LEAST.get(field.message, TEXT_LEFT_OUT)
+        if stop - position < least:
             if self.thorough:
                 look(self, field.message, position, stop, depth + 1)
             return

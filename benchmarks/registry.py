@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,7 +69,7 @@ def serve(path: Path, rate: float) -> None:
 
 def _converse(connection: socket.socket, path: Path, pace: Pace) -> None:
     size, waiting = path.stat().st_size, b""
-    with connection, path.open("rb") as file:
+    with suppress(ConnectionError), connection, path.open("rb") as file:
         while True:
             while b"\r\n\r\n" not in waiting:
                 piece = connection.recv(1 << 16)

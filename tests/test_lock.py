@@ -143,6 +143,12 @@ def test_what_is_no_text_is_refused(content: bytes, tmp_path: Path) -> None:
         locks.read(tmp_path / "weighbridge.lock")
 
 
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "weighbridge.lock")
+    with pytest.raises(UsageError, match="not a file"):
+        locks.read(tmp_path / "weighbridge.lock")
+
+
 def test_a_lock_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locks, "LIMIT", 10)
     with pytest.raises(DocumentError, match="longer than 10 bytes"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -25,7 +26,7 @@ from servers.serving import Faults
 from weighbridge.cli.group import run
 from weighbridge.cli.progress import Meter, lasting
 from weighbridge.errors import DocumentError, SourceError, UsageError
-from weighbridge.store import Progress, Store
+from weighbridge.store import Progress, Store, materialise
 from weighbridge.store.upkeep import verify
 
 WEIGHTS = random.Random(7).randbytes(1 << 20)
@@ -143,6 +144,31 @@ def test_what_passed_before_goes_back_into_quarantine_when_it_does_not_any_more(
     assert quarantined() == {sha(STRANGE): False}
     assert pull(to="n") == 3
     assert quarantined() == {sha(STRANGE): True} and contents("m") == {"model.pkl": STRANGE}
+
+
+def test_a_system_that_can_share_nothing_gets_copies_and_one_that_cannot_exchange_renames(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(materialise, "_exchange", lambda one, other: False)
+    assert pull("--jobs", "2") == 0 and contents("m") == MODEL
+    assert Path("m/LICENSE").stat().st_nlink == 1 and not Path("m/LICENSE").stat().st_mode & 0o222
+    hub.publish("acme/m", {"LICENSE": b"Do nothing at all.\n"})
+    assert pull() == 0 and contents("m") == {"LICENSE": b"Do nothing at all.\n"}
+    assert [path.name for path in Path().iterdir()] == ["m"]
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(materialise, "_fill", refuse)
+    with pytest.raises(SourceError, match="m: No space left on device"):
+        pull()
+    assert not list(Path().iterdir())
 
 
 def test_a_new_revision_replaces_what_was_pulled(hub: FakeHub) -> None:

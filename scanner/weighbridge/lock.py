@@ -164,6 +164,8 @@ def locked(
 def read(path: Path) -> Lock:
     """Return the lock in a file; raise DocumentError when it is wrong, UsageError when it cannot be read."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise UsageError(f"{printable(str(path))}: not a file")
         with path.open("rb") as file:
             data = file.read(LIMIT + 1)
     except OSError as error:

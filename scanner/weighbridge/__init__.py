@@ -1,17 +1,19 @@
 """Find out what a model file would do before anybody loads it.
 
-`weighbridge.scan(paths)` is what the command line calls; nothing here is imported until it is asked for, because
-starting must cost less than scanning a small file.
+`weighbridge.scan(paths)` and `weighbridge.convert(source, destination)` are what the command line calls; nothing here
+is imported until it is asked for, because starting must cost less than scanning a small file.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from weighbridge import convert
     from weighbridge.pipeline import scan
 
-__all__ = ["__version__", "scan"]
+__all__ = ["__version__", "convert", "scan"]
 
 __version__: Final = "0.1.0"
 
@@ -21,4 +23,8 @@ def __getattr__(name: str) -> Any:
         from weighbridge.pipeline import scan
 
         return scan
+    if name == "convert":
+        import weighbridge.convert
+
+        return sys.modules["weighbridge.convert"]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -52,12 +52,26 @@ def _store() -> click.Command:
     return store
 
 
+def _convert() -> click.Command:
+    from weighbridge.cli.convert import convert
+
+    return convert
+
+
+def _tensors() -> click.Command:
+    from weighbridge.cli.tensors import tensors
+
+    return tensors
+
+
 COMMANDS: Final[dict[str, Callable[[], click.Command]]] = {
     "scan": _scan,
     "pull": _pull,
     "lock": _lock,
     "diff": _diff,
+    "convert": _convert,
     "inspect": _inspect,
+    "tensors": _tensors,
     "rules": _rules,
     "store": _store,
 }
@@ -88,6 +102,7 @@ def weighbridge() -> None:
       weighbridge scan models/ --format sarif --output weighbridge.sarif
       weighbridge pull hf://org/name --to models/name
       weighbridge diff hf://org/name@v1 hf://org/name@v2
+      weighbridge convert model.pt model.safetensors
       weighbridge inspect model.pt
       weighbridge rules show PKL001
 

@@ -145,6 +145,7 @@ def _at(node: Node, path: str, wanted: str) -> Iterator[Node]:
 
 def _take(chosen: Node, choice: Choice, path: str, origin: Location, *, lenient: bool) -> None:
     """Put everything at and below the chosen node where it belongs."""
+    inside = {id(child) for _, node in places(chosen) if node.kind is Kind.MODULE for child in node.children}
     for name, node in places(chosen):
         here = f"{path}.{name}" if path and name else path or name
         if node.kind is Kind.TENSOR:
@@ -152,7 +153,8 @@ def _take(chosen: Node, choice: Choice, path: str, origin: Location, *, lenient:
         elif node.kind is Kind.SCALAR:
             choice.keep(here, node.content if not isinstance(node.content, View | Unfit) else None)
         elif node.kind is Kind.MODULE:
-            choice.drop(here, f"code and settings of {node.what}")
+            if id(node) not in inside:
+                choice.drop(here, f"code and settings of {node.what}, and of the modules in it")
         elif node.kind is Kind.OPAQUE or (node.kind is Kind.OBJECT and node is not chosen):
             if lenient:
                 choice.drop(here, node.what, node.tensors)

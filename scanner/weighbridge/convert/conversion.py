@@ -16,6 +16,8 @@ from weighbridge.convert.proof import prove
 from weighbridge.convert.record import Conversion, beside, recorded_choice
 from weighbridge.convert.sources import SOURCES
 from weighbridge.convert.sources.base import Inputs, Options, Source, opened
+from weighbridge.convert.stats import Stats
+from weighbridge.convert.stats import stats as stats_of
 from weighbridge.convert.write import NewFile, exists, new_file
 from weighbridge.digest import Digest
 from weighbridge.errors import UnconvertibleError, UsageError
@@ -36,6 +38,7 @@ class Listing:
     refused: tuple[Refusal, ...]
     aliases: Mapping[str, str] = field(default_factory=dict)
     digests: Mapping[str, Digest] = field(default_factory=dict)
+    stats: Mapping[str, Stats] = field(default_factory=dict)
 
 
 def convert(
@@ -170,10 +173,18 @@ def _path(recorded: str | None) -> str | None:
     return "." if recorded == "" else recorded
 
 
-def listing(path: str | Path, *, digests: bool = False, limits: Limits = _LIMITS) -> Listing:
+def listing(path: str | Path, *, digests: bool = False, stats: bool = False, limits: Limits = _LIMITS) -> Listing:
     """Return all tensors of a file, whatever holds them; raise the errors of `convert` when it cannot be read."""
     with opened(Path(path), limits) as inputs:
         plan = planned(inputs, Options(everything=True))
         found = {tensor.name: digest(inputs.stores, tensor) for tensor in plan.tensors} if digests else {}
+        counted = {tensor.name: stats_of(inputs.stores, tensor) for tensor in plan.tensors} if stats else {}
         inputs.check_unchanged()
-    return Listing(source=plan.source, tensors=plan.tensors, refused=plan.refused, aliases=plan.aliases, digests=found)
+    return Listing(
+        source=plan.source,
+        tensors=plan.tensors,
+        refused=plan.refused,
+        aliases=plan.aliases,
+        digests=found,
+        stats={name: one for name, one in counted.items() if one is not None},
+    )

@@ -59,10 +59,15 @@ FORMATS: Final[tuple[Format, ...]] = (
 
 def sniff(sample: Sample) -> tuple[Format, ...]:
     """Return every format that recognises the bytes, in the order of the table."""
-    return tuple([format_ for format_ in _starting(sample.head[:1]) if format_.sniff(sample)])
+    head = sample.head
+    return tuple([format_ for format_ in _possible(head[:1], b"\0" not in head) if format_.sniff(sample)])
 
 
 @cache
-def _starting(first: bytes) -> tuple[Format, ...]:
-    """Return the formats whose files can begin with a byte; asking the others takes a third of the scan of a member."""
-    return tuple(format_ for format_ in FORMATS if format_.starts is None or (first and first in format_.starts))
+def _possible(first: bytes, textual: bool) -> tuple[Format, ...]:
+    """Return the formats whose files can begin with a byte, and with no NUL soon, or with one.
+
+    Asking all of them would take half of the time that the scan of a small member takes.
+    """
+    able = (one for one in FORMATS if one.starts is None or (first and first in one.starts))
+    return tuple(one for one in able if textual or not one.textual)

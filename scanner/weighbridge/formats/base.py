@@ -51,7 +51,8 @@ class Context:
 class Format:
     """A file format: how to recognise it and how to read it.
 
-    `starts` are the bytes that its files can begin with, None when that may be any, so that few formats are asked.
+    `starts` are the bytes that its files can begin with, None when that may be any, and `textual` files hold no NUL:
+    so that few formats are asked.
     `sniff` sees both ends of the bytes and must not raise. `parse` yields facts and raises
     only `ArtifactError`, which the scan turns into a `Gap`. Bytes it neither covers with `Inert`, a
     `Gap` nor hands to `Context.examine` count as parsed: it must have understood them.
@@ -62,6 +63,7 @@ class Format:
     sniff: Callable[[Sample], bool]
     parse: Callable[[Reader, Context], Iterator[Fact]]
     starts: bytes | None = None
+    textual: bool = False
 
 
 def gap(error: ArtifactError, format_name: str) -> Gap:

@@ -177,10 +177,10 @@ def parse_table(reader: Reader, context: Context) -> Iterator[Fact]:
 
 
 FORMATS: Final = (
-    Format("attributes", "attributes of git (.gitattributes)", sniff_attributes, parse_attributes),
-    Format("requirements", "requirements of pip", sniff_requirements, parse_requirements),
-    Format("tokens", "vocabulary, a token a line", sniff_tokens, _plain(_TOKEN)),
-    Format("merges", "merges of byte-pair encoding", sniff_merges, _plain(_MERGE), b"#"),
-    Format("ranks", "ranks of tiktoken", sniff_ranks, _plain(_RANK)),
-    Format("table", "table of comma or tab separated values", sniff_table, parse_table),
+    Format("attributes", "attributes of git (.gitattributes)", sniff_attributes, parse_attributes, textual=True),
+    Format("requirements", "requirements of pip", sniff_requirements, parse_requirements, textual=True),
+    Format("tokens", "vocabulary, a token a line", sniff_tokens, _plain(_TOKEN), textual=True),
+    Format("merges", "merges of byte-pair encoding", sniff_merges, _plain(_MERGE), b"#", textual=True),
+    Format("ranks", "ranks of tiktoken", sniff_ranks, _plain(_RANK), textual=True),
+    Format("table", "table of comma or tab separated values", sniff_table, parse_table, textual=True),
 )

@@ -52,4 +52,4 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     yield from ()
 
 
-FORMAT: Final = Format("lock", "lock of Weighbridge (weighbridge.lock)", sniff, parse, HEADER[:1])
+FORMAT: Final = Format("lock", "lock of Weighbridge (weighbridge.lock)", sniff, parse, HEADER[:1], textual=True)

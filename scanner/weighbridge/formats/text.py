@@ -101,4 +101,4 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     yield Inert(location=reader.origin, size=reader.size, reason="plain text that no loader executes")
 
 
-FORMAT: Final = Format("text", "plain text", sniff, parse)
+FORMAT: Final = Format("text", "plain text", sniff, parse, textual=True)

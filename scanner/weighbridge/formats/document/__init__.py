@@ -46,4 +46,4 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     return parse_page(reader, context)
 
 
-FORMAT: Final = Format("document", "Markdown page", sniff, parse)
+FORMAT: Final = Format("document", "Markdown page", sniff, parse, textual=True)

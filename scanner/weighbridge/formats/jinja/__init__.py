@@ -46,4 +46,4 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     yield from observe(decoded(reader), reader.origin)
 
 
-FORMAT: Final = Format("jinja", "Jinja template", sniff, parse)
+FORMAT: Final = Format("jinja", "Jinja template", sniff, parse, textual=True)

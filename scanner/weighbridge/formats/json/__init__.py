@@ -30,4 +30,4 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     return parse_document(reader, context)
 
 
-FORMAT: Final = Format("json", "JSON or lines of JSON", sniff, parse, b"{[ \t\r\n\xef")
+FORMAT: Final = Format("json", "JSON or lines of JSON", sniff, parse, b"{[ \t\r\n\xef", textual=True)

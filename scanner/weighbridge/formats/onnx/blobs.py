@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from weighbridge.facts import Fact, Gap
-from weighbridge.formats.onnx import content
 from weighbridge.formats.onnx.external import unsafe
 from weighbridge.formats.onnx.messages import numbers
 from weighbridge.formats.onnx.scene import Scene, shown, text
@@ -28,12 +27,9 @@ _EMBEDDED: Final = "embed_mode"  # 1, also when it is not there: the attribute i
 
 
 def check(scene: Scene, node: NodeProto, place: Place) -> Iterator[Fact]:
-    """Yield what a node carries or names, if it is one of these, and attributes as large as files of any other."""
+    """Yield what a node carries or names, if it is one of these."""
     carrier = _CARRIERS.get((text(node.domain), text(node.op_type)))
     if carrier is None:
-        for attribute in node.attribute:
-            if len(attribute.s) >= content.OPAQUE:
-                yield from content.opaque(scene, len(attribute.s), place.begin, attribute.name)
         return
     blob, paths = carrier
     attributes = {text(attribute.name): (index, attribute) for index, attribute in enumerate(node.attribute)}

@@ -39,4 +39,4 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     return parse_document(reader, context)
 
 
-FORMAT: Final = Format("yaml", "YAML", sniff, parse)
+FORMAT: Final = Format("yaml", "YAML", sniff, parse, textual=True)

@@ -409,6 +409,22 @@ def test_the_path_of_a_compiled_model_is_looked_at() -> None:
     assert not [fact for fact in facts if isinstance(fact, ExternalData)]
 
 
+def test_a_part_of_a_compiled_model_and_its_maker_are_told() -> None:
+    attributes = [pb.attribute("main_context", 0), pb.attribute("source", "QNN")]
+    attributes.append(pb.attribute("onnx_model_filename", "/root/model.onnx"))
+    facts = facts_of(pb.model(pb.graph([pb.node("EPContext", attributes=attributes, domain="com.microsoft")])))
+    assert details(facts, "onnx-native-blob") == ["EPContext refers to a compiled model of another node, made by 'QNN'"]
+    assert "onnx-external-path" in anomalies(facts)
+
+
+def test_a_windows_program_as_tensor_data_is_told_by_its_second_magic_number() -> None:
+    program = bytearray(b"MZ" + bytes(8000))
+    program[60:64], program[512:536] = struct.pack("<I", 512), b"PE\0\0\x64\x86" + bytes(18)
+    for raw, found in ((bytes(program), True), (b"MZ" + bytes(range(256)) * 30, False)):
+        facts = facts_of(holding(pb.tensor("t", [len(raw)], raw, 2)))
+        assert ("pe" in {fact.type for fact in facts if isinstance(fact, Native)}) == found
+
+
 @pytest.mark.parametrize("size", [70_000, 100])
 def test_an_attribute_as_large_as_a_file_is_an_anomaly(size: int) -> None:
     facts = facts_of(using(pb.attribute("model", b"\1" * size)))

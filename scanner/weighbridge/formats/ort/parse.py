@@ -20,6 +20,7 @@ from weighbridge.reader import Reader
 SHOWN: Final = 200  # characters of a text that a detail repeats
 VALUE: Final = 1 << 16  # bytes of a text that becomes metadata
 HOLES: Final = 1000  # that are examined one by one
+_TIME: Final = 1024  # tables after which the clock is looked at
 _FUSED: Final = 1
 _STRING: Final = 8
 # Nodes that hand a vendor's runtime a compiled model, and the attributes that hold it or its path.
@@ -76,14 +77,17 @@ class _Walk:
             seen.add(child)
             if depth > MAX_DEPTH:
                 raise LimitError(self._reader.at(child.offset), f"tables nested deeper than {MAX_DEPTH}")
-            fields = self._buffer.read(child)
-            self._context.budget.check_time(self._reader.at(child.offset))
-            yield from self._unknown(child, fields)
+            if not len(seen) % _TIME:
+                self._context.budget.check_time(self._reader.at(child.offset))
+            fields, children = self._buffer.read(child)
+            if self._buffer.strangers:
+                yield from self._strangers()
             handler = self._handlers.get(child.table)
             if handler is not None:
                 yield from handler(fields, child.offset)
-            yield from self._texts(fields)
-            stack.extend((one, depth + 1) for one in _children(fields))
+            if not _TEXTS.isdisjoint(fields):
+                yield from self._texts(fields)
+            stack += [(one, depth + 1) for one in reversed(children)]
 
     def operators(self) -> Iterator[Fact]:
         """Yield the operators of all graphs."""
@@ -98,10 +102,11 @@ class _Walk:
 
     def rest(self) -> Iterator[Fact]:
         """Yield what is to be said of the bytes: two values in one place, and those that nothing refers to."""
-        for span in self._buffer.overlaps():
+        overlaps, holes = self._buffer.account()
+        for span in overlaps:
             detail = f"{span.size} bytes belong to two values"
             yield Anomaly(location=self._reader.at(span.offset), code="ort-overlap", detail=detail)
-        for index, span in enumerate(self._buffer.holes()):
+        for index, span in enumerate(holes):
             place = self._reader.at(span.offset)
             if index == HOLES:
                 yield Gap(location=place, reason=f"more than {HOLES} pieces that nothing refers to")
@@ -113,11 +118,11 @@ class _Walk:
             yield Member(location=place, name=name, size=span.size, stored=span.size, type="hole")
             yield from self._context.examine(self._reader.window(span.offset, span.size, name), span.size)
 
-    def _unknown(self, child: Child, fields: Fields) -> Iterator[Fact]:
-        for name, value in fields.items():
-            if name.startswith("#") and isinstance(value, Span):
-                reason = f"{child.table} has a field in slot {name[1:]}, which this version does not know"
-                yield Gap(location=self._reader.at(value.offset), reason=reason, size=0)
+    def _strangers(self) -> Iterator[Fact]:
+        for table, slot, place in self._buffer.strangers:
+            reason = f"{table} has a field in slot {slot}, which this version does not know"
+            yield Gap(location=self._reader.at(place), reason=reason, size=0)
+        self._buffer.strangers.clear()
 
     def _session(self, fields: Fields, place: int) -> Iterator[Fact]:
         version = self._text(fields, "ort_version")
@@ -163,7 +168,7 @@ class _Walk:
         attributes = fields.get("attributes")
         for attribute in attributes if names and isinstance(attributes, list) else ():
             if isinstance(attribute, Child):
-                name = self._text(self._buffer.read(attribute), "name")
+                name = self._text(self._buffer.read(attribute)[0], "name")
                 if name in names:
                     yield name
 
@@ -220,14 +225,3 @@ class _Walk:
         if span.size > VALUE:
             return self._reader.read(span.offset, VALUE).decode("utf-8", "backslashreplace") + "…"
         return self._reader.read(span.offset, span.size).decode("utf-8", "backslashreplace")
-
-
-def _children(fields: Fields) -> list[Child]:
-    """Return the tables that a table refers to, the last first: they go on a stack."""
-    found = []
-    for value in fields.values():
-        if isinstance(value, Child):
-            found.append(value)
-        elif isinstance(value, list):
-            found += [one for one in value if isinstance(one, Child)]
-    return found[::-1]

@@ -126,8 +126,9 @@ def test_what_does_not_pass_leaves_the_folder_untouched(
     capfd.readouterr()
     assert run(["pull", "hf://acme/m", "--to", "m"]) == status
     assert {path: path.stat().st_ino for path in Path().rglob("*")} == before
-    told = capfd.readouterr().err
-    place = re.search(r"in quarantine: extra/model.pkl as (\S+)", told)
+    told = capfd.readouterr()
+    place = re.search(r"in quarantine: extra/model.pkl as (\S+)", told.out)
+    assert "m is untouched" in told.err
     assert place and Path(place[1]).read_bytes() == payload
     assert quarantined()[sha(payload)]
     assert quarantined()[sha(MODEL["LICENSE"])] != there
@@ -526,6 +527,14 @@ def test_a_scan_of_a_reference_reads_everything_and_leaves_it_in_quarantine(
     assert document["source"].startswith("hf://acme/m@")
     assert {one["digest"] for one in document["files"]} == {f"sha256:{sha(data)}" for data in MODEL.values()}
     assert quarantined() == {sha(data): True for data in MODEL.values()}
+
+
+def test_the_document_says_where_a_file_is_that_does_not_pass(hub: FakeHub, capfd: pytest.CaptureFixture[str]) -> None:
+    hub.publish("acme/m", MODEL | {"model.pkl": HOSTILE})
+    assert run(["scan", "hf://acme/m", "--format", "json"]) == 1
+    places = {one["path"]: one["quarantine"] for one in json.loads(capfd.readouterr().out)["files"]}
+    assert [path for path, place in places.items() if place] == ["model.pkl"]
+    assert Path(places["model.pkl"]).read_bytes() == HOSTILE
 
 
 def test_a_scan_may_be_held_to_a_lock(hub: FakeHub) -> None:

@@ -160,7 +160,10 @@ class Examined:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileVerdict:
-    """A file as the verdict reports it, with the outcome it would have alone."""
+    """A file as the verdict reports it, with the outcome it would have alone.
+
+    `quarantine` is where the bytes of a fetched file lie that does not pass; empty for any other.
+    """
 
     path: str
     size: int
@@ -168,6 +171,7 @@ class FileVerdict:
     formats: tuple[str, ...]
     coverage: Coverage
     outcome: Outcome
+    quarantine: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ A moving reference is pinned once, and everything after that speaks of the revis
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 
 from weighbridge.artifact import Artifact
@@ -13,7 +14,7 @@ from weighbridge.digest import Digest
 from weighbridge.errors import SourceError
 from weighbridge.location import printable
 from weighbridge.pipeline import Desk, scan_targets, triage
-from weighbridge.policy import Policy, Verdict
+from weighbridge.policy import Outcome, Policy, Verdict
 from weighbridge.records import dataclass
 from weighbridge.registries import registry
 from weighbridge.registries.base import Registry, Settings
@@ -82,7 +83,11 @@ def scan_fetched(
             store.remove(named[file.path])
             name = f"{printable(fetched.artifact.reference)}: {printable(file.path)}"
             raise SourceError(f"{name}: what lay in the store was damaged and is removed; try again")
-    return verdict
+    files = tuple(
+        file if file.outcome is Outcome.PASS else replace(file, quarantine=str(fetched.paths[file.path]))
+        for file in verdict.files
+    )
+    return replace(verdict, files=files)
 
 
 def triage_reference(

@@ -16,17 +16,12 @@ from weighbridge.cli.options import (
 from weighbridge.cli.remote import settings_from
 from weighbridge.errors import UsageError
 from weighbridge.location import printable
-from weighbridge.policy import Outcome
 from weighbridge.registries import is_reference
-from weighbridge.report.base import counted
 
 if TYPE_CHECKING:
     from weighbridge.pipeline import Desk
     from weighbridge.pull import Judged, Order
     from weighbridge.store import Store
-
-# How many files in quarantine are named on a screen; --verbose names all.
-SHOWN: Final = 6
 
 _FETCHING: Final = (
     click.option("--include", multiple=True, metavar="GLOB", help="Fetch only files that match; repeatable."),
@@ -111,7 +106,7 @@ def desk_from(options: dict[str, Any]) -> Desk:
 
 
 def judge_order(order: Order, options: dict[str, Any], store: Store, desk: Desk, **more: Any) -> Judged:
-    """Return what is ordered and the verdict on it, having written the report and said where things are."""
+    """Return what is ordered and the verdict on it, having written the report."""
     from weighbridge.cli.progress import received
     from weighbridge.pull import judge
 
@@ -126,19 +121,7 @@ def judge_order(order: Order, options: dict[str, Any], store: Store, desk: Desk,
         **more,
     )
     report(judged.verdict, options)
-    if judged.verdict.outcome is not Outcome.PASS:
-        _tell_quarantine(judged, options)
     return judged
-
-
-def _tell_quarantine(judged: Judged, options: dict[str, Any]) -> None:
-    """Say where the files are that kept the verdict from pass."""
-    bad = [file.path for file in judged.verdict.files if file.outcome is not Outcome.PASS]
-    shown = len(bad) if options["verbose"] else SHOWN
-    for path in bad[:shown]:
-        tell(f"in quarantine: {printable(path)} as {judged.fetched.paths[path]}", options)
-    if len(bad) > shown:
-        tell(f"in quarantine: {counted(len(bad) - shown, 'more file')}; --verbose names them", options)
 
 
 def tell(text: str, options: dict[str, Any]) -> None:

@@ -125,6 +125,7 @@ def _file(file: FileVerdict) -> Document:
         "formats": list(file.formats),
         "coverage": _coverage(file.coverage),
         "outcome": file.outcome.value,
+        "quarantine": printable(file.quarantine) or None,
     }
 
 

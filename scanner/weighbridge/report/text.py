@@ -17,6 +17,8 @@ WIDTH: Final = 100
 PLACES: Final = 4
 NAMES: Final = 6
 GAPS: Final = 10
+# How many files in quarantine.
+KEPT: Final = 6
 DIGEST_DIGITS: Final = 12
 
 _CODES: Final = {"red": "31", "yellow": "33", "green": "32", "bold": "1", "dim": "2"}
@@ -39,6 +41,7 @@ def render(verdict: Verdict, style: Style) -> Iterator[str]:
     yield from _gaps(tuple(gap for gap in verdict.gaps if gap.limit != TRIAGE), style)
     yield from _waivers(verdict)
     yield from _beside(verdict)
+    yield from _quarantine(verdict, style)
     if style.verbose:
         yield from _files(verdict, style)
     yield ""
@@ -173,6 +176,18 @@ def _beside(verdict: Verdict) -> Iterator[str]:
             yield f"    {printable(detail)}"
     if verdict.excluded:
         yield f"excluded, and not covered by this verdict: {counted(len(verdict.excluded), 'file')}"
+
+
+def _quarantine(verdict: Verdict, style: Style) -> Iterator[str]:
+    """Yield where the bytes are of fetched files that do not pass."""
+    kept = [file for file in verdict.files if file.quarantine]
+    if not kept:
+        return
+    yield ""
+    for file in kept if style.verbose else kept[:KEPT]:
+        yield f"in quarantine: {printable(file.path)} as {printable(file.quarantine)}"
+    if len(kept) > KEPT and not style.verbose:
+        yield f"in quarantine: {counted(len(kept) - KEPT, 'more file')}; --verbose names them"
 
 
 def _files(verdict: Verdict, style: Style) -> Iterator[str]:

@@ -43,7 +43,7 @@ class Local:
         shown = printable(str(path))
         try:
             top = Path(os.path.realpath(path, strict=True))
-            found = list(_files(top))
+            found = list(files(top))
             entries = tuple(_entry(top, place, name) for name, place in found)
         except OSError as error:
             raise SourceError(f"{shown}: {error.strerror or error}") from error
@@ -108,8 +108,12 @@ def _parts(reference: str) -> tuple[Path, str]:
     return Path(unquote("/" + rest)), pin
 
 
-def _files(top: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the files below a folder by their path in it, or the one file."""
+def files(top: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the files below a folder by their path in it, or the one file, with where the system has them.
+
+    Raises SourceError at a link that leaves the folder and at what is neither file nor folder, OSError when the system
+    refuses.
+    """
     if top.is_file():
         yield top.name, top
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import os
 import random
@@ -24,7 +25,7 @@ from servers.oci_layouts import modelpack
 from servers.serving import Faults
 
 from weighbridge.cli.group import run
-from weighbridge.cli.progress import Meter, lasting
+from weighbridge.cli.progress import Meter, lasting, received
 from weighbridge.errors import DocumentError, SourceError, UsageError
 from weighbridge.store import Progress, Store, materialise
 from weighbridge.store.upkeep import verify
@@ -312,12 +313,9 @@ sys.exit(run(["pull", "hf://acme/m", "--to", "m", "-q"]))
 def test_a_pull_that_is_killed_is_taken_up_by_the_next(hub: FakeHub) -> None:
     hub.publish("acme/m", MODEL | {"big.safetensors": tensor_file({"w": random.Random(8).randbytes(3 << 20)})})
     program = KILLED.format(ranges=SMALL_RANGES)
-    received = []
     for pieces in (3, 6, 9):
-        before = hub.sent
         ended = subprocess.run([sys.executable, "-c", program, str(pieces)], check=False, timeout=60)
         assert ended.returncode == -signal.SIGKILL
-        received.append(hub.sent - before)
         assert not Path("m").exists() and store_is_sound()
     assert pull() == 0
     assert set(contents("m")) == {*MODEL, "big.safetensors"} and store_is_sound()
@@ -504,6 +502,16 @@ def test_a_damaged_store_is_status_1(hub: FakeHub) -> None:
     assert run(["store", "verify"]) == 1
     assert run(["store", "verify", "--remove"]) == 1
     assert run(["store", "verify"]) == 0
+
+
+def test_progress_is_for_terminals_only(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert received(quiet=False) is None
+    told = io.StringIO()
+    monkeypatch.setattr(told, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", told)
+    assert received(quiet=True) is None
+    assert run(["pull", "hf://acme/m", "--to", "m"]) == 0
+    assert "\r\x1b[K" in told.getvalue()
 
 
 def test_progress_says_how_fast_and_how_long() -> None:

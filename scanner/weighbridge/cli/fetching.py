@@ -107,7 +107,7 @@ def desk_from(options: dict[str, Any]) -> Desk:
 
 def judge_order(order: Order, options: dict[str, Any], store: Store, desk: Desk, **more: Any) -> Judged:
     """Return what is ordered and the verdict on it, having written the report."""
-    from weighbridge.cli.progress import received
+    from weighbridge.cli.progress import received, scanned
     from weighbridge.pull import judge
 
     judged = judge(
@@ -118,6 +118,7 @@ def judge_order(order: Order, options: dict[str, Any], store: Store, desk: Desk,
         policy=policy_from(options),
         jobs=options["jobs"],
         received=received(quiet=options["quiet"]),
+        progress=scanned(quiet=options["quiet"]),
         **more,
     )
     report(judged.verdict, options)

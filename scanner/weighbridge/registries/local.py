@@ -52,11 +52,11 @@ class Local:
         revision = str(Manifest(entries=tuple(entry for entry, _ in entries)).digest)
         if pin and pin != revision:
             raise SourceError(f"{shown}: the files are {revision}, not {pin}")
-        files = tuple(
+        listed = tuple(
             File(path=entry.path, size=entry.size, claims=(Digest("sha256", entry.sha256),), key=state)
             for entry, state in entries
         )
-        return Artifact(reference=_PREFIX + quote(top.as_posix()), requested=pin, revision=revision, files=files)
+        return Artifact(reference=_PREFIX + quote(top.as_posix()), requested=pin, revision=revision, files=listed)
 
     def open(self, artifact: Artifact, file: File) -> Remote:
         """Return the bytes of a file, which must not have been written to since it was resolved."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkpoints import checkpoint, tensor, write_shards
+from checkpoints import Shapes, checkpoint, tensor, write_shards
 from safetensors_files import tensor_file
 
 from fixtures.assemble import P2
@@ -22,7 +22,7 @@ from weighbridge.convert.references import rewrite
 from weighbridge.convert.shards import index_target, target_name
 from weighbridge.errors import ArtifactError, MismatchError, SourceError, UnconvertibleError, UsageError
 
-SHARDS = {
+SHARDS: dict[str, Shapes] = {
     "pytorch_model-00001-of-00002.bin": {"a.weight": (3, 4), "a.bias": (4,)},
     "pytorch_model-00002-of-00002.bin": {"b.weight": (4, 2)},
 }
@@ -357,3 +357,31 @@ def test_an_interrupt_leaves_nothing(source: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         convert(source, judge=interrupted)
     assert [path.name for path in source.parent.iterdir()] == ["source"]
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
+    command = [sys.executable, "-m", "weighbridge", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_command_line_converts_folders_and_brings_along_what_passes_the_policy(source: Path) -> None:
+    write_shards(source, SHARDS)
+    (source / "config.json").write_text(
+        '{"model_type": "bert", "transformers_weights": "pytorch_model.bin.index.json"}'
+    )
+    (source / "modeling_x.py").write_text("import os\nos.system('id')\n")
+    out = source.parent / "out"
+    done = run("convert", source, out)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "config.json: transformers_weights = model.safetensors.index.json" in done.stdout
+    assert "modeling_x.py: fail" in done.stdout
+    assert "config.json" in listed(out)
+    assert "modeling_x.py" not in listed(out)
+    verified = run("convert", "--verify", source, out)
+    assert (verified.returncode, verified.stderr) == (0, "")
+    assert json.loads(run("convert", "--verify", source, out, "--format", "json").stdout)["weights"] == 2
+    (out / "config.json").write_text("{}")
+    assert run("convert", "--verify", source, out).returncode == 1
+    assert run("convert", source, out).returncode == 2
+    assert run("convert", source, source.parent / "other", "--overwrite").returncode == 2

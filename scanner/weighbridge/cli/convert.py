@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from weighbridge.cli.judging import policy_options
 from weighbridge.cli.options import limit_options, limits_from
 from weighbridge.cli.output import emit
 from weighbridge.errors import ArtifactError, MismatchError, UnconvertibleError, UsageError
@@ -47,6 +48,7 @@ LINES: Final = 20  # of each part; the record has all
 @click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", help="Text, or the record as JSON."
 )
+@policy_options
 @limit_options
 def convert(source: Path, destination: Path, **options: Any) -> int:
     """Write the weights in SRC to DST as safetensors, bit for bit, without running or unpickling anything.
@@ -56,10 +58,14 @@ def convert(source: Path, destination: Path, **options: Any) -> int:
     guessed: they are listed, and --state-dict says which. Every byte is compared after it is written. DST appears
     whole or not at all.
 
+    A folder becomes a new folder: every checkpoint in it, shards with their index, and the configurations and
+    tokenizers that pass the policy. Pickles and what does not pass are left out and listed in `conversion.json`.
+
     \b
     Examples:
       weighbridge convert pytorch_model.bin model.safetensors
       weighbridge convert checkpoint.pt model.safetensors --state-dict ema.state_dict
+      weighbridge convert downloaded/bert converted/bert
       weighbridge convert --verify checkpoint.pt model.safetensors
 
     Exit status: 0 done, or DST is what SRC holds; 1 DST differs from SRC; 2 wrong usage; 3 SRC has no exact form in
@@ -67,6 +73,10 @@ def convert(source: Path, destination: Path, **options: Any) -> int:
     """
     limits = limits_from(options)
     try:
+        if source.is_dir():
+            from weighbridge.cli.converting import convert_directory
+
+            return convert_directory(source, destination, limits, options)
         if options["verify"]:
             return _verify(source, destination, limits, options)
         from weighbridge.convert.conversion import convert as convert_file

@@ -15,7 +15,6 @@ from dataclasses import field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from weighbridge import __version__
 from weighbridge.convert import conversion
 from weighbridge.convert.company import RECORD, bring, index_paths, put, record_of
 from weighbridge.convert.inventory import Inventory, Weights, take
@@ -48,7 +47,6 @@ class FolderConversion:
     def text(self) -> str:
         """Return the record of the folder as JSON."""
         document: dict[str, Any] = {
-            "weighbridge": __version__,
             "weights": {
                 path: {
                     "source": self.sources[path],

@@ -29,7 +29,7 @@ def sniff(sample: Sample) -> bool:
     """Tell whether the bytes are text with a block of Jinja that is no document which shows such blocks."""
     if b"{%" not in sample.tail and b"{{" not in sample.tail:
         return False
-    if b"\0" in sample.head or not BLOCK.search(sample.tail):
+    if b"\0" in sample.head or b"\0" in sample.tail or not BLOCK.search(sample.tail):
         return False
     return not (json.sniff(sample) or yaml.sniff(sample) or document.sniff(sample))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from math import prod
-from typing import Final
+from typing import Final, NamedTuple
 
 from weighbridge.errors import ArtifactError
 from weighbridge.facts import Anomaly, Fact, Gap, Inert, Member, Tensor
@@ -27,21 +27,24 @@ _DTYPE: Final = re.compile(r"[<>|=]?([biufcSaUVmMO])([0-9]{0,10})(\[[0-9]{0,10}[
 _CLOSING: Final = {"(": ")", "[": "]", "{": "}"}
 
 
+class Header(NamedTuple):
+    """What is said of an array: its type as numpy describes it, whether the first index runs fastest, its shape."""
+
+    descr: object
+    fortran: bool
+    shape: tuple[int, ...]
+
+
 def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     """Yield the array as a tensor, or examine the pickle that an array of objects holds.
 
     Raises ArtifactError when the header is not one that numpy writes.
     """
-    reader.skip(len(MAGIC))
-    version, minor = reader.u8(), reader.u8()
-    if version not in _ENCODINGS or minor:
-        raise ArtifactError(reader.at(6), f"version {version}.{minor} is not 1.0, 2.0 or 3.0")
-    size = reader.u16() if version == 1 else reader.u32()
-    start = reader.position
-    text = reader.take(size, limit=HEADER_LIMIT)
+    text, encoding = _text(reader)
+    start, size = reader.position - len(text), len(text)
     try:
-        descr, shape = _header(text.decode(_ENCODINGS[version]))
-        item = item_size(descr)
+        header = _header(text.decode(encoding))
+        item = item_size(header.descr)
     except ValueError as error:
         # What follows may be a pickle that a more tolerant reader runs: it is looked at all the same.
         yield Gap(location=reader.at(start), reason=f"npy header: {error}", size=size)
@@ -50,7 +53,26 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     if item == OBJECT:
         yield from _member(reader, context, "objects", "file")
         return
-    yield from _data(reader, context, descr, shape, item)
+    yield from _data(reader, context, header.descr, header.shape, item)
+
+
+def read_header(reader: Reader) -> Header:
+    """Take the header of an array and leave the cursor on its data; raise ArtifactError when numpy writes no such."""
+    text, encoding = _text(reader)
+    try:
+        return _header(text.decode(encoding))
+    except ValueError as error:
+        raise ArtifactError(reader.at(reader.position - len(text)), f"npy header: {error}") from error
+
+
+def _text(reader: Reader) -> tuple[bytes, str]:
+    """Take magic, version and header; return the header and its encoding."""
+    reader.skip(len(MAGIC))
+    version, minor = reader.u8(), reader.u8()
+    if version not in _ENCODINGS or minor:
+        raise ArtifactError(reader.at(6), f"version {version}.{minor} is not 1.0, 2.0 or 3.0")
+    size = reader.u16() if version == 1 else reader.u32()
+    return reader.take(size, limit=HEADER_LIMIT), _ENCODINGS[version]
 
 
 def _data(reader: Reader, context: Context, descr: object, shape: tuple[int, ...], item: int) -> Iterator[Fact]:
@@ -80,17 +102,17 @@ def _name(descr: object) -> str:
     return descr if isinstance(descr, str) else "structured"
 
 
-def _header(text: str) -> tuple[object, tuple[int, ...]]:
-    """Return the type and shape of a header; raise ValueError when it says anything else."""
+def _header(text: str) -> Header:
+    """Return what a header says; raise ValueError when it says anything else than numpy's do."""
     tokens = list(_tokens(text.rstrip(" \n")))
     tokens.reverse()
     value = _value(tokens, 0)
     if tokens:
         raise ValueError("something follows the dictionary")
     match value:
-        case {"descr": descr, "fortran_order": bool(), "shape": tuple(shape), **more} if not more:
+        case {"descr": descr, "fortran_order": bool(fortran), "shape": tuple(shape), **more} if not more:
             if len(shape) <= MAX_DIMENSIONS and all(type(n) is int for n in shape):
-                return descr, shape
+                return Header(descr, fortran, shape)
     raise ValueError("not a dictionary of descr, fortran_order and shape")
 
 

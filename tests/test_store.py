@@ -133,6 +133,20 @@ def test_every_claim_is_compared(home: Path) -> None:
         fetched(home, shelf)
 
 
+@pytest.mark.parametrize("value", ["../../../etc/passwd", "A" * 64, "", "0" * 63])
+def test_a_claim_that_is_no_digest_is_never_a_path(home: Path, value: str) -> None:
+    with pytest.raises(SourceError, match="declares sha256:"):
+        fetched(home, Shelf({"a": b"x"}, claims=lambda data: (Digest("sha256", value),)))
+
+
+def test_a_registry_that_lies_about_a_size_cannot_take_bytes_from_others(home: Path) -> None:
+    place = fetched(home, Shelf({"a": b"good"})).paths["a"]
+    lying = Shelf({"a": b"longer"}, claims=lambda data: (Digest.of(b"good"),))
+    with pytest.raises(SourceError, match="declares sha256:"):
+        fetched(home, lying)
+    assert place.read_bytes() == b"good"
+
+
 def test_a_claim_that_nobody_can_check_is_refused(home: Path) -> None:
     with pytest.raises(SourceError, match="cannot be compared"):
         fetched(home, Shelf({"a": b"x"}, claims=lambda data: (Digest("crc32", "0"),)))

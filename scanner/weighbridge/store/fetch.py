@@ -26,7 +26,7 @@ from weighbridge.limits import Limits
 from weighbridge.location import printable
 from weighbridge.records import dataclass
 from weighbridge.registries.base import Registry
-from weighbridge.store.layout import Store
+from weighbridge.store.layout import Store, is_sha256
 from weighbridge.store.partial import Partial
 from weighbridge.store.transfer import Crew, Progress, Reception, StoppedError
 
@@ -150,7 +150,7 @@ class _Clerk:
         if broken := sums.broken():
             claimed, found = broken
             raise SourceError(
-                f"{name}: the registry declares {claimed}, but what it sent is {found}; "
+                f"{name}: the registry declares {printable(str(claimed))}, but what it sent is {found}; "
                 f"the bytes stay in quarantine as {self._store.path(sums.sha256)}"
             )
         self.fresh.add(sums.sha256)
@@ -161,7 +161,7 @@ def _present(store: Store, file: File, key: str) -> str | None:
     """Return the sha256 of a file that the store has already."""
     claimed = next((claim.value for claim in file.claims if claim.algorithm == "sha256"), None)
     sha256 = claimed or store.known(key)
-    return sha256 if sha256 is not None and store.has(sha256, file.size) else None
+    return sha256 if sha256 is not None and is_sha256(sha256) and store.has(sha256, file.size) else None
 
 
 def _check_space(store: Store, artifact: Artifact, files: list[File]) -> None:

@@ -102,17 +102,18 @@ class Store:
         return self._place("files", sha256)
 
     def has(self, sha256: str, size: int) -> bool:
-        """Tell whether the bytes with a digest are there; a file of another size was damaged by somebody, and goes."""
+        """Tell whether the bytes with a digest are there in that size.
+
+        The size may be a lie of a registry's, so nothing is done about a file that has another one. If the file is
+        what is wrong, it is replaced when the bytes arrive again.
+        """
         path = self.path(sha256)
         with self.trouble():
             try:
                 status = os.lstat(path)
             except FileNotFoundError:
                 return False
-            if not stat.S_ISREG(status.st_mode) or status.st_size != size:
-                self.remove(sha256)
-                return False
-        return True
+        return stat.S_ISREG(status.st_mode) and status.st_size == size
 
     def add(self, path: Path, sha256: str) -> None:
         """Make a finished file on the same file system, whose bytes have this digest, a file of the store."""
@@ -211,6 +212,11 @@ class Store:
             new.write_text(text, encoding="ascii")
             path.parent.mkdir(mode=PRIVATE, exist_ok=True)
             os.replace(new, path)  # noqa: PTH105
+
+
+def is_sha256(text: str) -> bool:
+    """Tell whether a text is a sha256 in the one spelling that names files here."""
+    return _HEX.fullmatch(text) is not None
 
 
 def _checked(name: str) -> str:

@@ -11,12 +11,11 @@ import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import field
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from weighbridge.records import dataclass
+from weighbridge.records import dataclass, field
 from weighbridge.store.layout import PRIVATE
 
 # How many bytes one request asks for. A connection that breaks costs at most what came since the last settled STEP.

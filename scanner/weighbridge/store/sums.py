@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from weighbridge.digest import Digest
 from weighbridge.errors import SourceError
+from weighbridge.location import printable
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -33,7 +34,8 @@ class Sums:
         self.claims = claims
         unknown = [claim for claim in claims if claim.algorithm not in _HASHES]
         if unknown:
-            raise SourceError(f"{name}: the registry declares {unknown[0]}, which cannot be compared with anything")
+            declared = printable(str(unknown[0]))
+            raise SourceError(f"{name}: the registry declares {declared}, which cannot be compared with anything")
         self._running = {name: _HASHES[name](size) for name in {"sha256", *(claim.algorithm for claim in claims)}}
 
     def update(self, piece: bytes | memoryview) -> None:

@@ -111,6 +111,7 @@ class Reception:
         self._failed: BaseException | None = None
         self._halted = False
         self._sums = Sums(partial.size, claims, name)
+        self._buffer = memoryview(bytearray(min(CHUNK, partial.size)))
 
     def run(self) -> Sums:
         """Bring what is missing of the file, and return the digests of all of it.
@@ -178,7 +179,7 @@ class Reception:
 
     def _digest(self, begin: int, end: int) -> None:
         """Digest bytes that were written."""
-        buffer = memoryview(bytearray(min(CHUNK, end - begin)))
+        buffer = self._buffer
         while begin < end:
             count = self._partial.read_into(begin, buffer[: end - begin])
             if not count:

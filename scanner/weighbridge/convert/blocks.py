@@ -1,22 +1,21 @@
 """The bytes of a planned tensor in C order, in blocks, wherever they come from.
 
-Files are read with `preadv` into one buffer and not through their mapping, whose pages would count as memory of the
-process.
+Files are read where they are mapped, which saves a copy, and the pages are let go as reading goes on: those that are
+mapped count as memory of the process.
 """
 
 from __future__ import annotations
 
-import os
+import mmap
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from weighbridge.convert.plan import PlannedTensor, Range, Strided
 from weighbridge.convert.sources.base import Store
 from weighbridge.convert.strided import gather
-from weighbridge.errors import TruncatedError
 
-BLOCK: Final = 1 << 20  # stays in the cache between the read and what is done with it
-_HAS_PREADV: Final = hasattr(os, "preadv")
+BLOCK: Final = 1 << 19  # stays in the cache between the read and what is done with it; larger ones take a fifth longer
+KEPT: Final = 4 << 20  # bytes of pages that stay mapped behind the place that is read
 
 # A block is valid until the next one.
 Block = bytes | bytearray | memoryview
@@ -36,19 +35,21 @@ def _raw(stores: Sequence[Store], tensor: PlannedTensor) -> Iterator[Block]:
         yield from spans(stores[data.store], data)
 
 
-def spans(store: Store, data: Range) -> Iterator[Block]:
-    """Yield the bytes of a range, in blocks of BLOCK bytes but for the last."""
-    if store.descriptor is None or not _HAS_PREADV:
-        for begin in range(data.begin, data.begin + data.size, BLOCK):
-            yield store.reader.view[begin : min(begin + BLOCK, data.begin + data.size)]
-        return
-    buffer = bytearray(min(BLOCK, data.size))
-    view = memoryview(buffer)
-    for begin in range(data.begin, data.begin + data.size, BLOCK):
-        count = min(BLOCK, data.begin + data.size - begin)
-        if os.preadv(store.descriptor, [view[:count]], begin) != count:
-            raise TruncatedError(store.reader.at(begin), "the file ended while it was read")
-        yield buffer if count == len(buffer) else view[:count]
+def spans(store: Store, data: Range, block: int = BLOCK) -> Iterator[memoryview]:
+    """Yield the bytes of a range, in pieces of `block` bytes but for the last."""
+    view, done, end = store.reader.view, data.begin, data.begin + data.size
+    for begin in range(data.begin, end, block):
+        yield view[begin : min(begin + block, end)]
+        if begin + block - done >= KEPT or begin + block >= end:
+            forget(view, done, min(begin + block, end))
+            done = begin + block
+
+
+def forget(view: memoryview, begin: int, end: int) -> None:
+    """Let go of the pages of a mapped file that lie between two offsets; they are read again when they are needed."""
+    if isinstance(view.obj, mmap.mmap) and hasattr(view.obj, "madvise"):
+        first = begin // mmap.PAGESIZE * mmap.PAGESIZE
+        view.obj.madvise(mmap.MADV_DONTNEED, first, end - first)
 
 
 def swapped(block: Block, unit: int) -> bytearray:

@@ -38,7 +38,7 @@ def gather(view: memoryview, strided: Strided) -> Iterator[bytearray]:
     strides = tuple(step // item for step in steps)
     for block in _blocks(elements, sides, strides, item):
         yield block
-        forget(view)
+        _forget(view)
 
 
 def merged(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -121,7 +121,7 @@ def _offsets(sides: tuple[int, ...], strides: tuple[int, ...]) -> Iterator[int]:
             yield begin + step
 
 
-def forget(view: memoryview) -> None:
+def _forget(view: memoryview) -> None:
     """Let go of the pages of a mapped file that were touched, which otherwise count as memory of the process."""
     if isinstance(view.obj, mmap.mmap) and hasattr(view.obj, "madvise"):
         view.obj.madvise(mmap.MADV_DONTNEED)

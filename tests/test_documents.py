@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
 
@@ -13,6 +12,7 @@ import pytest
 from weighbridge import documents
 from weighbridge.documents import Words
 from weighbridge.errors import DocumentError
+from weighbridge.records import dataclass, field
 
 
 class Colour(StrEnum):

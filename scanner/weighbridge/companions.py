@@ -11,12 +11,12 @@ import hashlib
 import os
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Final
 
 from weighbridge.facts import Anomaly, ExternalData, Fact, Gap
 from weighbridge.location import Location, anchor, printable
 from weighbridge.policy import Coverage, Examined, Reference, Span
+from weighbridge.records import replace
 from weighbridge.remote import TRIAGE
 from weighbridge.walk import Target
 

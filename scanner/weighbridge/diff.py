@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import field
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +31,7 @@ from weighbridge.formats.pickle.tensors import StoredTensor, tensors
 from weighbridge.limits import Budget, Limits
 from weighbridge.location import Location
 from weighbridge.reader import Reader, from_path
-from weighbridge.records import dataclass
+from weighbridge.records import dataclass, field
 from weighbridge.report.base import describe
 from weighbridge.rules import RuleSet, check
 from weighbridge.trust import Trust

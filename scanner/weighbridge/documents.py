@@ -19,13 +19,13 @@ import json
 import re
 import types
 from collections.abc import Iterable, Iterator
-from dataclasses import MISSING, fields, is_dataclass
 from datetime import date
 from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NewType, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from weighbridge.errors import DocumentError
+from weighbridge.records import MISSING, fields, is_dataclass
 
 if TYPE_CHECKING:
     from yaml import Node as YamlNode

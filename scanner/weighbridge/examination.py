@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import field
 from typing import Final
 
 from weighbridge import formats
@@ -12,7 +11,7 @@ from weighbridge.facts import Anomaly, Fact, Gap, Inert, Member, Recognised
 from weighbridge.formats.base import Context, Format, gap
 from weighbridge.limits import Budget
 from weighbridge.reader import Reader, Sample
-from weighbridge.records import dataclass
+from weighbridge.records import dataclass, field
 from weighbridge.remote import TRIAGE, NotFetchedError, RangeReader
 
 _UNREAD: Final = (Inert, Gap)

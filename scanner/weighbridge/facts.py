@@ -7,11 +7,10 @@ that a trust entry, a rule or a waiver must speak for: left alone, they keep a v
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import field
 from typing import ClassVar, Final
 
 from weighbridge.location import Location
-from weighbridge.records import dataclass
+from weighbridge.records import dataclass, field
 from weighbridge.symbols import (
     Call,
     ComputedName,
@@ -26,6 +25,8 @@ from weighbridge.symbols import (
     express,
     owner,
 )
+
+_set: Final = object.__setattr__  # which a frozen class does not refuse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +72,24 @@ class Member(Fact):
     type: str = "file"
     target: str = ""
 
+    # Archives have more of these than of any other fact: written out, making one takes half the time.
+    def __init__(
+        self,
+        *,
+        location: Location,
+        name: str,
+        size: int,
+        stored: int | None = None,
+        type: str = "file",
+        target: str = "",
+    ) -> None:
+        _set(self, "location", location)
+        _set(self, "name", name)
+        _set(self, "size", size)
+        _set(self, "stored", stored)
+        _set(self, "type", type)
+        _set(self, "target", target)
+
     @property
     def subject(self) -> str:
         """The member's type."""
@@ -84,6 +103,11 @@ class Inert(Fact):
     kind = "inert"
     size: int
     reason: str
+
+    def __init__(self, *, location: Location, size: int, reason: str) -> None:  # as that of Member
+        _set(self, "location", location)
+        _set(self, "size", size)
+        _set(self, "reason", reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import field
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -13,7 +12,7 @@ from weighbridge.formats.pickle.tensors import tensors
 from weighbridge.limits import Budget, Limits
 from weighbridge.location import Location
 from weighbridge.reader import Reader, from_path
-from weighbridge.records import dataclass
+from weighbridge.records import dataclass, field
 from weighbridge.rules import RuleSet
 from weighbridge.second_opinion import LISTING_LIMIT, decompile
 from weighbridge.symbols import Event

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import field
 
 from weighbridge.errors import LimitError
 from weighbridge.location import Location
-from weighbridge.records import dataclass
+from weighbridge.records import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

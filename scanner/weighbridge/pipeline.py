@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from datetime import date
 from functools import reduce
 from typing import TYPE_CHECKING, Final
@@ -19,7 +18,7 @@ from weighbridge.limits import Budget, Limits
 from weighbridge.location import Location, printable
 from weighbridge.policy import Coverage, Examined, Policy, Span, Triage, Verdict, judge, shipped_policy
 from weighbridge.reader import Reader, from_descriptor
-from weighbridge.records import dataclass
+from weighbridge.records import dataclass, replace
 from weighbridge.remote import Blocks, RangeReader
 from weighbridge.rule_files import shipped_folder
 from weighbridge.rules import Judgement, RuleSet, check

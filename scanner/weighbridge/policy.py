@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import field, replace
 from datetime import date
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -19,7 +18,7 @@ from weighbridge.digest import Digest
 from weighbridge.errors import DocumentError
 from weighbridge.facts import Gap
 from weighbridge.location import Location
-from weighbridge.records import dataclass
+from weighbridge.records import dataclass, field, replace
 from weighbridge.remote import TRIAGE
 from weighbridge.rules import Finding, Judgement, Severity, Unknown
 

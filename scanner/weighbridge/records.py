@@ -1,38 +1,89 @@
 """`dataclass`, which does what the standard one does at a tenth of the cost of defining a class.
 
 `dataclasses.dataclass` writes up to six methods for each class as text and compiles them: 0.55 ms a class, 33 of the
-100 ms that the scan of a small file took. Here they are closures over the list of fields. Creating an object takes
-1.2 µs instead of 0.7, so a class gets a compiled `__init__` once it has many objects, as in the scan of a large folder.
-The values of the pickle machine are too many even for that (`weighbridge.symbols`).
+100 ms that the scan of a small file took; importing it, with all that it imports, takes another 5 ms. Here methods are
+closures over the list of fields. Creating an object takes 1.2 µs instead of 0.7, so the facts that a scan makes most of
+write their `__init__` out, and the values of the pickle machine do without all this (`weighbridge.symbols`).
 
-To type checkers it is the standard one, and `dataclasses.fields`, `replace` and `is_dataclass` work on its classes. Of
-the operators of an ordered class there is `<` alone, which is what sorting needs.
+To type checkers everything here is the standard one, and `dataclasses.fields`, `replace` and `is_dataclass` work on the
+classes. Of the operators of an ordered class there is `<` alone, which is what sorting needs.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
-from dataclasses import MISSING, Field, FrozenInstanceError
+from collections.abc import Callable, Mapping
 from operator import attrgetter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-__all__ = ["dataclass"]
+__all__ = ["MISSING", "dataclass", "field", "fields", "is_dataclass", "replace"]
+
+_NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
+
+
+class _Missing:
+    """What stands for no default."""
+
 
 if TYPE_CHECKING:
-    from dataclasses import dataclass
+    from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 else:
+    MISSING = _Missing()
+
+    class Field:
+        """What is known of a field; the standard functions find in it what they look for."""
+
+        __slots__ = (
+            "compare",
+            "default",
+            "default_factory",
+            "hash",
+            "init",
+            "kw_only",
+            "metadata",
+            "name",
+            "repr",
+            "type",
+        )
+
+        def __init__(
+            self, default=MISSING, default_factory=MISSING, repr=True, hash=None, compare=True, metadata=None
+        ) -> None:
+            self.default = default
+            self.default_factory = default_factory
+            self.repr = repr
+            self.hash = hash
+            self.compare = compare
+            self.metadata = _NOTHING if metadata is None else MappingProxyType(metadata)
+            self.init = True
+
+        @property
+        def _field_type(self) -> object:
+            """What marks a field as no pseudo-field; only the standard functions ask, so it is they who pay."""
+            import dataclasses
+
+            return dataclasses._FIELD
+
+    def field(**given: Any) -> Any:
+        """Return what a class says of a field in place of its default."""
+        return Field(**given)
+
+    def fields(record: Any) -> tuple[Field, ...]:
+        """Return the fields of a class or an object."""
+        return tuple(record.__dataclass_fields__.values())
+
+    def is_dataclass(record: Any) -> bool:
+        """Tell whether a class or the class of an object is one of these."""
+        return hasattr(record if isinstance(record, type) else type(record), "__dataclass_fields__")
+
+    def replace(record: Any, **changes: Any) -> Any:
+        """Return an object with the values of `record`, but for the changes."""
+        kept = {name: getattr(record, name) for name in record.__dataclass_fields__ if name not in changes}
+        return record.__class__(**kept, **changes)
 
     def dataclass(*, frozen: bool = False, slots: bool = False, kw_only: bool = False, order: bool = False) -> Any:
         """Return the decorator that makes a class a dataclass."""
         return lambda cls: _Definition(cls, kw_only=kw_only).build(frozen=frozen, slots=slots, order=order)
-
-
-# Objects of a class after which compiling its `__init__` (0.1 ms) is paid for by those to come (0.5 µs each).
-MANY: Final = 200
-
-_Put = Callable[[Any, Any], None]
-_FIELD: Final = dataclasses._FIELD  # type: ignore[attr-defined]  # what marks a Field as no pseudo-field
 
 
 class _Definition:
@@ -49,9 +100,8 @@ class _Definition:
 
     def _field(self, name: str, *, kw_only: bool) -> Field[Any]:
         default = self.cls.__dict__.get(name, MISSING)
-        found: Any = default if isinstance(default, Field) else dataclasses.field(default=default)
-        found.name, found.type, found._field_type = name, self.cls.__annotations__[name], _FIELD
-        found.kw_only = kw_only if found.kw_only is MISSING else found.kw_only
+        found: Any = default if isinstance(default, Field) else field(default=default)
+        found.name, found.type, found.kw_only = name, self.cls.__annotations__[name], kw_only
         return found  # type: ignore[no-any-return]
 
     def build(self, *, frozen: bool, slots: bool, order: bool) -> type:
@@ -71,23 +121,18 @@ class _Definition:
             body |= {"__getstate__": _get_state, "__setstate__": _set_state}
         made: type = type(self.cls)(self.cls.__name__, self.cls.__bases__, body)
         made.__qualname__ = self.cls.__qualname__
-        made.__init__ = _initialiser(made, self.fields, slots=slots)  # type: ignore[misc]
+        if "__init__" not in body:
+            made.__init__ = _initialiser(made, self.fields, slots=slots)  # type: ignore[misc]
         return made
 
 
 def _initialiser(cls: type, fields: dict[str, Field[Any]], *, slots: bool) -> Callable[..., None]:
     """Return `__init__`; slots are filled through their descriptors, which a frozen class cannot refuse."""
     positional = [f.name for f in fields.values() if not f.kw_only]
-    puts = {f.name: getattr(cls, f.name).__set__ if slots else _setter(f.name) for f in fields.values()}
-    plan = [(name, put, fields[name].default) for name, put in puts.items()]
+    plan = [(f.name, getattr(cls, f.name).__set__ if slots else _setter(f.name), f.default) for f in fields.values()]
     finish = getattr(cls, "__post_init__", None)
-    made = 0
 
     def initialise(self: Any, *args: Any, **given: Any) -> None:
-        nonlocal made
-        made += 1
-        if made == MANY:
-            cls.__init__ = _compiled(cls, fields, puts)  # type: ignore[misc]
         if args:
             _name_arguments(cls, positional, args, given)
         for name, put, default in plan:
@@ -99,25 +144,6 @@ def _initialiser(cls: type, fields: dict[str, Field[Any]], *, slots: bool) -> Ca
             finish(self)
 
     return initialise
-
-
-def _compiled(cls: type, fields: dict[str, Field[Any]], puts: dict[str, _Put]) -> Callable[..., None]:
-    """Return `__init__` as the standard decorator compiles it; its text has the names of fields, and no other text."""
-    known: dict[str, Any] = {"MISSING": MISSING}
-    positional, by_name, lines = ["self"], ["*"], []
-    for name, field in fields.items():
-        known |= {f"put_{name}": puts[name], f"default_{name}": field.default, f"make_{name}": field.default_factory}
-        made = field.default_factory is not MISSING
-        optional = made or field.default is not MISSING
-        (by_name if field.kw_only else positional).append(f"{name}=default_{name}" if optional else name)
-        value = f"make_{name}() if {name} is MISSING else {name}" if made else name
-        lines.append(f"put_{name}(self, {value})")
-    if hasattr(cls, "__post_init__"):
-        lines.append("self.__post_init__()")
-    parameters = ", ".join(positional + by_name * (len(by_name) > 1))
-    exec("\n ".join([f"def __init__({parameters}):", *(lines or ["pass"])]), known)  # noqa: S102
-    compiled: Callable[..., None] = known["__init__"]
-    return compiled
 
 
 def _setter(name: str) -> Callable[[Any, Any], None]:
@@ -166,10 +192,14 @@ def _repr(self: Any) -> str:
 
 
 def _refuse_assignment(self: object, name: str, value: object) -> None:
+    from dataclasses import FrozenInstanceError
+
     raise FrozenInstanceError(f"cannot assign to field {name!r}")
 
 
 def _refuse_deletion(self: object, name: str) -> None:
+    from dataclasses import FrozenInstanceError
+
     raise FrozenInstanceError(f"cannot delete field {name!r}")
 
 

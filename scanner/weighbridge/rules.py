@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import field, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -22,7 +21,7 @@ from weighbridge.facts import REVIEWED, Fact, Gap, Operator, Program, named, obs
 from weighbridge.location import Location
 from weighbridge.nameindex import NameIndex, is_glob
 from weighbridge.operators import Operators, Standing
-from weighbridge.records import dataclass
+from weighbridge.records import dataclass, field, replace
 from weighbridge.rule_files import digest_of, read_files, shipped_folder
 from weighbridge.rule_files import rules_directory as rules_directory
 from weighbridge.symbols import Call, Event, Global, Items, Run, State

@@ -6,7 +6,6 @@ A moving reference is pinned once, and everything after that speaks of the revis
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import date
 
 from weighbridge.artifact import Artifact
@@ -15,7 +14,7 @@ from weighbridge.errors import SourceError
 from weighbridge.location import printable
 from weighbridge.pipeline import Desk, scan_targets, triage
 from weighbridge.policy import Outcome, Policy, Verdict
-from weighbridge.records import dataclass
+from weighbridge.records import dataclass, replace
 from weighbridge.registries import registry
 from weighbridge.registries.base import Registry, Settings
 from weighbridge.remote import Allowance, Blocks

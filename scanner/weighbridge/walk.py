@@ -11,14 +11,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import field
 from fnmatch import fnmatchcase
 
 from weighbridge.digest import Digest
 from weighbridge.errors import SourceError
 from weighbridge.facts import Anomaly, Fact, Gap
 from weighbridge.location import Location, anchor, printable
-from weighbridge.records import dataclass
+from weighbridge.records import dataclass, field
 from weighbridge.remote import Blocks
 
 

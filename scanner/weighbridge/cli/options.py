@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
 from typing import Any, Final, TypeVar
 
 import click
 
 from weighbridge.errors import UsageError
 from weighbridge.limits import Limits
+from weighbridge.records import fields
 from weighbridge.rule_files import shipped_folder
 from weighbridge.rules import RuleSet
 from weighbridge.trust import Trust

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import field
 from typing import Protocol
 
 from weighbridge.artifact import Artifact, File
-from weighbridge.records import dataclass
+from weighbridge.records import dataclass, field
 
 
 class Remote(Protocol):

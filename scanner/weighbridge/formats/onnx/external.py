@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from weighbridge.facts import ExternalData, Fact
 from weighbridge.formats.onnx.scene import Scene, shown, text
+from weighbridge.records import replace
 
 if TYPE_CHECKING:
     from onnx import TensorProto

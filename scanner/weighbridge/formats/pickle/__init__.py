@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Final
 
 from weighbridge.errors import ArtifactError
@@ -23,6 +22,7 @@ from weighbridge.formats.pickle.recorder import FRAMES, OLD_FRAMES
 from weighbridge.limits import Budget, Limits
 from weighbridge.location import Location
 from weighbridge.reader import Reader, Sample
+from weighbridge.records import replace
 from weighbridge.symbols import Event, Global
 
 STREAMS_LIMIT: Final = 100_000  # streams of one file; each is short, or there are not many
@@ -37,13 +37,20 @@ def sniff(sample: Sample) -> bool:
     """Tell whether the bytes open with PROTO, or run as a pickle without it."""
     head = sample.head
     if len(head) >= 2 and head[0] == 0x80:
-        return head[1] <= 5
+        # No opcode is 0: what follows is the length that safetensors begin with, and no unpickler takes a step.
+        return head[1] <= 5 and head[2:3] != b"\0"
     if not head or head[0] not in _TEXT_STARTS:
         return False
-    # Every zip begins as PERSID does, whose operand is a line of ASCII; the header of a zip seldom is one.
-    if head[0] == 0x50 and not head[: head.find(b"\n")].isascii():
+    # Every zip, and the length of many safetensors, begins as PERSID does. Its operand is a line of text; no loader
+    # that takes one from a file without PROTO goes on behind a line that is none.
+    if head[0] == 0x50 and not _is_line(head[1:]):
         return False
     return _runs(head, sample.size)
+
+
+def _is_line(operand: bytes) -> bool:
+    line = operand.partition(b"\n")[0]
+    return line.isascii() and not any(code < 32 and code not in b"\t\r" for code in line)
 
 
 def _runs(head: bytes, size: int) -> bool:

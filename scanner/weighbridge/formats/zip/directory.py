@@ -9,7 +9,6 @@ distinct reading of each member once, `Archive.oddities` each point on which two
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import field
 from typing import Final, NamedTuple
 
 from weighbridge.formats.zip.records import (
@@ -33,7 +32,7 @@ from weighbridge.formats.zip.records import (
     signed,
 )
 from weighbridge.reader import TAIL, Sample
-from weighbridge.records import dataclass
+from weighbridge.records import dataclass, field
 
 # How far the end of a stored member of unknown size is searched for. Only archives without a directory
 # need it; the rest of a larger member is left to be examined as bytes of no member.

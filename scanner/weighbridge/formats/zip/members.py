@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from typing import Final
 
 from weighbridge.errors import ArtifactError, LimitError
@@ -14,6 +13,7 @@ from weighbridge.formats.zip.checks import escapes
 from weighbridge.formats.zip.records import ENCRYPTED, STORED, Entry
 from weighbridge.location import Location
 from weighbridge.reader import Reader
+from weighbridge.records import replace
 
 # Stored members up to this size have their CRC checked. Larger ones would cost the reading of tensors
 # that nothing else looks at, and a loader does not check them either.

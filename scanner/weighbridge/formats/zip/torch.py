@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import field
 from functools import cache
 from typing import Final, NamedTuple
 
@@ -20,7 +19,7 @@ from weighbridge.formats.zip import pt2
 from weighbridge.formats.zip.members import Members
 from weighbridge.formats.zip.records import Entry
 from weighbridge.reader import Reader
-from weighbridge.records import dataclass
+from weighbridge.records import dataclass, field
 from weighbridge.symbols import Global, PersistentId
 
 # Storage class -> dtype and bytes per element. Later dtypes (float8 …) have no class: their storages

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import field
 from typing import Any, Final
 
 from weighbridge.errors import SourceError
 from weighbridge.location import printable
-from weighbridge.records import dataclass
+from weighbridge.records import dataclass, field
 from weighbridge.registries.oci.reference import DIGEST
 
 LIMIT: Final = 4 << 20  # bytes of a manifest or index; what the specification asks registries to accept

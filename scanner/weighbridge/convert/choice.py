@@ -9,7 +9,6 @@ which torch defines, and is taken only when it is asked for.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import field
 from typing import Final
 
 from weighbridge.convert.plan import Candidate, Dropped, Refusal, Scalar
@@ -17,7 +16,7 @@ from weighbridge.convert.symbolic import Kind, Node, join, places, where
 from weighbridge.convert.torch_tensors import Unfit, View
 from weighbridge.errors import UnconvertibleError
 from weighbridge.location import Location, printable
-from weighbridge.records import dataclass
+from weighbridge.records import dataclass, field
 
 EVERYTHING: Final = "."
 LISTED: Final = 20  # candidates that a message names

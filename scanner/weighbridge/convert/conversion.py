@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +22,7 @@ from weighbridge.digest import Digest
 from weighbridge.errors import UnconvertibleError, UsageError
 from weighbridge.limits import Limits
 from weighbridge.location import printable
-from weighbridge.records import dataclass
+from weighbridge.records import dataclass, field
 
 METADATA: Final = {"format": "pt"}  # what transformers asks for before it loads a file
 _LIMITS: Final = Limits()

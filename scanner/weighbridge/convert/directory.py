@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -25,7 +24,7 @@ from weighbridge.convert.staging import staged
 from weighbridge.errors import ArtifactError, UnconvertibleError, UsageError
 from weighbridge.limits import Limits
 from weighbridge.location import Location, printable
-from weighbridge.records import dataclass
+from weighbridge.records import dataclass, field, replace
 
 CONFIG: Final = "config.json"
 _LIMITS: Final = Limits()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import field, replace
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +21,7 @@ from weighbridge.errors import ArtifactError, SourceError, UnconvertibleError
 from weighbridge.formats import sniff
 from weighbridge.limits import Limits
 from weighbridge.location import Location, printable
-from weighbridge.records import dataclass
+from weighbridge.records import dataclass, field, replace
 from weighbridge.registries.local import files
 
 _LOADED: Final = re.compile(

@@ -6,12 +6,11 @@ all work from plans and know nothing of containers. A plan holds no tensor data:
 
 from __future__ import annotations
 
-from dataclasses import field
 from math import prod
 
 from weighbridge.convert.dtypes import BITS
 from weighbridge.location import Location
-from weighbridge.records import dataclass
+from weighbridge.records import dataclass, field
 
 # What JSON can hold; a scalar of a checkpoint goes to the record of the conversion.
 Scalar = None | bool | int | float | str | list["Scalar"] | dict[str, "Scalar"]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import onnx
 import pytest
+from examining import formats_of
 
 from benchmarks.corpus import graphs
 from benchmarks.corpus.payloads import Sample
 from fixtures import onnx_models
+from fixtures import protobuf as pb
 from weighbridge.digest import Digest
 from weighbridge.pipeline import scan
 from weighbridge.policy import Outcome, Verdict
@@ -72,6 +75,15 @@ def test_ordinary_models_pass_and_the_library_agrees_that_they_are(tmp_path: Pat
     verdict = scan([path], rules=RULES, trust=TRUST)
     assert verdict.outcome is Outcome.PASS
     assert all(finding.rule.severity is Severity.LOW for finding in verdict.findings)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_weights_at_the_end_are_nothing_else(seed: int) -> None:
+    """Formats look at both ends of a file, and here no zero is in the first, nor anything but noise in the second."""
+    nodes = [pb.node("Add", [f"v{index}", "w"], [f"v{index + 1}"]) for index in range(300)]
+    weights = pb.tensor("w", [1 << 15], random.Random(seed).randbytes(1 << 17))
+    graph = pb.graph(nodes, [weights], [pb.value("v0")], [pb.value("v300")])
+    assert formats_of(pb.model(graph)) == {"onnx"}
 
 
 def test_an_unknown_domain_is_a_medium_finding_and_never_a_pass(tmp_path: Path) -> None:

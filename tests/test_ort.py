@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fixtures import ort_models
 from fixtures.flatbuffer import Writer, graph, graph_attribute, i32, node, session, tensor, text_attribute
-from fixtures.ort_models import ADD, PLAIN, PROGRAM, TENSOR
+from fixtures.ort_models import ADD, MAIN, PLAIN, PROGRAM, TENSOR
 from weighbridge.facts import Gap, Inert, Metadata, Native, Operator, Tensor
 from weighbridge.formats.ort.flatbuffer import MAX_DEPTH
 from weighbridge.formats.ort.schema import _TABLES, fields
@@ -184,6 +184,13 @@ def test_a_changed_model_is_read_or_a_gap(changes: list[tuple[int, int]]) -> Non
 @given(st.binary(min_size=1, max_size=200).filter(lambda data: any(data[:8]) or any(data[8:])))
 def test_bytes_that_nothing_refers_to_never_go_unnoticed(data: bytes) -> None:
     assert "ort-hole" in anomalies(facts_of(PLAIN + data))
+
+
+@pytest.mark.parametrize("value", ['{"labels": ["cat", "dog"]}', "labels:\n  - cat\n  - dog\n", "# Card\n\nA model.\n"])
+def test_metadata_may_be_a_document(value: str) -> None:
+    facts = facts_of(session(MAIN, metadata={"card": value}))
+    assert not anomalies(facts)
+    assert not reasons(facts)
 
 
 def test_names_do_not_cost_an_examination() -> None:

@@ -1,6 +1,6 @@
 """Programs where a model has texts and weights.
 
-A text that any format but prose recognises is examined. Random weights open like anything once in a while, so tensor
+A text that any format but one of texts recognises is examined. Random weights open like anything once in a while, so tensor
 data count only when a program or an archive really comes out of them.
 """
 
@@ -26,7 +26,7 @@ class Embedded:
         self._context = context
 
     def text(self, span: Span, what: str) -> Iterator[Fact]:
-        """Yield what a text is, if it is more than prose."""
+        """Yield what a text is, if it is more than a text."""
         yield from self._examine(span, what, data=False)
 
     def data(self, span: Span) -> Iterator[Fact]:
@@ -41,7 +41,7 @@ class Embedded:
         place = self._reader.at(span.offset)
         name = f"{what}@{place.offset:#x}"
         window = self._reader.window(span.offset, span.size, name)
-        kinds = {format_.name for format_ in formats.sniff(window.sample)} - {"text"}
+        kinds = {format_.name for format_ in formats.sniff(window.sample) if not format_.textual}
         if not kinds:
             return
         self._context.budget.spend_members(place)

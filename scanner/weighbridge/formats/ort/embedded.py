@@ -1,7 +1,7 @@
 """Programs where a model has texts and weights.
 
-A text that any format but one of texts recognises is examined. Random weights open like anything once in a while, so tensor
-data count only when a program or an archive really comes out of them.
+A text that any format but one of texts recognises is examined. Random weights open like anything once in a while, so
+tensor data count only when a program or an archive really comes out of them.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ def test_every_kind_that_a_rule_matches_exists() -> None:
 
 CODE = re.compile(
     r"(pickle|joblib|torch|zip|tar|gzip|bz2|xz|lzma|lz4|zstd|zlib|zfile|sevenzip|numpy|npy|npz|safetensors|gguf|onnx|ort"
-    r"|external|link|name|polyglot|json|yaml|config)(-[a-z0-9{}]+)+|polyglot"
+    r"|external|link|name|polyglot|json|yaml|config|image)(-[a-z0-9{}]+)+|polyglot"
 )
 
 

@@ -11,11 +11,11 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from . import behaviours, containers, differentials, exhaustion, forms, gadgets, graphs, streams
+from . import behaviours, containers, differentials, exhaustion, forms, gadgets, graphs, settings_files, streams
 from .payloads import Sample
 
 SEED = 0
-FAMILIES = (gadgets, streams, forms, behaviours, differentials, containers, exhaustion)
+FAMILIES = (gadgets, streams, forms, behaviours, differentials, containers, exhaustion, settings_files)
 
 
 def samples() -> list[Sample]:

@@ -40,7 +40,8 @@ _SPECIAL: Final = re.compile(
 )
 _TOKEN: Final = re.compile(rb"\S{1,%d}" % LINE)
 _MERGE: Final = re.compile(rb"#version: ?[\w.-]+(?: - .*)?|[^ \n]{1,%d} [^ \n]{1,%d}" % (LINE, LINE))
-_RANK: Final = re.compile(rb"[A-Za-z0-9+/]+={0,2} [0-9]{1,9}")
+_RANK: Final = re.compile(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)? ([0-9]{1,9})")
+_BYTES: Final = 16  # lines to look at of ranks, which begin with the 256 bytes
 _CELL: Final = rb"[^()\[\]{}=`@$;'\"\\,\t\n]*"
 _ROWS: Final = (re.compile(rb"%s(?:,%s)+" % (_CELL, _CELL)), re.compile(rb"%s(?:\t%s)+" % (_CELL, _CELL)))
 _NUMBER: Final = re.compile(rb"[-+]?(?:[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?|nan|inf|)", re.IGNORECASE)
@@ -75,7 +76,8 @@ def sniff_requirements(sample: Sample) -> bool:
     lines = _first(sample.head, 40)
     if not lines or not any(_PINNED.fullmatch(line) or _is_option(line) for line in lines):
         return False
-    return all(_LISTED.fullmatch(line) or _ELSEWHERE.fullmatch(line) for line in lines) and not _is_other(sample)
+    listed = all(_LISTED.fullmatch(line) or _ELSEWHERE.fullmatch(line) for line in lines)
+    return listed and not sniff_ranks(sample) and not _is_other(sample)
 
 
 def _is_option(line: bytes) -> bool:
@@ -99,8 +101,10 @@ def sniff_merges(sample: Sample) -> bool:
 
 
 def sniff_ranks(sample: Sample) -> bool:
-    """Tell whether every line is a token in base64 and its rank."""
-    return _all(sample.head, _RANK) and not _is_other(sample)
+    """Tell whether the first lines are tokens in base64 with ranks that count up."""
+    lines = [_RANK.fullmatch(line) for line in _first(sample.head, _BYTES)]
+    ranks = [int(line[1]) for line in lines if line is not None]
+    return len(ranks) == _BYTES and ranks == list(range(ranks[0], ranks[0] + _BYTES)) and not _is_other(sample)
 
 
 def sniff_table(sample: Sample) -> bool:

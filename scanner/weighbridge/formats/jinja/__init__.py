@@ -20,9 +20,8 @@ from weighbridge.formats.base import Context, Format
 from weighbridge.reader import Reader, Sample
 
 LIMIT: Final = 4 << 20  # bytes; chat templates have some thousands
-# A statement, or an expression that names something: fewer characters than these do nothing.
-BLOCK: Final = re.compile(rb"\{%[-+]?\s*[A-Za-z_]|\{\{[^{}\n]*\w")
-NAMED: Final = "template"  # in the name of a member that somebody renders
+# The beginning of a statement, or of an expression that may span lines.
+BLOCK: Final = re.compile(rb"\{%[-+]?\s*[A-Za-z_]|\{\{[-+]?\s*[\w'\"(\[{]")
 
 
 def sniff(sample: Sample) -> bool:

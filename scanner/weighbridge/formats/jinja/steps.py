@@ -20,8 +20,11 @@ COMPUTED: Final = "<computed>"
 SHOWN: Final = 80  # characters of a literal in a fact
 LITERAL: Final = 512  # characters; a longer literal is no name and no way that leads to one
 _WORDS: Final = frozenset("and or not if else elif in is for true false none True False None recursive".split())
-# Filters whose result is a number, which no attribute has for a name.
-_NUMBERS: Final = frozenset("length count int float abs round wordcount".split())
+# Filters whose result is no text, or one that was there: it is looked at as a literal or comes with the messages.
+_KEEPING: Final = frozenset(
+    "length count int float abs round wordcount items list dictsort first last default d upper lower tojson select "
+    "reject selectattr rejectattr unique sort min max".split()
+)
 # Filters that take the name of an attribute, a filter or a test.
 _NAMING: Final = {
     "map": "filter",
@@ -152,7 +155,9 @@ class _Walk:
                 if token.value == "~" or (texts and token.value in _BUILDERS):
                     return True
             elif token.kind == "name":
-                if before.value == "|" and token.value not in _NUMBERS:
+                if before.value == "|" and not (
+                    token.value in _KEEPING or (token.value == "trim" and after.value != "(")
+                ):
                     return True
                 if texts and before.value == "." and after.value == "(":
                     return True

@@ -20,7 +20,7 @@ _BEGIN: Final = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*(?:\{[ \t\r\n]*[\"}]|\[
 
 def sniff(sample: Sample) -> bool:
     """Tell whether the bytes begin as an object or a list does."""
-    return _BEGIN.match(sample.head) is not None
+    return _BEGIN.match(sample.head) is not None and b"\0" not in sample.head
 
 
 def parse(reader: Reader, context: Context) -> Iterator[Fact]:

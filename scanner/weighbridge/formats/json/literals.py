@@ -17,7 +17,7 @@ from weighbridge.reader import from_bytes
 
 SHORTEST: Final = 3  # characters; a name to import has as many
 PROGRAM: Final = 16  # characters of the shortest text that is a program
-_BLOCK: Final = re.compile(r"\{%[-+]?\s*[A-Za-z_]|\{\{[^{}\n]*[^\W\d][^\n]*\}\}")
+_STATEMENT_BLOCK: Final = re.compile(r"\{%[-+]?\s*[A-Za-z_]")
 _STATEMENT: Final = re.compile(
     r"^[ \t]*((?:import[ \t]+[A-Za-z_]|from[ \t]+[\w.]+[ \t]+import\b|(?:async[ \t]+)?def[ \t]+\w+[ \t]*\(|"
     r"class[ \t]+\w+[ \t]*[(:]|lambda\b|__import__|exec[ \t]*\(|eval[ \t]*\().{0,80})",
@@ -31,7 +31,10 @@ _BINARY: Final = re.compile(rb"\x80[\x02-\x05]|PK\x03\x04|\x1f\x8b\x08|\x7fELF|M
 
 def is_template(text: str) -> bool:
     """Tell whether a text has a block of Jinja that names something."""
-    return "{" in text and _BLOCK.search(text) is not None
+    begin, end = text.find("{{"), text.rfind("}}")
+    if 0 <= begin < end and any(map(str.isalpha, text[begin:end])):
+        return True
+    return "{%" in text and _STATEMENT_BLOCK.search(text) is not None
 
 
 def statement(text: str) -> str:

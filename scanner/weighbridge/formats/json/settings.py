@@ -25,7 +25,7 @@ SHOWN: Final = 200  # characters of a key's path and of a target
 _CODE: Final = frozenset(
     "auto_map custom_pipeline custom_pipelines custom_generate custom_objects loader_module parent_library "
     "megatron_core _target_ __loader__ custom_ops_library custom_ops_libraries transformers_weights quant_method _type "
-    "python_model entry_points authorized_imports model_wrapper".split()
+    "python_model entry_points authorized_imports model_wrapper expr_str guards_code".split()
 )
 # Keys whose text names another model that is fetched.
 _MODELS: Final = frozenset(
@@ -71,8 +71,16 @@ _DATA: Final = (
     ".npz",
     ".h5",
 )
+# Keys of documents that are programs of another kind.
+_PROGRAMS: Final = {
+    ("nbformat", "cells"): "a notebook",
+    ("modelTopology",): "a model of TensorFlow.js",
+    ("graph_module",): "a program that torch exported",
+}
 _GRAPHS: Final = ("node", "nodes", "operators", "ops")
 _OPERATORS: Final = ("op", "op_type", "opType", "opcode", "opcode_index", "op_name")
+# Keys of a model's configuration whose lists name the kinds of its own layers.
+_TYPES: Final = ("_types", "_type")
 _PLAIN_NAME: Final = re.compile(r"[^/\\:\0]+")
 # Vocabularies are never rendered, and have a million texts of all kinds.
 _TABLES: Final = frozenset(("vocab", "merges"))
@@ -139,8 +147,9 @@ def _graph(tree: Any) -> str:
     """Return what a document is when it is a program of another kind: a notebook, or a graph of operators."""
     if not isinstance(tree, dict):
         return ""
-    if "nbformat" in tree and "cells" in tree:
-        return "a notebook"
+    for keys, what in _PROGRAMS.items():
+        if all(key in tree for key in keys):
+            return what
     for inner in (tree, *(value for value in tree.values() if isinstance(value, dict))):
         for name in _GRAPHS:
             nodes = inner.get(name)
@@ -148,7 +157,7 @@ def _graph(tree: Any) -> str:
                 isinstance(node, dict) and any(operator in node for operator in _OPERATORS) for node in nodes
             ):
                 return "a graph of operators in JSON"
-    return "a model of TensorFlow.js" if "modelTopology" in tree else ""
+    return ""
 
 
 def _members(node: _Node, where: _Where, stack: list[_Node]) -> Iterator[Fact]:
@@ -170,6 +179,8 @@ def _named(name: str, value: object) -> Iterator[tuple[str, str]]:
         yield from ((name, target) for target in _texts(value))
     elif name.endswith("_implementation"):
         yield from (("implementation", target) for target in _texts(value))
+    elif isinstance(value, (dict, list)) and _COMMANDS.intersection(_WORD.findall(name)):
+        yield from (("command", target) for target in _texts(value))
     elif name == "requirements" and isinstance(value, list):
         yield from (("requirement", target) for target in _texts(value))
     elif name in _MODELS and isinstance(value, str) and value:
@@ -236,10 +247,11 @@ def _skops(value: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 
 def _keras(value: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    name = value.get("class_name")
+    name, module, registered = value.get("class_name"), value.get("module"), value.get("registered_name")
     if not isinstance(name, str):
+        if isinstance(module, str) and _DOTTED.fullmatch(module):
+            yield "module", "module", module
         return
-    module, registered = value.get("module"), value.get("registered_name")
     yield "class_name", "class_name", f"{module}.{name}" if isinstance(module, str) and module else name
     if isinstance(registered, str) and registered not in ("", name):
         yield "registered_name", "registered_name", registered
@@ -258,7 +270,7 @@ def _pipeline(value: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         return
     for key, one in value.items():
         match one:
-            case [str(library), str(name), *_] if not key.startswith("_"):
+            case [str(library), str(name), *_] if not key.startswith("_") and not key.endswith(_TYPES):
                 yield "component", key, f"{library}.{name}"
 
 
@@ -275,7 +287,13 @@ def _text(node: _Node, where: _Where, context: Context) -> Iterator[Fact]:
         yield where.pointer("file", node.path, text)
     elif words & _COMMANDS:
         yield where.pointer("command", node.path, text)
-    elif words & _NAMING and not words & _PARTS and _DOTTED.fullmatch(text) and not text.endswith(_DATA):
+    elif (
+        words & _NAMING
+        and not words & _PARTS
+        and node.key != "module"
+        and _DOTTED.fullmatch(text)
+        and not text.endswith(_DATA)
+    ):
         yield where.pointer(node.key.lower(), node.path, text)
     elif len(text) >= literals.PROGRAM:
         origin = reader.origin.inside(node.path[:SHOWN] or "text")

@@ -563,3 +563,12 @@ def test_revisions_in_a_registry_are_compared(hub: FakeHub, capfd: pytest.Captur
     assert "+ model.pkl" in printed and "+ call os.system" in printed and "LICENSE" not in printed
     pull("--exclude", "*.pkl")
     assert run(["diff", "m", f"hf://acme/m@{before}"]) == 0
+
+
+def test_a_folder_that_holds_just_that_is_left_alone(hub: FakeHub) -> None:
+    pull()
+    before = {path: path.stat().st_ino for path in Path().rglob("*")}
+    assert pull() == 0
+    assert {path: path.stat().st_ino for path in Path().rglob("*")} == before
+    assert pull("--policy", "strict") == 0
+    assert "strict" in Path("m/weighbridge.lock").read_text() and contents("m") == MODEL

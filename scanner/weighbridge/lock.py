@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -189,7 +190,7 @@ def render(lock: Lock) -> str:
 
 def write(lock: Lock, path: Path) -> None:
     """Write a lock in one step; raise UsageError when that cannot be done."""
-    new = path.with_name(f".{path.name}.{os.getpid()}")
+    new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         try:
             with new.open("x", encoding="utf-8", newline="\n") as file:

@@ -126,20 +126,19 @@ def judge(
 
 
 def place(judged: Judged, destination: Path, store: Store, *, copy: bool = False) -> None:
-    """Put what passed into a folder, with its lock; a folder that holds the same files keeps them.
+    """Put what passed into a folder, with its lock; a folder that holds just that already is left alone.
 
     Raises UsageError when the place is taken (see `vacate`), SourceError when the system refuses; the destination is
     untouched then.
     """
     if judged.locked is None:
         raise ValueError("what did not pass goes nowhere")
-    manifest, lock = judged.fetched.manifest, Lock(version=locks.VERSION, models=(judged.locked,))
+    manifest = judged.fetched.manifest
     _refuse_reserved(judged.fetched.artifact.reference, [entry.path for entry in manifest.entries])
     held = vacate(destination, judged.fetched.artifact.reference)
-    if held is not None and held.manifest == manifest:
-        locks.write(lock, destination / locks.NAME)
-    else:
-        materialise(store, manifest, destination, texts={locks.NAME: locks.render(lock)}, copy=copy)
+    if held != judged.locked:
+        text = locks.render(Lock(version=locks.VERSION, models=(judged.locked,)))
+        materialise(store, manifest, destination, texts={locks.NAME: text}, copy=copy)
 
 
 def vacate(destination: Path, source: str) -> Locked | None:

@@ -14,7 +14,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from weighbridge.artifact import Manifest
@@ -46,11 +46,11 @@ def materialise(
         destination.parent.mkdir(parents=True, exist_ok=True)
         with _beside(store, destination) as folder:
             new = folder / "new"
-            _fill(new, manifest, store, copy=copy)
+            new.mkdir()
             for name, text in texts.items():
                 (new / name).write_text(text, encoding="utf-8", newline="\n")
                 sync(new / name)
-            sync(new)
+            _fill(new, manifest, store, copy=copy)
             _put(new, destination, folder / "old")
             sync(destination.parent)
     except OSError as error:
@@ -77,14 +77,15 @@ def _beside(store: Store, destination: Path) -> Iterator[Path]:
 
 
 def _fill(folder: Path, manifest: Manifest, store: Store, *, copy: bool) -> None:
-    folder.mkdir()
     made = {folder}
     for entry in manifest.entries:
         target = folder / entry.path
         if target.parent not in made:
             target.parent.mkdir(parents=True, exist_ok=True)
-            made.add(target.parent)
+            made.update(folder / parent for parent in PurePosixPath(entry.path).parents)
         _provide(store.path(entry.sha256), target, copy=copy)
+    for one in made:
+        sync(one)
 
 
 def _provide(source: Path, target: Path, *, copy: bool) -> None:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from weighbridge.convert.sources import safetensors, torch_legacy, torch_tar, torch_zip
+from weighbridge.convert.sources import numpy, safetensors, torch_legacy, torch_tar, torch_zip
 from weighbridge.convert.sources.base import Source
 
-SOURCES: Final[tuple[Source, ...]] = (torch_zip.SOURCE, torch_legacy.SOURCE, torch_tar.SOURCE, safetensors.SOURCE)
+SOURCES: Final[tuple[Source, ...]] = (
+    torch_zip.SOURCE,
+    torch_legacy.SOURCE,
+    torch_tar.SOURCE,
+    safetensors.SOURCE,
+    numpy.SOURCE,
+)

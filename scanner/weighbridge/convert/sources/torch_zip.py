@@ -9,38 +9,31 @@ Source: torch/serialization.py, `_load`, torch 1.6 to 2.13.
 from __future__ import annotations
 
 import zlib
-from dataclasses import replace
 from typing import Final
 
 from weighbridge.convert.plan import Checksum, Plan, Range
+from weighbridge.convert.sources.archive import checked, listed
 from weighbridge.convert.sources.base import Inputs, Options, Source
 from weighbridge.convert.sources.pickled import Held, run, storages
 from weighbridge.convert.sources.pickled import plan as plan_result
 from weighbridge.errors import ArtifactError, UnconvertibleError
-from weighbridge.formats.zip.checks import names
-from weighbridge.formats.zip.directory import Archive, holes, read
 from weighbridge.formats.zip.records import ENCRYPTED, STORED, Entry
 from weighbridge.reader import Reader
+from weighbridge.records import replace
 
 PROGRAM: Final = "data.pkl"
 PROGRAM_LIMIT: Final = 256 << 20  # bytes of the pickle; that of a model of 100 000 tensors has 30 MB
-PADDING: Final = 4096  # zeros between members, up to a page
-_LOCAL: Final = b"PK\x03\x04"
 
 
 def recognise(inputs: Inputs) -> bool:
     """Tell whether the file is a zip that torch would look for a pickle in."""
-    if not inputs.reader.sample.head.startswith(_LOCAL):
-        return False
-    archive = read(inputs.reader.view, inputs.budget.limits.max_members)
-    return any(entry.name.rpartition("/")[2] == PROGRAM for entry in archive.entries)
+    archive = listed(inputs)
+    return archive is not None and any(entry.name.rpartition("/")[2] == PROGRAM for entry in archive.entries)
 
 
 def plan(inputs: Inputs, options: Options) -> Plan:
     """Return the tensors of a checkpoint; raise ArtifactError when readers could disagree on any member."""
-    reader = inputs.reader
-    archive = read(reader.view, inputs.budget.limits.max_members)
-    _check(reader, archive)
+    reader, archive = inputs.reader, checked(inputs)
     root, program = _program(reader, archive.entries)
     _check_layout(reader, archive.entries, root)
     machine = run(program, 0, inputs.budget)
@@ -50,19 +43,6 @@ def plan(inputs: Inputs, options: Options) -> Plan:
     storages(machine)
     planned = plan_result(SOURCE.name, machine, program, options, held)
     return replace(planned, checksums=_checksums(archive.entries, planned))
-
-
-def _check(reader: Reader, archive: Archive) -> None:
-    """Raise ArtifactError at the first point on which readers of the archive differ."""
-    for _, offset, detail in (*archive.oddities, *names(archive.entries)):
-        raise ArtifactError(reader.at(offset), f"readers of zip files differ on it: {detail}")
-    bare, doubled = holes(archive.covered, reader.size)
-    for begin, end in doubled:
-        reason = f"members or records overlap by {end - begin} bytes"
-        raise ArtifactError(reader.at(begin), reason)
-    for begin, end in bare:
-        if end - begin > PADDING or any(reader.view[begin:end]):
-            raise ArtifactError(reader.at(begin), f"{end - begin} bytes belong to no member")
 
 
 def _program(reader: Reader, entries: list[Entry]) -> tuple[str, Reader]:

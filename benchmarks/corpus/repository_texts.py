@@ -328,15 +328,10 @@ LATENT = """model:
 """
 VOCABULARY = "\n".join(
     [
-        "[PAD]",
-        *(f"[unused{n}]" for n in range(20)),
-        "[UNK]",
-        "[CLS]",
-        "[SEP]",
-        "[MASK]",
+        *("[PAD]", *(f"[unused{n}]" for n in range(20)), "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
         *"!\"#$%&'()*+,-./0123456789:;<=>?@[\\]^_`",
+        *("a", "the", "##ing", "import", "os", "東", "##京"),
     ]
-    + ["a", "the", "##ing", "import", "os", "東", "##京"]
 )
 LABELS = {"id2label": {"0": "NEGATIVE", "1": "POSITIVE"}, "label2id": {"NEGATIVE": 0, "POSITIVE": 1}}
 KERAS = {

@@ -15,10 +15,11 @@ import weighbridge
 from weighbridge import pipeline
 from weighbridge.digest import Digest
 from weighbridge.errors import SourceError
+from weighbridge.examination import Examination, Tally
 from weighbridge.facts import Fact, Gap
 from weighbridge.limits import Limits
 from weighbridge.location import Location
-from weighbridge.pipeline import DIGEST_INLINE, Desk, Examination, Tally, scan
+from weighbridge.pipeline import DIGEST_INLINE, Desk, scan
 from weighbridge.policy import Outcome, Policy, Verdict
 from weighbridge.reader import Reader
 from weighbridge.rules import RuleSet, rules_directory
@@ -160,7 +161,7 @@ def test_a_file_that_changes_while_it_is_read_is_a_gap(folder: Path, monkeypatch
         (folder / "a.pkl").write_bytes(PLAIN + b"\0")
         return [], Tally(reader.size)
 
-    monkeypatch.setattr(pipeline.Examination, "run", run)
+    monkeypatch.setattr(Examination, "run", run)
     verdict = weigh(folder)
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert [gap.reason for gap in verdict.gaps] == ["the file changed while it was read"]
@@ -180,7 +181,7 @@ def test_a_file_too_large_for_memory_is_a_gap_and_stops_no_other(
             raise failure
         return real(self, reader)
 
-    monkeypatch.setattr(pipeline.Examination, "run", run)
+    monkeypatch.setattr(Examination, "run", run)
     verdict = weigh(folder)
     assert [gap.location.name for gap in verdict.gaps] == ["m/a.pkl"]
     assert [finding.location.name for finding in verdict.findings] == ["m/b.pkl"]
@@ -193,7 +194,7 @@ def test_a_worker_that_dies_leaves_gaps_and_no_verdict_of_pass(folder: Path, mon
     def die(self: Examination, reader: Reader) -> Iterator[Fact]:
         os._exit(1)
 
-    monkeypatch.setattr(pipeline.Examination, "run", die)
+    monkeypatch.setattr(Examination, "run", die)
     verdict = weigh(folder, jobs=2)
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert len(verdict.gaps) == 3

@@ -6,16 +6,15 @@ is imported until it is asked for, because starting must cost less than scanning
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
+
+from weighbridge.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from weighbridge import convert
     from weighbridge.pipeline import scan
 
 __all__ = ["__version__", "convert", "scan"]
-
-__version__: Final = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
@@ -24,7 +23,7 @@ def __getattr__(name: str) -> Any:
 
         return scan
     if name == "convert":
-        import weighbridge.convert
+        import weighbridge.convert as package
 
-        return sys.modules["weighbridge.convert"]
+        return package
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,7 +9,7 @@ from datetime import date
 from functools import reduce
 from typing import TYPE_CHECKING, Final
 
-from weighbridge import __version__, companions
+from weighbridge import companions
 from weighbridge.digest import Digest
 from weighbridge.errors import SourceError
 from weighbridge.examination import Examination, Tally
@@ -23,6 +23,7 @@ from weighbridge.remote import Blocks, RangeReader
 from weighbridge.rule_files import shipped_folder
 from weighbridge.rules import Judgement, RuleSet, check
 from weighbridge.trust import Trust
+from weighbridge.version import __version__
 from weighbridge.walk import Patterns, Target, walk
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from weighbridge import __version__
+from weighbridge.version import __version__
 
 
 def _scan() -> click.Command:

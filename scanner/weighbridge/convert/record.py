@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from weighbridge import __version__
 from weighbridge.convert.plan import Dropped, PlannedTensor, Scalar
 from weighbridge.digest import Digest
 from weighbridge.records import dataclass
+from weighbridge.version import __version__
 
 SUFFIX: Final = ".conversion.json"
 

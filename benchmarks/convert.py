@@ -1,0 +1,158 @@
+"""Measure conversions of a large torch checkpoint, side by side with `cp` and with torch itself. Prints Markdown.
+
+    python -m benchmarks.convert [--gib 4] [--rounds 3] [--folder FOLDER] [--torch PYTHON]
+
+Run it from the top of the repository, on a machine that does nothing else. PYTHON is an interpreter that has torch and
+safetensors; it writes the checkpoint and does what we are compared with. Every way is a process of its own, start of the
+interpreter included, and all of them take turns, so that what else the machine does falls on all alike. The checkpoint
+is in the page cache. A figure is the median of the rounds, with the least in brackets; memory is the largest resident
+set of any round. `cp` does not wait for the disk, and a conversion does; so there is a line for `cp` that waits as well,
+and that one is what conversions are held to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+RATIO = 1.15  # of the time of cp
+MEMORY = 80  # MB
+VERIFY = 1.2  # CPU-seconds for 4 GiB
+
+# A checkpoint of many dtypes with what real ones have besides: a tie, views, a transposed matrix, an optimizer.
+MAKE = """
+import sys, torch
+gib, path = float(sys.argv[1]), sys.argv[2]
+left = int(gib * (1 << 30))
+block = torch.randint(0, 256, (64 << 20,), dtype=torch.uint8)
+kinds = [torch.bfloat16] * 6 + [torch.float32] * 3 + [torch.float8_e4m3fn]
+state = {}
+layer = 0
+while left > 0:
+    count = min(left, (4 + 9 * (layer % 3)) << 20)
+    raw = block[: count // 8 * 8].roll(layer + 1)
+    state[f"model.layers.{layer}.weight"] = raw.view(kinds[layer % 10])
+    state[f"model.layers.{layer}.scale"] = torch.rand(64)
+    left -= count
+    layer += 1
+whole = torch.rand(4096, 1024)
+state["transposed"] = whole.t()
+state["middle"] = whole[100:200]
+state["tied"] = state["model.layers.0.weight"]
+state["steps"] = torch.tensor(7)
+state["mask"] = torch.rand(512) > 0.5
+state["empty"] = torch.empty(0, 8)
+optimizer = {"state": {0: {"exp_avg": torch.rand(1 << 16)}}, "param_groups": [{"lr": 1e-3, "params": [0]}]}
+torch.save({"state_dict": state, "optimizer": optimizer, "epoch": 3}, path)
+"""
+
+TORCH = """
+import sys, torch
+from safetensors.torch import save_file
+state = torch.load(sys.argv[1], map_location="cpu", mmap=True, weights_only=True)["state_dict"]
+storages = set()
+for name, tensor in state.items():
+    key = tensor.untyped_storage().data_ptr()
+    if key in storages or not tensor.is_contiguous():
+        state[name] = tensor.clone(memory_format=torch.contiguous_format)
+    storages.add(key)
+save_file(state, sys.argv[2], metadata={"format": "pt"})
+"""
+
+
+@dataclass(slots=True)
+class Way:
+    """A way to make the output, with what it took in each round: wall seconds, CPU seconds, MB."""
+
+    name: str
+    command: list[str]
+    keeps: bool = False  # needs the output of the way before it
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    memory: list[float] = field(default_factory=list)
+
+
+def measure(way: Way) -> None:
+    """Run a way once."""
+    begin = time.perf_counter()
+    process = subprocess.Popen(way.command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    way.wall.append(time.perf_counter() - begin)
+    if status:
+        raise SystemExit(f"{way.name} ended with {os.waitstatus_to_exitcode(status)}")
+    way.cpu.append(usage.ru_utime + usage.ru_stime)
+    way.memory.append(usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6)
+
+
+def ways(source: Path, output: Path, python: str) -> list[Way]:
+    """Return the ways that are compared."""
+    convert = [sys.executable, "-m", "weighbridge", "convert", str(source), str(output)]
+    return [
+        Way("cp", ["cp", str(source), str(output)]),
+        Way("cp, on disk", ["sh", "-c", 'cp "$0" "$1" && sync "$1"', str(source), str(output)]),
+        Way("convert --copy-only", [*convert, "--copy-only"]),
+        Way("convert --no-digest", [*convert, "--no-digest"]),
+        Way("convert", convert),
+        Way("convert --verify", [*convert, "--verify"], keeps=True),
+        Way("torch.load and save_file", [python, "-c", TORCH, str(source), str(output)]),
+    ]
+
+
+def main() -> None:
+    """Write the checkpoint, measure, print, clean up."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gib", type=float, default=4.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
+    parser.add_argument("--torch", default=sys.executable, metavar="PYTHON")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="weighbridge-convert-", dir=options.folder))
+    try:
+        source, output = folder / "source.pt", folder / "output.safetensors"
+        subprocess.run([options.torch, "-c", MAKE, str(options.gib), str(source)], check=True)
+        compared = ways(source, output, options.torch)
+        measure(Way("warm", ["cat", str(source)]))
+        for _ in range(options.rounds):
+            for way in compared:
+                if not way.keeps:
+                    for old in (output, output.with_suffix(".conversion.json")):
+                        old.unlink(missing_ok=True)
+                measure(way)
+        report(compared, source.stat().st_size)
+    finally:
+        shutil.rmtree(folder)
+
+
+def report(compared: list[Way], size: int) -> None:
+    """Print the table and what the figures are held to."""
+    print(f"{size / 2**30:.2f} GiB, {os.cpu_count()} cores\n")
+    print("| way | wall s | CPU s | MB |")
+    print("|---|---:|---:|---:|")
+    for way in compared:
+        wall, cpu = (f"{statistics.median(of):.2f} ({min(of):.2f})" for of in (way.wall, way.cpu))
+        print(f"| {way.name} | {wall} | {cpu} | {max(way.memory):.0f} |")
+    named = {way.name: way for way in compared}
+    cp, copy, torch = named["cp, on disk"], named["convert --copy-only"], named["torch.load and save_file"]
+    ratios = [one / other for one, other in zip(copy.wall, cp.wall, strict=True)]
+    print(f"\ncopy / cp, both on disk, round by round: {statistics.median(ratios):.2f} (aim {RATIO})")
+    ours = [way for way in compared if way.name.startswith("convert")]
+    print(f"largest resident set of any conversion: {max(max(way.memory) for way in ours):.0f} MB (aim {MEMORY})")
+    verify = min(named["convert --verify"].cpu) * (4 << 30) / size
+    print(f"verify, CPU seconds for 4 GiB: {verify:.2f} (aim {VERIFY})")
+    for name in ("convert --copy-only", "convert"):
+        way = named[name]
+        time_ratio = statistics.median(torch.wall) / statistics.median(way.wall)
+        memory_ratio = max(torch.memory) / max(way.memory)
+        print(f"torch.load and save_file / {name}: time {time_ratio:.1f}, memory {memory_ratio:.0f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,10 @@ from fixtures.config_files import CARD, CHATML, PICTURE, PLAIN, files
 from fixtures.gguf_files import Writer
 from weighbridge.facts import Fact, Inert, Native, Pointer, Step, Template
 from weighbridge.formats.json.parse import LIMIT
+from weighbridge.formats.source import is_no_python, opens_no_program
 from weighbridge.pipeline import scan
 from weighbridge.policy import Outcome
+from weighbridge.reader import Sample
 from weighbridge.rules import RuleSet, check, rules_directory
 from weighbridge.trust import Trust
 
@@ -239,8 +243,9 @@ def test_a_program_in_a_text_is_examined() -> None:
 
 
 SEEDS = [
-    b'{"auto_map": {"a": "b.C"}}', b"a:\n- b: 1\n", b"---\na: 1\n---\n# Page\n", CHATML.encode(), PICTURE, b"a filter=lfs\n",
-    b"torch==2.1\n", b"[PAD]\n[UNK]\na\n", b"#version: 0.2\na b\n", b"a,b\n1,2\n", b"\xff\xd8\xff\xe0\0\x04ab\xff\xda\0\x02x\xff\xd9",
+    b'{"auto_map": {"a": "b.C"}}', b"a:\n- b: 1\n", b"---\na: 1\n---\n# Page\n", CHATML.encode(), PICTURE, 
+    b"a filter=lfs\n",     b"torch==2.1\n", b"[PAD]\n[UNK]\na\n", b"#version: 0.2\na b\n", b"a,b\n1,2\n",
+    b"\xff\xd8\xff\xe0\0\x04ab\xff\xda\0\x02x\xff\xd9",
     b"GIF89a\1\0\1\0\0\0\0,\0\0\0\0\1\0\1\0\0\2\1\1\0;", b"RIFF\x10\0\0\0WEBPVP8 \4\0\0\0abcd",
     b"\n\x0a\n\x01a\x15\0\0\0\0\x18\2\n\x08\n\x01b\x15\0\0\0\0",
 ]  # fmt: skip
@@ -275,3 +280,27 @@ def test_any_document_is_read(tree: Any) -> None:
     data = json.dumps({"a": tree}).encode()
     assert "json" in formats_of(data)
     assert "not JSON" not in reasons(facts_of(data))
+
+
+WORDS = (
+    "a b Foo x1 1 0.5 if else for in is not and or lambda import from as with match case type print exec def class return "
+    "yield await async pass del True None ( ) [ ] { } : , . ; = == + - * ** / // % @ & | ^ ~ < > -> := ... # `a` $ ! --- "
+    "{% %} {{ }} 's' f'x' ''' \\\n é _ 1if 0or f rb"
+).split(" ") + ["\n", "\r", "\n    ", "\t", "\f", '"""d\ne"""', "# c", "\\\n", "\u2028", "\xa0"]
+
+
+@given(st.lists(st.tuples(st.sampled_from(WORDS), st.sampled_from(["", " ", "  "])), max_size=10))
+@settings(max_examples=2000, deadline=None)
+def test_what_is_said_to_be_no_python_does_not_compile(parts: list[tuple[str, str]]) -> None:
+    source = "".join(word + space for word, space in parts)
+    if is_no_python(source):
+        with pytest.raises((SyntaxError, ValueError)), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(source)
+
+
+def test_no_beginning_of_a_program_is_said_to_be_none() -> None:
+    for path in sorted((Path(__file__).parent.parent / "scanner").rglob("*.py")):
+        data = path.read_bytes()
+        for end in range(1, len(data), 97):
+            assert not opens_no_program(Sample(data[:end], b"", len(data)))

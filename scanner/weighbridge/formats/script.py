@@ -11,7 +11,7 @@ from typing import Final
 
 from weighbridge.facts import Fact, Native
 from weighbridge.formats.base import Context, Format
-from weighbridge.formats.source import is_no_python
+from weighbridge.formats.source import opens_no_program
 from weighbridge.reader import HEAD, Reader, Sample
 
 _BOM: Final = b"\xef\xbb\xbf"
@@ -50,7 +50,7 @@ def sniff_python(sample: Sample) -> bool:
         return False
     found = re.search(_PYTHON, head, re.MULTILINE) is not None and _is_text(head)
     # A page that shows code is none: it would not compile.
-    return found and not is_no_python(head.decode("utf-8", "ignore"))
+    return found and not opens_no_program(sample)
 
 
 def _is_text(head: bytes) -> bool:

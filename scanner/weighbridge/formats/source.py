@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from weighbridge.reader import Sample
+
 # Words that may stand beside another word in some version of Python: keywords, soft ones, and statements of Python 2.
 _KEYWORDS: Final = frozenset(
     "False None True and as assert async await break class continue def del elif else except finally for from global "
@@ -24,8 +26,16 @@ _IMPOSSIBLE: Final = frozenset("<>|/%=!?$&^,;)]}")
 _CODING: Final = re.compile(r"[ \t\f]*#.*?coding[:=]", re.DOTALL)
 
 
+def opens_no_program(sample: Sample) -> bool:
+    """Tell whether bytes that may go on behind the sample are an error to every compiler of Python."""
+    head = sample.head.decode("utf-8", "ignore")
+    if sample.size > len(sample.head):
+        head = head[: max(head.rfind("\n"), head.rfind("\r")) + 1]  # the end cuts a line, and perhaps a word
+    return is_no_python(head)
+
+
 def is_no_python(head: str) -> bool:
-    """Tell whether text that begins with `head` is an error to every compiler of Python."""
+    """Tell whether text that begins with these whole lines is an error to every compiler of Python."""
     lines = _LINES.split(head.removeprefix("\ufeff"))
     if any(_CODING.match(line) for line in lines[:2]):
         return False  # another encoding can make anything of it

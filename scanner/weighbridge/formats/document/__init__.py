@@ -14,7 +14,7 @@ from typing import Final
 from weighbridge.facts import Fact
 from weighbridge.formats import pickle, script, text
 from weighbridge.formats.base import Context, Format
-from weighbridge.formats.source import is_no_python
+from weighbridge.formats.source import opens_no_program
 from weighbridge.reader import Reader, Sample
 
 # Three dashes on a line of their own, a heading, or an element of HTML that pages begin with.
@@ -36,7 +36,7 @@ def sniff(sample: Sample) -> bool:
         return False
     if script.sniff(sample) or pickle.sniff(sample):
         return False
-    return is_no_python(head.decode("utf-8", "ignore"))
+    return opens_no_program(sample)
 
 
 def parse(reader: Reader, context: Context) -> Iterator[Fact]:

@@ -20,6 +20,7 @@ COMPUTED: Final = "<computed>"
 SHOWN: Final = 80  # characters of a literal in a fact
 LITERAL: Final = 512  # characters; a longer literal is no name and no way that leads to one
 _WORDS: Final = frozenset("and or not if else elif in is for true false none True False None recursive".split())
+_CONSTANTS: Final = frozenset("true false none True False None".split())
 # Filters whose result is no text, or one that was there: it is looked at as a literal or comes with the messages.
 _KEEPING: Final = frozenset(
     "length count int float abs round wordcount items list dictsort first last default d upper lower tojson select "
@@ -106,6 +107,14 @@ def _span(tokens: Sequence[Token], index: int) -> Sequence[Token]:
             if not depth:
                 return tokens[index + 1 : end]
     return tokens[index + 1 :]
+
+
+def _dotted(tokens: Sequence[Token], at: int) -> str:
+    """Return the name of a filter or a test, which may have dots."""
+    name = tokens[at].value
+    while _at(tokens, at + 1).value == "." and _at(tokens, at + 2).kind == "name":
+        name, at = f"{name}.{tokens[at + 2].value}", at + 2
+    return name
 
 
 class _Walk:
@@ -195,10 +204,10 @@ class _Walk:
         if before.kind == "operator" and before.value == ".":
             yield token, "method" if called else "attribute", token.value
         elif before.kind == "operator" and before.value == "|":
-            yield token, "filter", token.value
+            yield token, "filter", _dotted(tokens, at)
             yield from self._filter(tokens, at)
         elif _is_test(tokens, at) and token.value != "not":
-            yield token, "test", token.value
+            yield token, "test", _dotted(tokens, at)
         elif token.value in _WORDS:
             return
         elif called:
@@ -227,14 +236,16 @@ class _Walk:
     def _bracket(self, tokens: Sequence[Token], at: int) -> Iterator[tuple[Token, str, str]]:
         """Yield a call of what an expression yields, and the item that is looked up."""
         token, before = tokens[at], _at(tokens, at - 1)
-        value = before.kind == "text" or (before.kind == "operator" and before.value in ")]}")
+        value = before.kind in ("text", "number") or (before.kind == "operator" and before.value in ")]}")
+        value = value or (before.kind == "name" and before.value in _CONSTANTS)
         if token.value == "(" and value:
             yield token, "call", COMPUTED
-        elif token.value == "[" and (value or (before.kind == "name" and before.value not in _WORDS)):
+        elif token.value == "[":
             inside = _span(tokens, at)
-            if len(inside) == 1 and inside[0].kind == "text":
+            value = value or (before.kind == "name" and before.value not in _WORDS)
+            if len(inside) == 1 and inside[0].kind == "text":  # or a list of one text, which harms nobody
                 yield inside[0], "attribute", inside[0].value
-            elif not _is_slice(inside) and self.is_built(inside):
+            elif value and not _is_slice(inside) and self.is_built(inside):
                 yield token, "item", COMPUTED
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import warnings
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -14,12 +15,14 @@ from weighbridge.errors import ArtifactError
 from weighbridge.location import Location
 
 # A statement may be `raw`, which makes text of everything up to `endraw`.
-_BEGIN: Final = re.compile(r"\{%[-+]?\s*raw\s*[-+]?%\}|\{%[-+]?|\{\{[-+]?|\{#")
+_BEGIN: Final = re.compile(r"\{%[-+]?\s*raw\s*[-+]?%\}|\{%[-+]?|\{\{[-+]?|\{#[-+]?")
 _ENDRAW: Final = re.compile(r"\{%[-+]?\s*endraw\s*[-+]?%\}")
 _ENDS: Final = {"{%": re.compile(r"[-+]?%\}"), "{{": re.compile(r"-?\}\}")}
 _TOKEN: Final = re.compile(
     r"(?P<space>\s+)"
-    r"|(?P<number>(?:0[xX][0-9a-fA-F_]+|0[bB][01_]+|0[oO][0-7_]+|[0-9][0-9_]*(?:\.[0-9_]+)?(?:[eE][-+]?[0-9_]+)?))"
+    # Behind a point there is an index, never a fraction; a number that begins with zero has nothing but zeros.
+    r"|(?P<number>(?<!\.)(?:\d+_)*\d+(?:(?:\.(?:\d+_)*\d+)?[eE][-+]?(?:\d+_)*\d+|\.(?:\d+_)*\d+)"
+    r"|0[bB](?:_?[01])+|0[oO](?:_?[0-7])+|0[xX](?:_?[\da-fA-F])+|[1-9](?:_?\d)*|0(?:_?0)*)"
     r"|(?P<name>\w+)"
     r"|(?P<text>'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")"
     r"|(?P<operator>==|!=|>=|<=|//|\*\*|[-+/*%~\[\](){}<>=.:|,;])",
@@ -49,6 +52,8 @@ def blocks(source: str, origin: Location) -> Iterator[Block]:
     position = 0
     while (found := _BEGIN.search(source, position)) is not None:
         opening = found[0][:2]
+        if found.end() == len(source) and (opening == "{#" or "raw" in found[0]):
+            return  # Jinja misses the end of a comment only when something is in it
         if "raw" in found[0]:
             end = _ENDRAW.search(source, found.end())
             if end is None:
@@ -96,7 +101,11 @@ def _balance(brackets: list[str], operator: str, place: Location) -> None:
 
 def _meant(literal: str, place: Location) -> str:
     """Return the text that a literal stands for: escapes as Python has them."""
+    if "\\" not in literal:
+        return literal[1:-1]
     try:
-        return codecs.decode(literal[1:-1].encode("ascii", "backslashreplace"), "unicode_escape")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of an escape that there is not, which stays as it is written
+            return codecs.decode(literal[1:-1].encode("ascii", "backslashreplace"), "unicode_escape")
     except UnicodeDecodeError as error:
         raise ArtifactError(place, "a text of a template with a broken escape") from error

@@ -15,7 +15,7 @@ import pytest
 from checkpoints import Shapes, checkpoint, tensor, write_shards
 from safetensors_files import tensor_file
 
-from fixtures.assemble import P2
+from fixtures.assemble import P0, P2
 from weighbridge.convert.directory import FolderConversion, convert_folder
 from weighbridge.convert.directory_proof import verify_folder
 from weighbridge.convert.references import rewrite
@@ -177,6 +177,7 @@ def test_only_values_that_are_the_path_of_renamed_weights_change(text: str, want
 def test_pickles_and_what_the_judge_refuses_are_left_out_and_listed(source: Path) -> None:
     (source / "pytorch_model.bin").write_bytes(checkpoint({"w": (2,)}))
     (source / "tokenizer.pkl").write_bytes(P2.stream({"a": 1}))
+    (source / "older.pkl").write_bytes(P0.stream({"a": 1}))
     (source / "modeling_x.py").write_text("import os\n")
     (source / ".git").mkdir()
     (source / ".git" / "config").write_text("x")
@@ -193,7 +194,8 @@ def test_pickles_and_what_the_judge_refuses_are_left_out_and_listed(source: Path
     assert sorted(seen) == ["model.safetensors", "modeling_x.py"]
     assert listed(source.parent / "out") == ["model.safetensors"]
     assert made.left_out["modeling_x.py"] == "fail: NAT002"
-    assert made.left_out["tokenizer.pkl"] == "pickle without weights, which may hold programs"
+    assert made.left_out["tokenizer.pkl"] == "there are no tensors in it"
+    assert made.left_out["older.pkl"] == "pickle without weights, which may hold programs"
     assert made.left_out[".git/"] == "a hidden folder"
     assert "optimizer" in made.left_out["optimizer.pt"]
     record = json.loads((source.parent / "out" / "conversion.json").read_text())

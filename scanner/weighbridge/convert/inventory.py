@@ -19,6 +19,7 @@ from weighbridge.convert.sources import SOURCES
 from weighbridge.convert.sources.base import Inputs, Options, opened
 from weighbridge.errors import ArtifactError, SourceError, UnconvertibleError
 from weighbridge.formats import sniff
+from weighbridge.formats.compressed import KINDS
 from weighbridge.limits import Limits
 from weighbridge.location import Location, printable
 from weighbridge.records import dataclass, field, replace
@@ -29,9 +30,9 @@ _LOADED: Final = re.compile(
     r"(?:[.-].*)?\.(?:bin|pth?|ckpt|safetensors)"
 )
 # Sources of weights that are another framework's: beside weights of torch they are the same model once more.
-_FOREIGN: Final = frozenset(("hdf5", "keras", "flax", "paddle", "tensorflow"))
+_FOREIGN: Final = frozenset(("hdf5", "keras", "flax", "tensorflow"))
 # Containers that can hold pickles, or hide what is in them from whoever looks at a folder.
-_PACKED: Final = frozenset("pickle zip tar 7z gzip zlib bzip2 xz lzma lz4 zstd joblib-zf".split())
+_PACKED: Final = frozenset(("pickle", "zip", "tar", "7z", *KINDS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

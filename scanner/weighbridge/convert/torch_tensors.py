@@ -91,7 +91,8 @@ Leaf = Callable[[Value], View | Unfit | None]
 class Around:
     """What a stream does with values after it made them, by their identities: states from BUILD, and items set.
 
-    Either can replace a tensor's data. `leaf` recognises what the container has for tensors besides.
+    Either can replace a tensor's data. `leaf` recognises what the container has for tensors besides; one that
+    recognises the results of calls has looked at their states itself.
     """
 
     changed: frozenset[int]
@@ -101,16 +102,18 @@ class Around:
 
 def tensor(value: Value, around: Around) -> View | Unfit | None:
     """Return the tensor that `value` is, None when it is something else."""
-    found = None
+    found, told = None, False
     if isinstance(value, Call) and isinstance(value.callable, Global):
         found = _call(value.callable, value.arguments, value, around, WRAPS)
     if found is None and around.leaf is not None and isinstance(value, Event):
         found = around.leaf(value)
+        told = isinstance(value, Call)
     if found is None or not isinstance(value, Event):
         return None
     if id(value) in around.changed:
         return Unfit(location=value.location, reason="items are set on the tensor, which no writer does")
-    if not all(_harmless(state) for state in around.states.get(id(value), ())):
+    states = () if told else around.states.get(id(value), ())
+    if not all(_harmless(state) for state in states):
         return Unfit(location=value.location, reason="the tensor gets a state that may replace its data")
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from weighbridge.convert.sources import numpy, safetensors, torch_legacy, torch_tar, torch_zip
+from weighbridge.convert.sources import arrays, numpy, safetensors, torch_legacy, torch_tar, torch_zip
 from weighbridge.convert.sources.base import Source
 
 SOURCES: Final[tuple[Source, ...]] = (
@@ -13,4 +13,5 @@ SOURCES: Final[tuple[Source, ...]] = (
     torch_tar.SOURCE,
     safetensors.SOURCE,
     numpy.SOURCE,
+    arrays.SOURCE,
 )

@@ -31,12 +31,12 @@ class Held:
     fault: str = ""
 
 
-def run(reader: Reader, start: int, budget: Budget) -> Machine:
+def run(reader: Reader, start: int, budget: Budget, *, interleaved: bool = False) -> Machine:
     """Return a machine that has run the stream at `start` value by value, as torch's unpickler reads it.
 
     Raises ArtifactError when it does not end, or has in it what no pickler writes.
     """
-    machine = Machine(reader.view, start, reader.origin, budget, interleaved=False, records=False)
+    machine = Machine(reader.view, start, reader.origin, budget, interleaved=interleaved, records=False)
     machine.run()
     if machine.limit is not None:
         raise machine.limit

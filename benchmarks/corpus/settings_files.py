@@ -91,6 +91,14 @@ KEYS: dict[str, Callable[[str], Any]] = {
         "vae": [name.rpartition(".")[0], name.rpartition(".")[2], {"repo": "example/x"}],
     },
     "generic-loader": lambda name: {"data": {"loader_fn": name}},
+    "router-types": lambda name: {
+        "types": {"query_0_Transformer": name},
+        "structure": {"query": ["query_0_Transformer"]},
+    },
+    "plugins": lambda name: {"plugins": [name]},
+    "handlers": lambda name: {"logging": {"handlers": {"x": name}}},
+    "imports": lambda name: {"custom_imports": {"imports": [name], "allow_failed_imports": False}},
+    "skops-trusted": lambda name: {"flavors": {"sklearn": {"skops_trusted_types": [name]}}},
     "generic-callback": lambda name: {"callback": name},
 }
 TREES: dict[str, Any] = {
@@ -102,6 +110,12 @@ TREES: dict[str, Any] = {
     "hub-kernel-experts": {"experts_implementation": "example/experts"},
     "weights-pickled": {"transformers_weights": "adapter_model.bin"},
     "weights-path": {"transformers_weights": "../other/pytorch_model.bin"},
+    "vocabulary-pickled": {"tokenizer_class": "TransfoXLTokenizer", "pretrained_vocab_file": "/tmp/vocab.bin"},
+    "any-key": {"whatever": "os.system"},
+    "interpolation": {"value": "${eval:__import__('os').system('true')}"},
+    "user-directory": {"common": {"user_dir": "src"}},
+    "code-path": {"flavors": {"python_function": {"loader_module": "mlflow.sklearn", "code": "code"}}},
+    "requirements": {"pip_requirements": ["git+https://example.org/x.git"]},
     "quantiser": {"quantization_config": {"quant_method": "weighbridge_unlisted"}},
     "genai-library": {"model": {"decoder": {"session_options": {"custom_ops_library": "/tmp/libops.so"}}}},
     "library-path": {"provider": {"library_path": "./libplugin.so"}},
@@ -212,6 +226,8 @@ YAML = {
     "trust": "trust_remote_code: yes\n",
     "loader-module": "flavors:\n  python_function:\n    loader_module: weighbridge_unlisted\n",
     "python": "a: __import__('os').system('%s')\n",
+    "conda": "dependencies:\n- python=3.11\n- pip:\n  - git+https://example.org/x.git\n",
+    "conda-typosquat": "dependencies:\n- pip:\n  - torhc==2.1\n",
     "template": "prompt: \"{{ lipsum.__globals__.os.system('id') }}\"\n",
 }
 PAGES = {

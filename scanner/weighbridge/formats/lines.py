@@ -15,7 +15,7 @@ from typing import Final
 
 from weighbridge.errors import ArtifactError, LimitError
 from weighbridge.facts import Fact, Pointer
-from weighbridge.formats import document, pickle, pointer, script, text, yaml
+from weighbridge.formats import document, pickle, pointer, requirement, script, text, yaml
 from weighbridge.formats.base import Context, Format
 from weighbridge.formats.source import is_no_python
 from weighbridge.reader import Reader, Sample
@@ -26,15 +26,7 @@ _COMMENT: Final = rb"[ \t]*(?:#[^\n]*)?"
 _ATTRIBUTE: Final = rb"[-!]?(?:text|binary|eol|filter|diff|merge|working-tree-encoding|linguist-[\w-]+|export-ignore)"
 _ATTRIBUTES: Final = re.compile(rb"\"?[^\s\"#][^\s\"]*\"?(?:[ \t]+%s(?:=[\w-]+)?)+[ \t]*" % _ATTRIBUTE)
 _DRIVER: Final = re.compile(rb"[ \t](?:filter|diff|merge)=([\w-]+)")
-_NAME: Final = rb"[A-Za-z0-9][A-Za-z0-9._-]*(?:\[[\w, -]+\])?"
-_VERSION: Final = rb"[ \t]*(?:===|==|>=|<=|~=|!=|<|>)[ \t]*[\w.*+!-]+"
-_PINNED: Final = re.compile(rb"%s(?:%s(?:[ \t]*,%s)*)(?:[ \t]*;[^\n#]*)?[ \t]*(?:#.*)?" % (_NAME, _VERSION, _VERSION))
-_LISTED: Final = re.compile(
-    rb"(?P<name>%s)(?:%s(?:[ \t]*,%s)*)?(?:[ \t]*;[^\n#]*)?[ \t]*(?:#.*)?" % (_NAME, _VERSION, _VERSION)
-)
-_ELSEWHERE: Final = re.compile(
-    rb"--?[a-z][a-z-]*(?:[ \t=].*)?|(?:%s[ \t]*@[ \t]*)?(?:git\+|hg\+|https?:|file:|\.{0,2}/)\S.*" % _NAME
-)
+_ANY: Final = re.compile(rb".{1,%d}" % LINE)  # a requirement that is of no form is named as it is
 _SPECIAL: Final = re.compile(
     rb"\[(?:PAD|UNK|CLS|SEP|MASK|BOS|EOS)\]|<(?:s|/s|unk|pad|mask|blank|bos|eos)>|<\|[\w-]+\|>", re.IGNORECASE
 )
@@ -73,18 +65,11 @@ def sniff_attributes(sample: Sample) -> bool:
 
 def sniff_requirements(sample: Sample) -> bool:
     """Tell whether the first lines name packages, one of them with a version or from elsewhere."""
-    lines = _first(sample.head, 40)
-    if not lines or not any(_PINNED.fullmatch(line) or _is_option(line) for line in lines):
+    lines = [line.decode("utf-8", "replace") for line in _first(sample.head, 40)]
+    if not any(requirement.PINNED.fullmatch(line) or requirement.OPTION.match(line) for line in lines):
         return False
-    listed = all(_LISTED.fullmatch(line) or _ELSEWHERE.fullmatch(line) for line in lines)
+    listed = all(requirement.LISTED.fullmatch(line) or requirement.ELSEWHERE.fullmatch(line) for line in lines)
     return listed and not sniff_ranks(sample) and not _is_other(sample)
-
-
-def _is_option(line: bytes) -> bool:
-    return (
-        _ELSEWHERE.fullmatch(line) is not None
-        and re.match(rb"--?(?:extra-|find-|index|requirement|editable|[rce] )|\S*git\+", line) is not None
-    )
 
 
 def sniff_tokens(sample: Sample) -> bool:
@@ -156,10 +141,9 @@ def parse_attributes(reader: Reader, context: Context) -> Iterator[Fact]:
 
 def parse_requirements(reader: Reader, context: Context) -> Iterator[Fact]:
     """Yield every package and every option."""
-    for offset, line in _read(reader, _LISTED, _ELSEWHERE):
-        found = _LISTED.fullmatch(line)
-        target = found["name"].partition(b"[")[0].lower() if found is not None else line.strip()
-        yield Pointer(location=reader.at(offset), type="requirement", key="requirements", target=target.decode()[:200])
+    for offset, line in _read(reader, _ANY):
+        target = requirement.target(line.decode())[:200]
+        yield Pointer(location=reader.at(offset), type="requirement", key="requirements", target=target)
 
 
 def _plain(form: re.Pattern[bytes], *, comments: bool = False) -> Callable[[Reader, Context], Iterator[Fact]]:

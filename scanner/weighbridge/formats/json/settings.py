@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from weighbridge.errors import ArtifactError, LimitError
 from weighbridge.facts import Anomaly, Fact, Gap, Native, Pointer
+from weighbridge.formats import requirement
 from weighbridge.formats.base import Context, gap
 from weighbridge.formats.json import literals
 from weighbridge.location import Location
@@ -25,7 +26,8 @@ SHOWN: Final = 200  # characters of a key's path and of a target
 _CODE: Final = frozenset(
     "auto_map custom_pipeline custom_pipelines custom_generate custom_objects loader_module parent_library "
     "megatron_core _target_ __loader__ custom_ops_library custom_ops_libraries transformers_weights quant_method _type "
-    "python_model entry_points authorized_imports model_wrapper expr_str guards_code".split()
+    "python_model entry_points authorized_imports model_wrapper expr_str guards_code code_paths model_code_path "
+    "skops_trusted_types custom_imports imports user_dir".split()
 )
 # Keys whose text names another model that is fetched.
 _MODELS: Final = frozenset(
@@ -33,6 +35,9 @@ _MODELS: Final = frozenset(
     "speech_tower".split()
 )
 # Flags that let code run, and the value that does.
+_PACKAGES: Final = frozenset(
+    "requirements dependencies pip build_dependencies install_requires pip_requirements".split()
+)
 _FLAGS: Final = {
     "trust_remote_code": True,
     "allow_pickle": True,
@@ -52,11 +57,25 @@ _NAMING: Final = frozenset(
     "processor collator initializer object".split()
 )
 _PARTS: Final = frozenset("modules parameters params layers weights tensors names keys tokens".split())
+_TABLED: Final = frozenset("type class callback hook plugin loader factory handler target".split())
 _COMMANDS: Final = frozenset("command cmd shell scripts exec postcreatecommand entrypoint".split())
 _SOURCES: Final = frozenset("code source src script program function python forward".split())
 _WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 _DOTTED: Final = re.compile(r"[A-Za-z_]\w*(?:[.:][A-Za-z_]\w*)+", re.ASCII)
-_FILE: Final = re.compile(r"[\w./\\:@~+-]{1,400}\.(?:pyc?|pyd|so|dll|dylib|sh|exe|bat|ps1|jar)(?:[.:]\w+)?", re.ASCII)
+_FILE: Final = re.compile(r"[\w./\\:@~+-]{1,400}\.(?:pyc?|pyd|so|dll|dylib|sh|exe|bat|ps1|jar)(?:[.:]\w+)?\Z", re.ASCII)
+_PICKLED: Final = (".pkl", ".pickle", ".bin", ".pt", ".pth", ".ckpt", ".joblib", ".dill")
+# Modules that do anything, whatever key names what is in them; and what has an interpolation run code.
+_ANYTHING: Final = re.compile(
+    r"(?:os|posix|nt|subprocess|builtins|__builtin__|importlib|runpy|pty|shutil|ctypes|pickle|dill|cloudpickle|marshal)"
+    r"[.:]\w[\w.]*\Z"
+)
+# Texts that say by themselves what they are, by the type of pointer.
+_FORMS: Final = {
+    "file": _FILE,
+    "name": _ANYTHING,
+    "interpolation": re.compile(r".*\$\{(?:eval|python|py|import|cmd|exec|shell)[:(]", re.DOTALL),
+    "hub": re.compile(r"(?:hf[-_]hub|local-dir):\S+\Z"),
+}
 _DATA: Final = (
     ".json",
     ".safetensors",
@@ -93,6 +112,7 @@ class _Node(NamedTuple):
     key: str
     value: Any
     depth: int
+    naming: bool = False  # in an object whose key says that its values are names to import
 
 
 def place(reader: Reader, data: bytes, key: str) -> Location:
@@ -170,7 +190,13 @@ def _members(node: _Node, where: _Where, stack: list[_Node]) -> Iterator[Fact]:
         if name == "weight_map" and isinstance(value, dict):
             yield from _weights(value, where, key)
         elif isinstance(value, (str, dict, list)) and name not in _CODE and not (name in _TABLES and _is_flat(value)):
-            stack.append(_Node(path[-SHOWN:], key, value, node.depth + 1))
+            naming = _is_table(key) if isinstance(value, dict) else node.naming
+            stack.append(_Node(path[-SHOWN:], key, value, node.depth + 1, naming))
+
+
+def _is_table(key: str) -> bool:
+    """Tell whether a key says of an object that its values name what is imported, whatever their own keys are."""
+    return bool(_words(key) & _TABLED)
 
 
 def _named(name: str, value: object) -> Iterator[tuple[str, str]]:
@@ -181,8 +207,10 @@ def _named(name: str, value: object) -> Iterator[tuple[str, str]]:
         yield from (("implementation", target) for target in _texts(value))
     elif isinstance(value, (dict, list)) and _COMMANDS.intersection(_WORD.findall(name)):
         yield from (("command", target) for target in _texts(value))
-    elif name == "requirements" and isinstance(value, list):
-        yield from (("requirement", target) for target in _texts(value))
+    elif name in _PACKAGES and isinstance(value, list):
+        yield from (("requirement", requirement.target(one)) for one in value if isinstance(one, str))
+    elif name.endswith("_file") and isinstance(value, str) and value.endswith(_PICKLED):
+        yield "pickled", value
     elif name in _MODELS and isinstance(value, str) and value:
         yield name, value
     elif name in _FLAGS and _is_set(value, when=_FLAGS[name]):
@@ -236,7 +264,7 @@ def _texts(value: object) -> Iterator[str]:
 
 def _object(value: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Yield type, key and target of what several keys of an object say together."""
-    for told in (_skops, _keras, _langchain, _pipeline):
+    for told in (_skops, _keras, _langchain, _pipeline, _flavour):
         yield from told(value)
 
 
@@ -255,6 +283,12 @@ def _keras(value: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     yield "class_name", "class_name", f"{module}.{name}" if isinstance(module, str) and module else name
     if isinstance(registered, str) and registered not in ("", name):
         yield "registered_name", "registered_name", registered
+
+
+def _flavour(value: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield the folder of code that MLflow puts on Python's path before it imports the module that loads."""
+    if "loader_module" in value and isinstance(value.get("code"), str):
+        yield "code", "code", value["code"]
 
 
 def _langchain(value: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -282,25 +316,39 @@ def _text(node: _Node, where: _Where, context: Context) -> Iterator[Fact]:
     if literals.is_template(text):
         yield from _template(node, where)
         return
-    words = {word.lower() for word in _WORD.findall(node.key)}
-    if _FILE.fullmatch(text):
-        yield where.pointer("file", node.path, text)
-    elif words & _COMMANDS:
-        yield where.pointer("command", node.path, text)
-    elif (
-        words & _NAMING
-        and not words & _PARTS
-        and node.key != "module"
-        and _DOTTED.fullmatch(text)
-        and not text.endswith(_DATA)
-    ):
-        yield where.pointer(node.key.lower(), node.path, text)
+    words = _words(node.key)
+    type_ = _kind(node, words)
+    if type_:
+        yield where.pointer(type_, node.path, text)
     elif len(text) >= literals.PROGRAM:
         origin = reader.origin.inside(node.path[:SHOWN] or "text")
         statement = literals.statement(text) if words & _SOURCES else ""
         if statement:
             yield Native(location=where.location, type="python", detail=f"{node.path[:SHOWN]}: {statement}")
         yield from literals.encoded(text, where.location, origin, context)
+
+
+def _kind(node: _Node, words: set[str]) -> str:
+    """Return the type of the pointer that a text is, by how it looks and by the words of its key; nothing if none."""
+    for type_, form in _FORMS.items():
+        if form.match(node.value):
+            return type_
+    if words & _COMMANDS:
+        return "command"
+    return node.key.lower() if _is_name(node, words) else ""
+
+
+def _words(key: str) -> set[str]:
+    """Return the words of a key in small letters, those of lists in the singular too."""
+    words = {word.lower() for word in _WORD.findall(key)}
+    return words | {word.removesuffix("es" if word.endswith("sses") else "s") for word in words - _PARTS}
+
+
+def _is_name(node: _Node, words: set[str]) -> bool:
+    """Tell whether a text looks like a name to import, under a key that says it is one or in a table of such."""
+    if not _DOTTED.fullmatch(node.value) or node.value.endswith(_DATA) or node.key == "module":
+        return False
+    return node.naming or bool(words & _NAMING and not words & _PARTS)
 
 
 def _template(node: _Node, where: _Where) -> Iterator[Fact]:

@@ -24,11 +24,12 @@ TEMPLATES = [
     *(text.replace("%%", "%").replace("%s", "true") for text in settings_files.JINJA.values()),
 ]
 PIECES = [
-    *"a b messages loop x.y ['k'] ['__class__'] [i] [1:] ( ) [ ] { } | ~ + - * ** // % == != < >= . , : ; = ! $ 1 0.5".split(),
-    *"and or not in is if else for set endfor endif true none |join |attr('x') |map('upper') is defined 'text' \"t\"".split(),
-    "{{", "}}", "{{-", "-}}", "{%", "%}", "{%-", "-%}", "{#", "#}", "{% raw %}", "{% endraw %}", "'\\x41'", "'\\'", "\n", " ",
-    "{% if a %}", "{% endif %}", "{% for a in b %}", "{% endfor %}", "{% set a = b %}", "{% macro f(a) %}", "{% endmacro %}",
-]  # fmt: skip
+    *"a b messages loop x.y ['k'] ['__class__'] [i] [1:] ( ) [ ] { } | ~ + - * ** // % == != < >= . , : ; = !".split(),
+    *"1 0.5 and or not in is if else for set endfor endif true none |join |attr('x') |map('upper') is defined".split(),
+    *"'text' \"t\" {{ }} {{- -}} {% %} {%- -%} {# #} '\\x41' '\\'".split(),
+    *("{% raw %}", "{% endraw %}", "\n", " ", "{% if a %}", "{% endif %}", "{% for a in b %}", "{% endfor %}"),
+    *("{% set a = b %}", "{% macro f(a) %}", "{% endmacro %}"),
+]
 
 
 def told(source: str) -> set[str]:

@@ -243,8 +243,8 @@ def test_a_program_in_a_text_is_examined() -> None:
 
 
 SEEDS = [
-    b'{"auto_map": {"a": "b.C"}}', b"a:\n- b: 1\n", b"---\na: 1\n---\n# Page\n", CHATML.encode(), PICTURE, 
-    b"a filter=lfs\n",     b"torch==2.1\n", b"[PAD]\n[UNK]\na\n", b"#version: 0.2\na b\n", b"a,b\n1,2\n",
+    b'{"auto_map": {"a": "b.C"}}', b"a:\n- b: 1\n", b"---\na: 1\n---\n# Page\n", CHATML.encode(), PICTURE,
+    b"a filter=lfs\n", b"torch==2.1\n", b"[PAD]\n[UNK]\na\n", b"#version: 0.2\na b\n", b"a,b\n1,2\n",
     b"\xff\xd8\xff\xe0\0\x04ab\xff\xda\0\x02x\xff\xd9",
     b"GIF89a\1\0\1\0\0\0\0,\0\0\0\0\1\0\1\0\0\2\1\1\0;", b"RIFF\x10\0\0\0WEBPVP8 \4\0\0\0abcd",
     b"\n\x0a\n\x01a\x15\0\0\0\0\x18\2\n\x08\n\x01b\x15\0\0\0\0",
@@ -282,11 +282,12 @@ def test_any_document_is_read(tree: Any) -> None:
     assert "not JSON" not in reasons(facts_of(data))
 
 
-WORDS = (
-    "a b Foo x1 1 0.5 if else for in is not and or lambda import from as with match case type print exec def class return "
-    "yield await async pass del True None ( ) [ ] { } : , . ; = == + - * ** / // % @ & | ^ ~ < > -> := ... # `a` $ ! --- "
-    "{% %} {{ }} 's' f'x' ''' \\\n é _ 1if 0or f rb"
-).split(" ") + ["\n", "\r", "\n    ", "\t", "\f", '"""d\ne"""', "# c", "\\\n", "\u2028", "\xa0"]
+WORDS = [
+    *"a b Foo x1 1 0.5 if else for in is not and or lambda import from as with match case type print exec def".split(),
+    *"class return yield await async pass del True None ( ) [ ] { } : , . ; = == + - * ** / // % @ & | ^ ~ < >".split(),
+    *"-> := ... # `a` $ ! --- {% %} {{ }} 's' f'x' ''' é _ 1if 0or f rb".split(),
+    *("\n", "\r", "\n    ", "\t", "\f", '"""d\ne"""', "# c", "\\\n", "\u2028", "\xa0"),
+]
 
 
 @given(st.lists(st.tuples(st.sampled_from(WORDS), st.sampled_from(["", " ", "  "])), max_size=10))

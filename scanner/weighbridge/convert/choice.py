@@ -148,7 +148,7 @@ def _take(chosen: Node, choice: Choice, path: str, origin: Location, *, lenient:
     for name, node in places(chosen):
         here = f"{path}.{name}" if path and name else path or name
         if node.kind is Kind.TENSOR:
-            _take_tensor(node, choice, name or ALONE)
+            _take_tensor(node, choice, node.key or ALONE if node is chosen else name)
         elif node.kind is Kind.SCALAR:
             choice.keep(here, node.content if not isinstance(node.content, View | Unfit) else None)
         elif node.kind is Kind.MODULE:

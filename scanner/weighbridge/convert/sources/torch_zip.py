@@ -58,7 +58,7 @@ def _program(reader: Reader, entries: list[Entry]) -> tuple[str, Reader]:
     if fault := stored(entry) or ("" if entry.size <= PROGRAM_LIMIT else f"it has over {PROGRAM_LIMIT} bytes"):
         raise ArtifactError(reader.at(max(0, entry.data)), f"{entry.name}: {fault}")
     program = reader.window(entry.data, entry.size, entry.name)
-    if zlib.crc32(program.view) != entry.crc:
+    if _summed(entries) and zlib.crc32(program.view) != entry.crc:
         raise ArtifactError(reader.at(entry.data), f"{entry.name}: its CRC is wrong")
     return root, program
 
@@ -91,9 +91,14 @@ def _held(reader: Reader, entry: Entry) -> Held:
     return Held(begin=entry.data, size=entry.size, member=entry.name, location=location, fault=stored(entry))
 
 
+def _summed(entries: list[Entry]) -> bool:
+    """Tell whether the archive has checksums: `torch.serialization.set_crc32_options(False)` writes 0 for all."""
+    return any(entry.crc for entry in entries)
+
+
 def _checksums(entries: list[Entry], planned: Plan) -> tuple[Checksum, ...]:
     """Return what the archive says of the members that tensors are in."""
-    used = {tensor.member for tensor in planned.tensors}
+    used = {tensor.member for tensor in planned.tensors} if _summed(entries) else set()
     return tuple(
         Checksum(data=Range(begin=entry.data, size=entry.size), crc=entry.crc, member=entry.name)
         for entry in entries

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from weighbridge.convert.sources import arrays, numpy, safetensors, torch_legacy, torch_tar, torch_zip
+from weighbridge.convert.sources import arrays, hdf5, numpy, safetensors, torch_legacy, torch_tar, torch_zip
 from weighbridge.convert.sources.base import Source
 
 SOURCES: Final[tuple[Source, ...]] = (
@@ -14,4 +14,5 @@ SOURCES: Final[tuple[Source, ...]] = (
     safetensors.SOURCE,
     numpy.SOURCE,
     arrays.SOURCE,
+    hdf5.SOURCE,
 )

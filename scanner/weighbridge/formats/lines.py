@@ -17,7 +17,7 @@ from weighbridge.errors import ArtifactError, LimitError
 from weighbridge.facts import Fact, Pointer
 from weighbridge.formats import document, pickle, pointer, requirement, script, text, yaml
 from weighbridge.formats.base import Context, Format
-from weighbridge.formats.source import is_no_python
+from weighbridge.formats.source import can_call
 from weighbridge.reader import Reader, Sample
 
 LIMIT: Final = 64 << 20  # bytes; the largest vocabularies have 15 MB
@@ -37,7 +37,6 @@ _BYTES: Final = 16  # lines to look at of ranks, which begin with the 256 bytes
 _CELL: Final = rb"[^()\[\]{}=`@$;'\"\\,\t\n]*"
 _ROWS: Final = (re.compile(rb"%s(?:,%s)+" % (_CELL, _CELL)), re.compile(rb"%s(?:\t%s)+" % (_CELL, _CELL)))
 _NUMBER: Final = re.compile(rb"[-+]?(?:[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?|nan|inf|)", re.IGNORECASE)
-_CALL: Final = re.compile(r"[\w\])]\s*\(|@|\bimport\b|`|\bexec\b")
 
 
 def _first(head: bytes, count: int) -> list[bytes]:
@@ -125,7 +124,7 @@ def _read(reader: Reader, *forms: re.Pattern[bytes], comments: bool = True) -> I
                 raise ArtifactError(reader.at(offset), "a line of another form")
             yield offset, line
         offset += len(whole) + 1
-    if _CALL.search(source) and not is_no_python(source):
+    if can_call(source):
         raise ArtifactError(reader.origin, "the text could be a program of Python")
 
 

@@ -19,7 +19,10 @@ _KEYWORDS: Final = frozenset(
     "template".split()
 )
 _TOKEN: Final = re.compile(r"[^\W\d]\w*|[0-9][\w.]*|[ \t\f]+|.", re.DOTALL)
-_QUOTES: Final = re.compile("[\"'`]")
+_QUOTES: Final = re.compile("[\"']")
+_PREFIX: Final = re.compile("[rbuftiRBUFTI]*")  # letters that stand before a string, in this version or the next
+_COMMENTS: Final = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
+_CALL: Final = re.compile(r"[\w\])]\s*\(|@|\bimport\b|`|\bexec\b")
 _LINES: Final = re.compile(r"\r\n|\r|\n")  # where Python ends a line, and with it a comment
 # What begins no statement and ends none: at the start of a line outside of brackets it is an error.
 _IMPOSSIBLE: Final = frozenset("<>|/%=!?$&^,;)]}")
@@ -66,15 +69,26 @@ def _is_error(line: str, depth: int, *, whole: bool) -> bool:
         name = stripped[:-1].strip()
         if name.isidentifier() and name not in _KEYWORDS:
             return True
-    before = ""
-    gap = False
-    for token in _TOKEN.findall(line):
-        if token.isspace():
+    return _has_neighbours(line, whole=whole)
+
+
+def _has_neighbours(line: str, *, whole: bool) -> bool:
+    """Tell whether two operands stand side by side: words, or what Python 2 has between two backquotes."""
+    before, gap, quoted, piece = False, False, False, ""
+    for piece in _TOKEN.findall(line):
+        if piece.isspace():
             gap = True
             continue
-        is_word = token.isidentifier() and token not in _KEYWORDS
+        is_word = piece.isidentifier() and piece not in _KEYWORDS
+        opens = piece == "`" and not quoted
         # A word that ends what is shown can be the prefix of a string, and is none that stands alone.
-        if is_word and before and gap and (whole or not line.endswith(token)):
+        if before and (opens or (is_word and gap and (whole or not line.endswith(piece)))):
             return True
-        before, gap = (token if is_word else ""), False
-    return False
+        quoted ^= piece == "`"
+        before, gap = is_word or (piece == "`" and not quoted), False
+    return before and not whole and not gap and piece.isidentifier() and _PREFIX.fullmatch(piece) is None
+
+
+def can_call(source: str) -> bool:
+    """Tell whether Python might take a text for a program that calls, imports or runs something."""
+    return _CALL.search(_COMMENTS.sub("", source)) is not None and not is_no_python(source)

@@ -15,6 +15,7 @@ from typing import Final
 from weighbridge.facts import Fact, Inert
 from weighbridge.formats import pickle, pointer
 from weighbridge.formats.base import Context, Format
+from weighbridge.formats.source import is_no_python
 from weighbridge.reader import TAIL, Reader, Sample
 
 _WORD_LIMIT: Final = 256  # of a text that is one word, such as a version or an identifier
@@ -22,6 +23,9 @@ _TOKEN_LIMIT: Final = 200  # no word of a sentence is longer, most addresses are
 _STARTS: Final = frozenset(b"{[<-@!%&*|>#\0\x80\x1f\x93")  # of documents, scripts and binary formats
 _WORD: Final = r"[A-Za-z0-9._+-]+\s*"
 _PUNCTUATION: Final = frozenset(" \t\r\n\f.,;:!?'\"()[]/&+*#%-_@©®™“”\u2018\u2019…•·§")
+# What licences and notes have besides, where no compiler of Python takes the text: it is neither template nor command.
+_SIGNS: Final = frozenset("<>={}$|~^\\")
+_REACHES: Final = re.compile(r"\{[{%#]|\$[({]|\|[ \t]*\w*sh\b|<[?%]|<script", re.IGNORECASE)
 # STACK_GLOBAL and EXT1, 2 and 4: as the second half of a character they would still be opcodes to a pickle machine.
 _OPCODES: Final = (b"\x93", b"\x82", b"\x83", b"\x84")
 # Compiled when a text comes by, for it takes 1 ms.
@@ -62,7 +66,8 @@ def _is_prose(data: bytes) -> bool:
         return False
     if len(text.split(None, 1)) < 2:
         return len(text) <= _WORD_LIMIT and re.fullmatch(_WORD, text) is not None
-    if not all(character.isalnum() or character in _PUNCTUATION for character in set(text)):
+    others = {character for character in set(text) if not (character.isalnum() or character in _PUNCTUATION)}
+    if others and not (others <= _SIGNS and not _REACHES.search(text) and is_no_python(text)):
         return False
     return re.search(_NOT_PROSE, text.strip(), re.MULTILINE) is None and _are_sentences(text)
 

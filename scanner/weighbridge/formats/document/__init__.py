@@ -19,8 +19,8 @@ from weighbridge.reader import Reader, Sample
 
 # Three dashes on a line of their own, a heading, or an element of HTML that pages begin with.
 _BEGIN: Final = re.compile(
-    rb"(?:\xef\xbb\xbf)?\s*(?:---[ \t]*\r?\n|#{1,6} \S|<(?:!--|div|p|h[1-6]|img|a|br|center|table|details|picture)\b"
-    rb"|!?\[[^\]\n]{1,200}\]\(https?://|\*\*\w)",
+    rb"(?:\xef\xbb\xbf)?\s*(?:---[ \t]*\r?\n|#{1,6} \S|<!--|<(?:div|p|h[1-6]|img|a|br|center|table|details|picture)\b"
+    rb"|!?\[[^\]\n]{1,200}\]\(\S|\*\*\w)",
     re.IGNORECASE,
 )
 # Comments in front of a key: a heading and the comment of a configuration look alike.

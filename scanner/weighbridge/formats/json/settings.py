@@ -90,9 +90,10 @@ _DATA: Final = (
     ".npz",
     ".h5",
 )
+_NOTEBOOK: Final = "a notebook"
 # Keys of documents that are programs of another kind.
 _PROGRAMS: Final = {
-    ("nbformat", "cells"): "a notebook",
+    ("nbformat", "cells"): _NOTEBOOK,
     ("modelTopology",): "a model of TensorFlow.js",
     ("graph_module",): "a program that torch exported",
 }
@@ -125,6 +126,8 @@ def observe(tree: Any, reader: Reader, data: bytes, context: Context) -> Iterato
     shape = _graph(tree)
     if shape:
         yield Gap(location=reader.origin, reason=f"{shape}, which is not understood", size=reader.size)
+    if shape == _NOTEBOOK:
+        return  # every cell is a program that nobody runs who loads the model
     stack = [_Node("", "", tree, 0)]
     while stack:
         node = stack.pop()

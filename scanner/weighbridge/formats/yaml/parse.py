@@ -12,7 +12,7 @@ from weighbridge.errors import ArtifactError, LimitError
 from weighbridge.facts import Anomaly, Fact, Gap, Pointer
 from weighbridge.formats.base import Context
 from weighbridge.formats.json import settings
-from weighbridge.formats.source import is_no_python
+from weighbridge.formats.source import can_call
 from weighbridge.reader import Reader
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     data = take(reader)
     source = decode(reader, data)
     yield from observe(read(reader, source), reader, data, context)
-    if "(" in source and not is_no_python(source):
+    if can_call(source):
         yield Gap(location=reader.origin, reason="yaml: the text could be a program of Python", size=reader.size)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from weighbridge.convert.sources import arrays, hdf5, numpy, safetensors, torch_legacy, torch_tar, torch_zip
+from weighbridge.convert.sources import arrays, flax, hdf5, numpy, safetensors, torch_legacy, torch_tar, torch_zip
 from weighbridge.convert.sources.base import Source
 
 SOURCES: Final[tuple[Source, ...]] = (
@@ -15,4 +15,5 @@ SOURCES: Final[tuple[Source, ...]] = (
     numpy.SOURCE,
     arrays.SOURCE,
     hdf5.SOURCE,
+    flax.SOURCE,
 )

@@ -131,7 +131,7 @@ def test_several_groups_are_listed_and_none_is_guessed(tmp_path: Path) -> None:
     assert sorted(one.name for one in made.tensors) == ["ema.w", "model.w"]
 
 
-@pytest.mark.parametrize("wanted", ["nothing", "step", "model.w.x", ""])
+@pytest.mark.parametrize("wanted", ["nothing", "step", "model.w.x"])
 def test_a_path_to_nothing_is_refused(wanted: str, tmp_path: Path) -> None:
     path = write(tmp_path, {"model": {"w": view()}, "step": 1})
     assert "groups of tensors are at: model" in refusal(path, state_dict=wanted)
@@ -140,6 +140,30 @@ def test_a_path_to_nothing_is_refused(wanted: str, tmp_path: Path) -> None:
 def test_tensors_beside_a_group_make_it_ambiguous(tmp_path: Path) -> None:
     path = write(tmp_path, {"model": {"w": view()}, "rng_state": view((2,), (1,))})
     assert "several groups" in refusal(path)
+
+
+def test_single_numbers_and_lists_beside_weights_are_no_groups(tmp_path: Path) -> None:
+    callbacks = {"checkpoint": {"best": view((), ()), "models": {"a.ckpt": view((), (), 1)}}}
+    value = {"state_dict": {"w": view()}, "callbacks": callbacks, "rng": [view((2,), (1,))], "loss": view((), ())}
+    made = convert(write(tmp_path, value), tmp_path / "out.safetensors")
+    assert (made.state_dict, [one.name for one in made.tensors]) == ("state_dict", ["w"])
+    assert {one.path for one in made.dropped} == {"callbacks", "rng", "loss"}
+
+
+def test_an_optimizer_among_tensors_is_left_out_unless_all_is_asked_for(tmp_path: Path) -> None:
+    optimizer = {"state": {0: {"m": view((2,), (1,))}}, "param_groups": []}
+    path = write(tmp_path, {"w": view(), "optimizer": optimizer, "step": view((), ())})
+    made, found = convert_to(path)
+    assert (sorted(found), [one.path for one in made.dropped]) == (["step", "w"], ["optimizer"])
+    convert(path, tmp_path / "all.safetensors", state_dict=".")
+    assert sorted(load(tmp_path / "all.safetensors")) == ["optimizer.state.0.m", "step", "w"]
+    verify(path, tmp_path / "all.safetensors")
+
+
+def test_numbers_and_texts_are_recorded_as_they_are(tmp_path: Path) -> None:
+    floats, text = [index / 7 for index in range(50)], "é" * 5000
+    made, _ = convert_to(write(tmp_path, {"w": view(), "floats": floats, "text": text, "sides": (1, 2)}))
+    assert made.scalars == {"floats": floats, "text": text, "sides": [1, 2]}
 
 
 def test_an_optimizer_is_taken_when_it_is_asked_for(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from weighbridge.convert.sources.base import Store
 from weighbridge.convert.strided import gather
 
 BLOCK: Final = 1 << 19  # stays in the cache between the read and what is done with it; larger ones take a fifth longer
-KEPT: Final = 4 << 20  # bytes of pages that stay mapped behind the place that is read
+KEPT: Final = 2 << 20  # bytes of pages that stay mapped behind the place that is read
 
 # A block is valid until the next one.
 Block = bytes | bytearray | memoryview

@@ -56,7 +56,8 @@ def choose(root: Node, wanted: str | None, origin: Location, *, everything: bool
     """Return the tensors of the group at the path `wanted`, of the only group there is when that is None.
 
     Raises UnconvertibleError, with the candidates, when there is none or more than one, or none at that path.
-    With `everything` the whole is taken and objects in it are no reason to refuse.
+    An optimizer's state inside is taken with "." alone. With `everything` the whole is taken, and objects in it are no
+    reason to refuse.
     """
     found = list(groups(root))
     candidates = tuple(
@@ -73,7 +74,7 @@ def choose(root: Node, wanted: str | None, origin: Location, *, everything: bool
     else:
         raise UnconvertibleError(origin, _ambiguous(root, candidates))
     choice = Choice(path, candidates)
-    _take(node, choice, path, origin, lenient=everything)
+    _take(node, choice, "" if node is root else path, origin, lenient=everything)
     _leave(root, node, choice)
     if choice.uncounted:
         choice.dropped.append(Dropped(path="", what=f"{choice.uncounted} more values, which are not listed"))
@@ -83,12 +84,24 @@ def choose(root: Node, wanted: str | None, origin: Location, *, everything: bool
 def groups(root: Node) -> Iterator[tuple[str, Node]]:
     """Yield the groups of tensors that could be what is wanted, with their paths.
 
-    Lists of tensors are groups only where there are no others: beside a state dict they are states of random number
-    generators and the like.
+    Groups of nothing but single numbers are groups only where there are no others: beside weights they are losses and
+    counts of steps. So are lists of tensors: beside a state dict they are states of random number generators.
     """
     found = list(_groups("", root))
-    named = [one for one in found if one[1].kind is not Kind.LIST]
-    yield from named or found
+    found = [one for one in found if _has_sides(one[1])] or found
+    yield from [one for one in found if one[1].kind is not Kind.LIST] or found
+
+
+def _has_sides(node: Node) -> bool:
+    return any(_sided(one) for _, one in places(node))
+
+
+def _sided(node: Node) -> bool:
+    """Tell whether a node is a tensor of more than a single number, as far as that is known."""
+    content = node.content
+    return node.kind is Kind.TENSOR and (
+        isinstance(content, Unfit) or (isinstance(content, View) and content.shape != ())
+    )
 
 
 def _groups(path: str, node: Node) -> Iterator[tuple[str, Node]]:
@@ -98,9 +111,9 @@ def _groups(path: str, node: Node) -> Iterator[tuple[str, Node]]:
         yield path, node
         return
     inner = [found for child in node.children for found in _groups(join(path, child.key), child)]
-    direct = [child.content for child in node.children if child.kind is Kind.TENSOR]
+    direct = [child for child in node.children if child.kind is Kind.TENSOR]
     # Beside other groups a single number is a loss or a count of steps.
-    if direct and (not inner or any(isinstance(one, View | Unfit) and one.shape for one in direct)):
+    if direct and (not inner or any(map(_sided, direct))):
         yield path, node
     yield from inner
 
@@ -121,8 +134,8 @@ def _ambiguous(root: Node, candidates: tuple[Candidate, ...]) -> str:
 
 
 def _find(root: Node, wanted: str, candidates: tuple[Candidate, ...], origin: Location) -> tuple[str, Node]:
-    if wanted == EVERYTHING:
-        return "", root
+    if wanted in (EVERYTHING, ""):
+        return wanted, root
     found = list(_at(root, "", wanted))
     if len(found) == 1 and found[0].tensors:
         return wanted, found[0]
@@ -145,9 +158,13 @@ def _at(node: Node, path: str, wanted: str) -> Iterator[Node]:
 def _take(chosen: Node, choice: Choice, path: str, origin: Location, *, lenient: bool) -> None:
     """Put everything at and below the chosen node where it belongs."""
     inside = {id(child) for _, node in places(chosen) if node.kind is Kind.MODULE for child in node.children}
-    for name, node in places(chosen):
+    whole = lenient or choice.path == EVERYTHING
+    optimizers = {id(child) for child in _optimizers(chosen)} if not whole else set()
+    for name, node in places(chosen, without=optimizers):
         here = f"{path}.{name}" if path and name else path or name
-        if node.kind is Kind.TENSOR:
+        if id(node) in optimizers:
+            choice.drop(here, node.what, node.tensors)
+        elif node.kind is Kind.TENSOR:
             _take_tensor(node, choice, node.key or ALONE if node is chosen else name)
         elif node.kind is Kind.SCALAR:
             choice.keep(here, node.content if not isinstance(node.content, View | Unfit) else None)
@@ -164,6 +181,11 @@ def _take(chosen: Node, choice: Choice, path: str, origin: Location, *, lenient:
         elif node.kind is Kind.OBJECT:
             choice.drop(here, f"code of {node.what}")
         _check_keys(node, choice, here, origin, lenient=lenient)
+
+
+def _optimizers(chosen: Node) -> Iterator[Node]:
+    """Yield the optimizers' states inside a group, which belong to it only when everything is asked for."""
+    return (node for _, node in places(chosen) if node.kind is Kind.OPTIMIZER and node is not chosen)
 
 
 def _take_tensor(node: Node, choice: Choice, name: str) -> None:
@@ -205,7 +227,7 @@ def _leave(root: Node, chosen: Node, choice: Choice) -> None:
             choice.keep(path, node.content if not isinstance(node.content, View | Unfit) else None)
         elif node.kind is Kind.TENSOR:
             choice.drop(path, "tensor", 1)
-        elif node.kind in (Kind.MAPPING, Kind.LIST, Kind.OBJECT) and (not node.tensors or _holds(node, chosen)):
+        elif node.kind in (Kind.MAPPING, Kind.LIST, Kind.OBJECT) and _opened(node, chosen):
             if node.kind is Kind.OBJECT:
                 choice.drop(path, f"object {node.what}")
             waiting += [(join(path, child.key), child) for child in reversed(node.children)]
@@ -213,5 +235,6 @@ def _leave(root: Node, chosen: Node, choice: Choice) -> None:
             choice.drop(path, _kind(node), node.tensors)
 
 
-def _holds(node: Node, chosen: Node) -> bool:
-    return any(one is chosen for _, one in places(node))
+def _opened(node: Node, chosen: Node) -> bool:
+    """Tell whether a container is told by its parts: one without tensors, or one that holds the chosen ones."""
+    return not node.tensors or any(one is chosen for _, one in places(node))

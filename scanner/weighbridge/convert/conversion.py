@@ -130,7 +130,7 @@ def _copy(inputs: Inputs, tensors: list[PlannedTensor], aliases: Mapping[str, st
 def _prove(source: Path, plan: Plan, output: NewFile, limits: Limits, *, digests: bool) -> dict[str, Digest]:
     """Plan again from the source, opened anew, and compare the output with it, byte for byte."""
     with opened(source, limits) as inputs, opened(output.path, limits, output.descriptor) as written:
-        again = planned(inputs, Options(state_dict=plan.state_dict or "."))
+        again = planned(inputs, Options(state_dict=plan.state_dict))
         return prove(again, inputs, written, digests=digests)
 
 
@@ -159,17 +159,12 @@ def verify(
     source, destination = Path(source), Path(destination)
     chosen = state_dict if state_dict is not None else recorded_choice(beside(destination))
     with opened(source, limits) as inputs, opened(destination, limits) as written:
-        plan = planned(inputs, Options(state_dict=_path(chosen)))
+        plan = planned(inputs, Options(state_dict=chosen))
         names.check(plan, list(plan.tensors), source_size=0, max_output=1 << 62, origin=inputs.reader.origin)
         prove(plan, inputs, written, digests=False)
         inputs.check_unchanged()
         written.check_unchanged()
     return plan
-
-
-def _path(recorded: str | None) -> str | None:
-    """Return what `Options` call the whole, which a record calls nothing."""
-    return "." if recorded == "" else recorded
 
 
 def listing(path: str | Path, *, digests: bool = False, stats: bool = False, limits: Limits = _LIMITS) -> Listing:

@@ -122,8 +122,9 @@ class Plan:
 
     `tensors` are in the order in which the source has them. `aliases` has the name of each tensor that is the very same
     view of the same storage as one before it, and that one's name; such tensors are in `tensors` too. `state_dict` is
-    the path of the group they come from, empty for the whole; `candidates` are the groups there are. What `refused`
-    names stands among the tensors and cannot be converted. `checksums` are for a pass that reads all bytes anyway.
+    the path of the group they come from, empty for the whole and "." when all of it was asked for; `candidates` are the
+    groups there are. What `refused` names stands among the tensors and cannot be converted. `checksums` are for a pass
+    that reads all bytes anyway.
     """
 
     source: str

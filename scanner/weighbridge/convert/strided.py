@@ -15,9 +15,9 @@ from typing import Final, Literal
 
 from weighbridge.convert.plan import Strided
 
-BLOCK: Final = 8 << 20  # bytes gathered at once
-# Bytes of source pages that one block may touch; mapped pages count as memory of the process until they are let go.
-TOUCHED: Final = 24 << 20
+BLOCK: Final = 4 << 20  # bytes gathered at once
+TOUCHED: Final = 8 << 20  # bytes of pages of the source that are mapped at once
+ROWS: Final = 16  # rows of a block from which on scattering is the faster way
 _PAGE: Final = 4096
 _CODES: Final[dict[int, Literal["B", "H", "I", "Q"]]] = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
@@ -36,9 +36,32 @@ def gather(view: memoryview, strided: Strided) -> Iterator[bytearray]:
         raise ValueError(f"strides {steps} of items of {item} bytes")
     elements = part[: len(part) // item * item].cast(_CODES[item])
     strides = tuple(step // item for step in steps)
-    for block in _blocks(elements, sides, strides, item):
-        yield block
-        _forget(view)
+    yield from _blocks(_Elements(view, elements), sides, strides, item)
+
+
+class _Elements:
+    """The elements of a store, whose pages are let go as runs of them are read."""
+
+    def __init__(self, view: memoryview, elements: memoryview[int]) -> None:
+        self._view = view
+        self._elements = elements
+        self._touched = 0
+
+    def run(self, begin: int, count: int, stride: int) -> memoryview[int]:
+        """Return `count` elements at a stride, which may be 0; valid until the next run."""
+        item = self._elements.itemsize
+        self._touched += _PAGE + min(count * stride * item, count * _PAGE)
+        if self._touched > TOUCHED:
+            self.forget()
+        if stride == 0:
+            return memoryview(self._elements[begin : begin + 1].tobytes() * count).cast(_CODES[item])
+        return self._elements[begin : begin + (count - 1) * stride + 1 : stride]
+
+    def forget(self) -> None:
+        """Let go of the pages of a mapped file, which otherwise count as memory of the process."""
+        self._touched = 0
+        if isinstance(self._view.obj, mmap.mmap) and hasattr(self._view.obj, "madvise"):
+            self._view.obj.madvise(mmap.MADV_DONTNEED)
 
 
 def merged(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -61,17 +84,13 @@ def merged(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[tuple[int,
     return tuple(sides) or (1,), tuple(steps) or (0,)
 
 
-def _blocks(
-    elements: memoryview[int], sides: tuple[int, ...], strides: tuple[int, ...], item: int
-) -> Iterator[bytearray]:
+def _blocks(elements: _Elements, sides: tuple[int, ...], strides: tuple[int, ...], item: int) -> Iterator[bytearray]:
     closest = min(range(len(sides)), key=lambda index: (strides[index], -index))
     inner = prod(sides[closest + 1 :])
     rows = min(sides[closest], BLOCK // (inner * item))
-    if closest == len(sides) - 1 or rows < 16:
+    if closest == len(sides) - 1 or rows < ROWS:
         yield from _row_by_row(elements, sides, strides, item)
         return
-    # A row touches a page or two at each place that it is scattered from.
-    rows = max(1, min(rows, (TOUCHED // inner - _PAGE) // (max(1, strides[closest]) * item)))
     for outer in _offsets(sides[:closest], strides[:closest]):
         for first in range(0, sides[closest], rows):
             count = min(rows, sides[closest] - first)
@@ -79,34 +98,28 @@ def _blocks(
             output = memoryview(block).cast(_CODES[item])
             begin = outer + first * strides[closest]
             for place, offset in enumerate(_offsets(sides[closest + 1 :], strides[closest + 1 :])):
-                output[place::inner] = _run(elements, begin + offset, count, strides[closest])
+                output[place::inner] = elements.run(begin + offset, count, strides[closest])
             yield block
+            elements.forget()
 
 
 def _row_by_row(
-    elements: memoryview[int], sides: tuple[int, ...], strides: tuple[int, ...], item: int
+    elements: _Elements, sides: tuple[int, ...], strides: tuple[int, ...], item: int
 ) -> Iterator[bytearray]:
     side, stride = sides[-1], strides[-1]
-    spread = max(1, stride) * item
-    longest = max(1, min(BLOCK // item, TOUCHED // min(spread, _PAGE)))
-    block, touched = bytearray(), 0
+    longest = max(1, min(BLOCK // item, TOUCHED // min(max(1, stride) * item, _PAGE)))
+    block = bytearray()
     for outer in _offsets(sides[:-1], strides[:-1]):
         for first in range(0, side, longest):
             count = min(longest, side - first)
-            block += _run(elements, outer + first * stride, count, stride).tobytes()
-            touched += min(count * spread, count * _PAGE) + _PAGE
-            if len(block) >= BLOCK or touched >= TOUCHED:
+            block += elements.run(outer + first * stride, count, stride).tobytes()
+            if len(block) >= BLOCK:
                 yield block
-                block, touched = bytearray(), 0
+                elements.forget()
+                block = bytearray()
     if block:
         yield block
-
-
-def _run(elements: memoryview[int], begin: int, count: int, stride: int) -> memoryview[int]:
-    """Return `count` elements at a stride, which may be 0."""
-    if stride == 0:
-        return memoryview(elements[begin : begin + 1].tobytes() * count).cast(_CODES[elements.itemsize])
-    return elements[begin : begin + (count - 1) * stride + 1 : stride]
+        elements.forget()
 
 
 def _offsets(sides: tuple[int, ...], strides: tuple[int, ...]) -> Iterator[int]:
@@ -119,9 +132,3 @@ def _offsets(sides: tuple[int, ...], strides: tuple[int, ...]) -> Iterator[int]:
         begin = sum(place * stride for place, stride in zip(index, strides[:-1], strict=True))
         for step in last:
             yield begin + step
-
-
-def _forget(view: memoryview) -> None:
-    """Let go of the pages of a mapped file that were touched, which otherwise count as memory of the process."""
-    if isinstance(view.obj, mmap.mmap) and hasattr(view.obj, "madvise"):
-        view.obj.madvise(mmap.MADV_DONTNEED)

@@ -7,13 +7,14 @@ that torch and Python define themselves: dicts and their like, `nn.Module`'s thr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from enum import Enum, auto
 from typing import Final
 
 from weighbridge.convert.plan import Scalar
 from weighbridge.convert.torch_tensors import Around, Leaf, Unfit, View, tensor
 from weighbridge.errors import LimitError
+from weighbridge.formats.pickle.recorder import PLAIN
 from weighbridge.location import Location
 from weighbridge.reader import Reader
 from weighbridge.symbols import (
@@ -34,8 +35,8 @@ from weighbridge.symbols import (
 
 NODES_LIMIT: Final = 2_000_000  # of one stream; a shared container counts at each of its names
 DEPTH_LIMIT: Final = 64  # containers inside containers; models have a dozen
-TEXT_LIMIT: Final = 1 << 16  # bytes of a text that the record keeps
-LIST_LIMIT: Final = 10_000  # numbers of a list that the record keeps
+TEXT_LIMIT: Final = 1 << 20  # bytes of a text that the record keeps
+LIST_LIMIT: Final = 100_000  # numbers of a list that the record keeps
 
 _MAPPINGS: Final = frozenset(
     {"collections.OrderedDict", "collections.defaultdict", "collections.Counter", "builtins.dict"}
@@ -125,6 +126,8 @@ class Walker:
             kind = Kind.OPTIMIZER if names >= {"state", "param_groups"} else Kind.MAPPING
             return self._fill(Node(key, kind, "optimizer state" if kind is Kind.OPTIMIZER else "dict"), flat, depth)
         if type(value) is list or type(value) is tuple:
+            if len(value) > LIST_LIMIT and PLAIN.issuperset(map(type, value)):
+                return Node(key, Kind.OPAQUE, f"a list of {len(value)} numbers or texts, more than the record keeps")
             flat = [part for pair in enumerate(value) for part in pair]
             return self._fill(Node(key, Kind.LIST, "list"), flat, depth)
         if isinstance(value, Call):
@@ -281,13 +284,14 @@ def _describe(value: Value) -> str:
     return owner(value)
 
 
-def places(node: Node, path: str = "") -> Iterator[tuple[str, Node]]:
-    """Yield every node with its path, containers before what is in them."""
-    waiting = [(path, node)]
+def places(node: Node, without: Container[int] = ()) -> Iterator[tuple[str, Node]]:
+    """Yield every node with its path, containers before what is in them; nothing in those of these identities."""
+    waiting = [("", node)]
     while waiting:
         path, node = waiting.pop()
         yield path, node
-        waiting += [(join(path, child.key), child) for child in reversed(node.children)]
+        if id(node) not in without:
+            waiting += [(join(path, child.key), child) for child in reversed(node.children)]
 
 
 def join(path: str, key: str | None) -> str:

@@ -36,7 +36,7 @@ def run(reader: Reader, start: int, budget: Budget, *, interleaved: bool = False
 
     Raises ArtifactError when it does not end, or has in it what no pickler writes.
     """
-    machine = Machine(reader.view, start, reader.origin, budget, interleaved=interleaved, records=False)
+    machine = Machine(reader.view, start, reader.origin, budget, interleaved=interleaved, records=False, exact=True)
     machine.run()
     if machine.limit is not None:
         raise machine.limit

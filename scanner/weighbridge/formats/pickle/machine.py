@@ -22,7 +22,7 @@ from weighbridge.formats.pickle.embedded import PROGRAM_LENGTH, PROGRAM_STARTS
 from weighbridge.formats.pickle.items import take_items
 from weighbridge.formats.pickle.recorder import ARRAY_DEPTH, PLAIN
 from weighbridge.formats.pickle.runs import DEPTHS, LARGE, LEAST_BYTES, Runner
-from weighbridge.symbols import ELIDED, Call, Dict, Extension, Form, Items, Opaque, PersistentId, Set, State, Value
+from weighbridge.symbols import Call, Dict, Extension, Form, Items, Opaque, PersistentId, Set, State, Value
 
 ENDED: Final = "the stream ends before STOP"
 SLICE: Final = 1 << 20  # bytes between two looks at the budget and the clock
@@ -360,7 +360,7 @@ class Machine(Runner):
                         i += 9
                     else:
                         i = run.end()
-                        stack += [ELIDED] * ((i - pos) // 9)
+                        stack += self._floats(buf[pos:i])
                     continue
                 if op == 0x4E:  # NONE
                     push(None)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import Final
 
 from weighbridge.errors import LimitError
@@ -15,6 +16,7 @@ from weighbridge.limits import Budget
 from weighbridge.location import Location
 from weighbridge.names import normalise
 from weighbridge.symbols import (
+    ELIDED,
     ELISIONS,
     ComputedName,
     Dict,
@@ -30,6 +32,7 @@ from weighbridge.symbols import (
 
 KEPT_BYTES: Final = 256  # longer bytes stay in the file as a Span
 KEPT_TEXT: Final = 4096  # longer strings too
+KEPT_FLOATS: Final = 100_000  # floats of one run that are kept when they are wanted
 LINE_LIMIT: Final = 1 << 20  # a text operand; CPython has no limit, no pickler writes more
 HASH_LIMIT: Final = 10_000  # parts of one key; CPython hashes a shared tuple again at each mention
 HUGE_INT: Final = 1 << 16  # bytes of one integer; no model holds such a number
@@ -39,6 +42,7 @@ MARGIN: Final = 1 << 17  # more than any operand that is kept
 ARRAY_DEPTH: Final = 8  # object arrays inside object arrays of joblib
 ANOMALIES_PER_CODE: Final = 8  # a stream of nothing but odd integers needs no million facts
 
+_FLOAT: Final = Struct(">xd")
 PLAIN: Final = frozenset({str, int, float, bool, type(None), bytes, complex}) | ELISIONS
 # Length of the length field of opcodes that have one, for reading frames as C reads them from a file.
 PREFIXES: Final = {
@@ -62,7 +66,8 @@ class Recorder:
 
     `interleaved` reads arrays behind joblib's wrappers as joblib does. `framed` (FRAMES or OLD_FRAMES) reads frames as
     the C unpickler does from a file. `records` takes runs of values in one step; `skipped` counts the memo entries
-    that this leaves out. `wanted` is where the last long literal ends, or would end.
+    that this leaves out. `exact` keeps the values of runs of floats that are not long. `wanted` is where the last long
+    literal ends, or would end.
     """
 
     def __init__(
@@ -76,6 +81,7 @@ class Recorder:
         framed: str = "",
         records: bool = True,
         depth: int = 0,
+        exact: bool = False,
     ) -> None:
         self.view = view
         self.start = start
@@ -85,6 +91,7 @@ class Recorder:
         self.framed = framed
         self.records = records
         self.depth = depth
+        self.exact = exact
         self._reset()
 
     def _reset(self) -> None:
@@ -272,6 +279,13 @@ class Recorder:
         if size > PROGRAM_LENGTH and self.buffer[i] in PROGRAM_STARTS:
             self.literals.append((self._at(i), size, value))
         return value
+
+    def _floats(self, run: bytes) -> list[Value]:
+        """Return the values of a run of BINFLOAT, which nothing depends on."""
+        count = len(run) // _FLOAT.size
+        if not self.exact or count > KEPT_FLOATS:
+            return [ELIDED] * count
+        return [number for (number,) in _FLOAT.iter_unpack(run)]
 
     def _set_items(self, target: Value, items: list[Value], pos: int) -> None:
         """Set keys and values on a dict, or note that something else gets them."""

@@ -11,12 +11,10 @@ from typing import Final
 _NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]*(?:\[[\w, -]+\])?"
 _VERSION: Final = r"[ \t]*(?:===|==|>=|<=|~=|!=|<|>|=)[ \t]*[\w.*+!-]+"
 _REST: Final = r"(?:[ \t]*;[^\n#]*)?[ \t]*(?:#.*)?"
-PINNED: Final = re.compile(rf"(?P<name>{_NAME}){_VERSION}(?:[ \t]*,{_VERSION})*{_REST}")
-LISTED: Final = re.compile(rf"(?P<name>{_NAME})(?:{_VERSION}(?:[ \t]*,{_VERSION})*)?{_REST}")
-ELSEWHERE: Final = re.compile(
-    rf"--?[a-z][a-z-]*(?:[ \t=].*)?|(?:{_NAME}[ \t]*@[ \t]*)?(?:git\+|hg\+|https?:|file:|\.{{0,2}}/)\S.*"
-)
-OPTION: Final = re.compile(r"--?(?:extra-|find-|index|requirement|editable|[rce] )|\S*git\+")
+PINNED: Final = rf"(?P<name>{_NAME}){_VERSION}(?:[ \t]*,{_VERSION})*{_REST}"
+LISTED: Final = rf"(?P<name>{_NAME})(?:{_VERSION}(?:[ \t]*,{_VERSION})*)?{_REST}"
+ELSEWHERE: Final = rf"--?[a-z][a-z-]*(?:[ \t=].*)?|(?:{_NAME}[ \t]*@[ \t]*)?(?:git\+|hg\+|https?:|file:|\.{{0,2}}/)\S.*"
+OPTION: Final = r"--?(?:extra-|find-|index|requirement|editable|[rce] )|\S*git\+"
 
 
 def target(line: str) -> str:
@@ -24,5 +22,5 @@ def target(line: str) -> str:
     beside = re.fullmatch(r"-r[ \t]+([\w.-]+)", line.strip())
     if beside is not None:
         return f"-r={beside[1]}"  # a list that is a file of its own, which is read as well
-    found = LISTED.fullmatch(line.strip())
+    found = re.fullmatch(LISTED, line.strip())
     return found["name"].partition("[")[0].lower() if found is not None else line.strip()

@@ -18,15 +18,17 @@ _KEYWORDS: Final = frozenset(
     "if import in is lambda nonlocal not or pass raise return try while with yield match case type print exec lazy "
     "template".split()
 )
-_TOKEN: Final = re.compile(r"[^\W\d]\w*|[0-9][\w.]*|[ \t\f]+|.", re.DOTALL)
-_QUOTES: Final = re.compile("[\"']")
-_PREFIX: Final = re.compile("[rbuftiRBUFTI]*")  # letters that stand before a string, in this version or the next
-_COMMENTS: Final = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
-_CALL: Final = re.compile(r"[\w\])]\s*\(|@|\bimport\b|`|\bexec\b")
-_LINES: Final = re.compile(r"\r\n|\r|\n")  # where Python ends a line, and with it a comment
+_PIECE: Final = r"(?s)[^\W\d]\w*|[0-9][\w.]*|[ \t\f]+|."
+_QUOTES: Final = "[\"']"
+_PREFIX: Final = "[rbuftiRBUFTI]*"  # letters that stand before a string, in this version or the next
+_COMMENTS: Final = r"(?m)^[ \t]*#.*$"
+_CALL: Final = r"[\w\])]\s*\(|@|\bimport\b|`|\bexec\b"
+_LINES: Final = r"\r\n|\r|\n"  # where Python ends a line, and with it a comment
+# What text of UTF-8 can begin with: few pickles and no archive does.
+TEXT_STARTS: Final = bytes([*b"\t\n\r", *range(0x20, 0x7F), *range(0xC2, 0xF5)])
 # What begins no statement and ends none: at the start of a line outside of brackets it is an error.
 _IMPOSSIBLE: Final = frozenset("<>|/%=!?$&^,;)]}")
-_CODING: Final = re.compile(r"[ \t\f]*#.*?coding[:=]", re.DOTALL)
+_CODING: Final = r"(?s)[ \t\f]*#.*?coding[:=]"
 
 
 def opens_no_program(sample: Sample) -> bool:
@@ -39,13 +41,13 @@ def opens_no_program(sample: Sample) -> bool:
 
 def is_no_python(head: str) -> bool:
     """Tell whether text that begins with these whole lines is an error to every compiler of Python."""
-    lines = _LINES.split(head.removeprefix("\ufeff"))
-    if any(_CODING.match(line) for line in lines[:2]):
+    lines = re.split(_LINES, head.removeprefix("\ufeff"))
+    if any(re.match(_CODING, line) for line in lines[:2]):
         return False  # another encoding can make anything of it
     depth = 0
     for line in lines:
         code = line.partition("#")[0]
-        quote = _QUOTES.search(code)
+        quote = re.search(_QUOTES, code)
         shown = code if quote is None else code[: quote.start()]
         if _is_error(shown, depth, whole=quote is None):
             return True
@@ -75,7 +77,7 @@ def _is_error(line: str, depth: int, *, whole: bool) -> bool:
 def _has_neighbours(line: str, *, whole: bool) -> bool:
     """Tell whether two operands stand side by side: words, or what Python 2 has between two backquotes."""
     before, gap, quoted, piece = False, False, False, ""
-    for piece in _TOKEN.findall(line):
+    for piece in re.findall(_PIECE, line):
         if piece.isspace():
             gap = True
             continue
@@ -86,9 +88,9 @@ def _has_neighbours(line: str, *, whole: bool) -> bool:
             return True
         quoted ^= piece == "`"
         before, gap = is_word or (piece == "`" and not quoted), False
-    return before and not whole and not gap and piece.isidentifier() and _PREFIX.fullmatch(piece) is None
+    return before and not whole and not gap and piece.isidentifier() and re.fullmatch(_PREFIX, piece) is None
 
 
 def can_call(source: str) -> bool:
     """Tell whether Python might take a text for a program that calls, imports or runs something."""
-    return _CALL.search(_COMMENTS.sub("", source)) is not None and not is_no_python(source)
+    return re.search(_CALL, re.sub(_COMMENTS, "", source)) is not None and not is_no_python(source)

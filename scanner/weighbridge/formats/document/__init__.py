@@ -14,17 +14,16 @@ from typing import Final
 from weighbridge.facts import Fact
 from weighbridge.formats import pickle, script, text
 from weighbridge.formats.base import Context, Format
-from weighbridge.formats.source import opens_no_program
+from weighbridge.formats.source import TEXT_STARTS, opens_no_program
 from weighbridge.reader import Reader, Sample
 
 # Three dashes on a line of their own, a heading, or an element of HTML that pages begin with.
-_BEGIN: Final = re.compile(
+_BEGIN: Final = (
     rb"(?:\xef\xbb\xbf)?\s*(?:---[ \t]*\r?\n|#{1,6} \S|<!--|<(?:div|p|h[1-6]|img|a|br|center|table|details|picture)\b"
-    rb"|!?\[[^\]\n]{1,200}\]\(\S|\*\*\w)",
-    re.IGNORECASE,
+    rb"|!?\[[^\]\n]{1,200}\]\(\S|\*\*\w)"
 )
 # Comments in front of a key: a heading and the comment of a configuration look alike.
-_COMMENTED: Final = re.compile(
+_COMMENTED: Final = (
     rb"(?:\xef\xbb\xbf)?(?:[ \t]*(?:#[^\n]*)?\r?\n)+(?:[a-z_][\w.-]{0,80}|\"[^\"\n]{1,80}\"):(?:[ \t\r\n])"
 )
 
@@ -32,7 +31,12 @@ _COMMENTED: Final = re.compile(
 def sniff(sample: Sample) -> bool:
     """Tell whether the bytes begin as a page does and no compiler of Python takes them."""
     head = sample.head
-    if b"\0" in head or _BEGIN.match(head) is None or _COMMENTED.match(head) or text.sniff(sample):
+    if (
+        b"\0" in head
+        or re.match(_BEGIN, head, re.IGNORECASE) is None
+        or re.match(_COMMENTED, head)
+        or text.sniff(sample)
+    ):
         return False
     if script.sniff(sample) or pickle.sniff(sample):
         return False
@@ -46,4 +50,4 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     return parse_page(reader, context)
 
 
-FORMAT: Final = Format("document", "Markdown page", sniff, parse, textual=True)
+FORMAT: Final = Format("document", "Markdown page", sniff, parse, TEXT_STARTS, textual=True)

@@ -17,18 +17,19 @@ from weighbridge.errors import LimitError
 from weighbridge.facts import Fact
 from weighbridge.formats import document, json, yaml
 from weighbridge.formats.base import Context, Format
+from weighbridge.formats.source import TEXT_STARTS
 from weighbridge.reader import Reader, Sample
 
 LIMIT: Final = 4 << 20  # bytes; chat templates have some thousands
 # The beginning of a statement, or of an expression that may span lines.
-BLOCK: Final = re.compile(rb"\{%[-+]?\s*[A-Za-z_]|\{\{[-+]?\s*[\w'\"(\[{]")
+BLOCK: Final = rb"\{%[-+]?\s*[A-Za-z_]|\{\{[-+]?\s*[\w'\"(\[{]"
 
 
 def sniff(sample: Sample) -> bool:
     """Tell whether the bytes are text with a block of Jinja that is no document which shows such blocks."""
     if b"{%" not in sample.tail and b"{{" not in sample.tail:
         return False
-    if b"\0" in sample.head or b"\0" in sample.tail or not BLOCK.search(sample.tail):
+    if b"\0" in sample.head or b"\0" in sample.tail or not re.search(BLOCK, sample.tail):
         return False
     return not (json.sniff(sample) or yaml.sniff(sample) or document.sniff(sample))
 
@@ -45,4 +46,4 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     yield from observe(decoded(reader), reader.origin)
 
 
-FORMAT: Final = Format("jinja", "Jinja template", sniff, parse, textual=True)
+FORMAT: Final = Format("jinja", "Jinja template", sniff, parse, TEXT_STARTS, textual=True)

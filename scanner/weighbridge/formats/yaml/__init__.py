@@ -13,10 +13,11 @@ from typing import Final
 from weighbridge.facts import Fact
 from weighbridge.formats import document, pickle, pointer, script, text
 from weighbridge.formats.base import Context, Format
+from weighbridge.formats.source import TEXT_STARTS
 from weighbridge.reader import Reader, Sample
 
 # Comments, then a key with its value or the first entry of a list.
-_BEGIN: Final = re.compile(
+_BEGIN: Final = (
     rb"(?:\xef\xbb\xbf)?(?:[ \t]*(?:#[^\n]*)?\r?\n)*"
     rb"(?:[A-Za-z_][\w./ -]{0,80}|\"[^\"\n]{1,80}\"|'[^'\n]{1,80}'):(?:[ \t\r]|\n)"
     rb"|(?:[ \t]*(?:#[^\n]*)?\r?\n)*- +[A-Za-z_][\w./-]{0,80}:(?:[ \t\r]|\n)"
@@ -26,7 +27,7 @@ _BEGIN: Final = re.compile(
 def sniff(sample: Sample) -> bool:
     """Tell whether the bytes begin with a key and are nothing else that is known by how it begins."""
     head = sample.head
-    if b"\0" in head or _BEGIN.match(head) is None or document.sniff(sample):
+    if b"\0" in head or re.match(_BEGIN, head) is None or document.sniff(sample):
         return False
     others = (text.sniff, script.sniff_python, script.sniff, pointer.sniff_lfs, pointer.sniff_dvc, pickle.sniff)
     return not any(other(sample) for other in others)
@@ -39,4 +40,4 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     return parse_document(reader, context)
 
 
-FORMAT: Final = Format("yaml", "YAML", sniff, parse, textual=True)
+FORMAT: Final = Format("yaml", "YAML", sniff, parse, TEXT_STARTS, textual=True)

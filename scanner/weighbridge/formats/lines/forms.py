@@ -1,11 +1,4 @@
-"""Texts of lines that have one form: attributes of git, requirements, vocabularies, merges, ranks and tables.
-
-Each is recognised by its first lines and read to the end; a line of another form is a gap. None of them may be a
-program of Python as well: either no compiler takes it, or nothing in it calls.
-
-Sources: https://git-scm.com/docs/gitattributes, https://pip.pypa.io/en/stable/reference/requirements-file-format/, the
-vocabularies of WordPiece (vocab.txt), BPE (merges.txt) and tiktoken.
-"""
+"""How each text of lines begins, and how it is read to the end."""
 
 from __future__ import annotations
 
@@ -16,7 +9,7 @@ from typing import Final
 from weighbridge.errors import ArtifactError, LimitError
 from weighbridge.facts import Fact, Pointer
 from weighbridge.formats import document, pickle, pointer, requirement, script, text, yaml
-from weighbridge.formats.base import Context, Format
+from weighbridge.formats.base import Context
 from weighbridge.formats.source import can_call
 from weighbridge.reader import Reader, Sample
 
@@ -65,9 +58,9 @@ def sniff_attributes(sample: Sample) -> bool:
 def sniff_requirements(sample: Sample) -> bool:
     """Tell whether the first lines name packages, one of them with a version or from elsewhere."""
     lines = [line.decode("utf-8", "replace") for line in _first(sample.head, 40)]
-    if not any(requirement.PINNED.fullmatch(line) or requirement.OPTION.match(line) for line in lines):
+    if not any(re.fullmatch(requirement.PINNED, line) or re.match(requirement.OPTION, line) for line in lines):
         return False
-    listed = all(requirement.LISTED.fullmatch(line) or requirement.ELSEWHERE.fullmatch(line) for line in lines)
+    listed = all(re.fullmatch(requirement.LISTED, line) or re.fullmatch(requirement.ELSEWHERE, line) for line in lines)
     return listed and not sniff_ranks(sample) and not _is_other(sample)
 
 
@@ -163,11 +156,13 @@ def parse_table(reader: Reader, context: Context) -> Iterator[Fact]:
     yield from _plain(_ROWS[0 if comma else 1])(reader, context)
 
 
-FORMATS: Final = (
-    Format("attributes", "attributes of git (.gitattributes)", sniff_attributes, parse_attributes, textual=True),
-    Format("requirements", "requirements of pip", sniff_requirements, parse_requirements, textual=True),
-    Format("tokens", "vocabulary, a token a line", sniff_tokens, _plain(_TOKEN), textual=True),
-    Format("merges", "merges of byte-pair encoding", sniff_merges, _plain(_MERGE), b"#", textual=True),
-    Format("ranks", "ranks of tiktoken", sniff_ranks, _plain(_RANK), textual=True),
-    Format("table", "table of comma or tab separated values", sniff_table, parse_table, textual=True),
-)
+Sniff = Callable[[Sample], bool]
+Parse = Callable[[Reader, Context], Iterator[Fact]]
+FORMS: Final[dict[str, tuple[Sniff, Parse]]] = {
+    "attributes": (sniff_attributes, parse_attributes),
+    "requirements": (sniff_requirements, parse_requirements),
+    "tokens": (sniff_tokens, _plain(_TOKEN)),
+    "merges": (sniff_merges, _plain(_MERGE)),
+    "ranks": (sniff_ranks, _plain(_RANK)),
+    "table": (sniff_table, parse_table),
+}

@@ -16,12 +16,16 @@ from hypothesis import strategies as st
 from benchmarks.corpus import repository_texts, settings_files
 from fixtures.config_files import CARD, CHATML, PICTURE, PLAIN, files
 from fixtures.gguf_files import Writer
+from weighbridge.examination import Examination
 from weighbridge.facts import Fact, Inert, Native, Pointer, Step, Template
 from weighbridge.formats.json.parse import LIMIT
 from weighbridge.formats.source import is_no_python, opens_no_program
+from weighbridge.limits import Budget, Limits
+from weighbridge.location import Location
 from weighbridge.pipeline import scan
 from weighbridge.policy import Outcome
 from weighbridge.reader import Sample
+from weighbridge.remote import WHOLE, Allowance, Blocks, RangeReader
 from weighbridge.rules import RuleSet, check, rules_directory
 from weighbridge.trust import Trust
 
@@ -305,3 +309,24 @@ def test_no_beginning_of_a_program_is_said_to_be_none() -> None:
         data = path.read_bytes()
         for end in range(1, len(data), 97):
             assert not opens_no_program(Sample(data[:end], b"", len(data)))
+
+
+class Elsewhere:
+    """Bytes that a registry gives by range."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.size = data, len(data)
+
+    def read(self, offset: int, count: int) -> bytes:
+        return self.data[offset : offset + count]
+
+
+def test_triage_reads_a_large_vocabulary_to_its_end_and_says_so_when_it_may_not() -> None:
+    vocabulary = {f"token {number}": number for number in range(400_000)}
+    data = json.dumps({"model": {"vocab": vocabulary}, "auto_map": {"AutoModel": "m.C"}}).encode()
+    assert len(data) > WHOLE
+    for allowance, found in ((Allowance(), {"auto_map=m.C"}), (Allowance(fetched=WHOLE), set())):
+        reader = RangeReader(Blocks(Elsewhere(data), allowance), Location(("tokenizer.json",)))
+        facts, tally = Examination(Budget(Limits())).run(reader)
+        assert pointers(facts) == found
+        assert bool(tally.unexamined) is not bool(found)

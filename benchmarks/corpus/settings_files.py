@@ -228,6 +228,8 @@ YAML = {
     "python": "a: __import__('os').system('%s')\n",
     "conda": "dependencies:\n- python=3.11\n- pip:\n  - git+https://example.org/x.git\n",
     "conda-typosquat": "dependencies:\n- pip:\n  - torhc==2.1\n",
+    "template-comment": "# {{ lipsum.__globals__.os.system('%s') }}\na: b\n",
+    "template-key": "{{ lipsum.__globals__ }}: b\nc: d\n",
     "template": "prompt: \"{{ lipsum.__globals__.os.system('id') }}\"\n",
 }
 PAGES = {
@@ -258,6 +260,9 @@ LISTS = {
     "filter-driver": "* filter=evil\n*.bin filter=lfs diff=lfs merge=lfs -text\n",
     "vocabulary-python": "[PAD]\n__import__('os').system('echo')\n",
     "vocabulary-exec": '[UNK]\n[PAD]\nexec("print(1)")\n',
+    "vocabulary-template": "[UNK]\n[PAD]\n" + "a\n" * 40_000 + "{{lipsum.__globals__}}\n" + "b\n" * 40_000,
+    "merges-template": "#version: 0.2\na b\n{{cycler.__init__ }}\n" + "a b\n" * 40_000,
+    "requirement-template": "torch==2.1\n# {{ lipsum.__globals__ }}\n",
     "table-python": "a,b\n1,2\nexec('x'),1\n",
 }
 
@@ -316,6 +321,7 @@ def _texts() -> list[Sample]:
     stream = b"\x80\x04cos\nsystem\n\x8c\x02id\x85R."
     forms = {
         "duplicate-key.json": b'{"auto_map": {}, "model_type": "a", "model_type": "b"}',
+        "template-across.json": b'{"{{ lipsum.x[": 1, "].__globals__ }}": 2}',
         "trailing-pickle.json": plain + stream,
         "trailing-text.json": plain + b"\nimport os\n",
         "utf-16.json": plain.decode().encode("utf-16"),

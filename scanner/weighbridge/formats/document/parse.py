@@ -9,8 +9,7 @@ from typing import Final
 from weighbridge.errors import ArtifactError
 from weighbridge.facts import Fact, Gap
 from weighbridge.formats.base import Context
-from weighbridge.formats.jinja.steps import observe as observe_template
-from weighbridge.formats.json.literals import is_template
+from weighbridge.formats.jinja.steps import beside
 from weighbridge.formats.yaml.parse import decode, observe, read, take
 from weighbridge.reader import Reader
 
@@ -42,11 +41,7 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
         if line is not None:
             reason = f"document: a line that opens like one of a program: {line[0].strip()[:40]!r}"
             yield Gap(location=reader.at(len(body[: line.start()].encode())), reason=reason, size=reader.size)
-    if is_template(source):
-        try:
-            yield from list(observe_template(source, reader.origin))
-        except ArtifactError:
-            return  # no template: the block is one of LaTeX or of something else that has braces
+    yield from beside(source, reader.origin)
 
 
 def _front(source: str, front: re.Match[str] | None, reader: Reader, data: bytes, context: Context) -> Iterator[Fact]:

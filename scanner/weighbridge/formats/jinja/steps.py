@@ -66,6 +66,20 @@ def observe(source: str, origin: Location) -> Iterator[Fact]:
                 yield Step(location=origin.at(token.offset), type=type_, name=name)
 
 
+def beside(source: str, origin: Location) -> Iterator[Fact]:
+    """Yield every step of a text that is of another format and a template as well, whoever renders it by its name.
+
+    Nothing for a text with a block that no lexer takes, such as a formula with braces: nobody can render that.
+    """
+    if "{{" not in source and "{%" not in source:
+        return
+    try:
+        found = list(observe(source, origin))
+    except ArtifactError:
+        return
+    yield from (fact for fact in found if isinstance(fact, Step))
+
+
 def _check(block: Block, origin: Location) -> None:
     """Raise ArtifactError when an expression is none: nothing, two words side by side, a colon outside of brackets."""
     if block.opening == "{%":

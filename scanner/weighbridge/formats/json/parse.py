@@ -30,6 +30,10 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
         detail = f"the key {key[:80]!r} comes twice in an object"
         yield Anomaly(location=settings.place(reader, data, key), code="json-duplicate-key", detail=detail)
     yield from settings.observe(tree, reader, data, context)
+    if b"{{" in data or b"{%" in data:
+        from weighbridge.formats.jinja.steps import beside
+
+        yield from beside(data.decode("utf-8"), reader.origin)
 
 
 def _bytes(reader: Reader) -> bytes:

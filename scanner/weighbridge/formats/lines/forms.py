@@ -10,6 +10,7 @@ from weighbridge.errors import ArtifactError, LimitError
 from weighbridge.facts import Fact, Pointer
 from weighbridge.formats import document, pickle, pointer, requirement, script, text, yaml
 from weighbridge.formats.base import Context
+from weighbridge.formats.jinja.steps import beside
 from weighbridge.formats.source import can_call
 from weighbridge.reader import Reader, Sample
 
@@ -96,6 +97,11 @@ def sniff_table(sample: Sample) -> bool:
     return False
 
 
+def _template(reader: Reader) -> Iterator[Fact]:
+    """Yield what the text does when somebody renders it, once it has been read to its end."""
+    yield from beside(bytes(reader.view).decode("utf-8"), reader.origin)
+
+
 def _read(reader: Reader, *forms: re.Pattern[bytes], comments: bool = True) -> Iterator[tuple[int, bytes]]:
     """Yield every line that says something, with its offset.
 
@@ -129,6 +135,7 @@ def parse_attributes(reader: Reader, context: Context) -> Iterator[Fact]:
             if name not in seen:
                 seen.add(name)
                 yield Pointer(location=reader.at(offset), type="driver", key="attributes", target=name.decode())
+    yield from _template(reader)
 
 
 def parse_requirements(reader: Reader, context: Context) -> Iterator[Fact]:
@@ -136,6 +143,7 @@ def parse_requirements(reader: Reader, context: Context) -> Iterator[Fact]:
     for offset, line in _read(reader, _ANY):
         target = requirement.target(line.decode())[:200]
         yield Pointer(location=reader.at(offset), type="requirement", key="requirements", target=target)
+    yield from _template(reader)
 
 
 def _plain(form: re.Pattern[bytes], *, comments: bool = False) -> Callable[[Reader, Context], Iterator[Fact]]:
@@ -145,7 +153,7 @@ def _plain(form: re.Pattern[bytes], *, comments: bool = False) -> Callable[[Read
         for offset, _ in _read(reader, form, comments=comments):
             if offset & 0xFFFF == 0:
                 context.budget.check_time(reader.origin)
-        yield from ()
+        yield from _template(reader)
 
     return parse
 

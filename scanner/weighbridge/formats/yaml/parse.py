@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from weighbridge.errors import ArtifactError, LimitError
 from weighbridge.facts import Anomaly, Fact, Gap, Pointer
 from weighbridge.formats.base import Context
+from weighbridge.formats.jinja.steps import beside
 from weighbridge.formats.json import settings
 from weighbridge.formats.source import can_call
 from weighbridge.reader import Reader
@@ -47,6 +48,7 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     data = take(reader)
     source = decode(reader, data)
     yield from observe(read(reader, source), reader, data, context)
+    yield from beside(source, reader.origin)
     if can_call(source):
         yield Gap(location=reader.origin, reason="yaml: the text could be a program of Python", size=reader.size)
 

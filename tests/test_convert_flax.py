@@ -114,7 +114,7 @@ def test_arrays_that_no_writer_writes_are_refused(tmp_path: Path, value: Any, re
         (b"\x81\xa1a\xdb\x7f\xff\xff\xff", "limit is"),
         (b"\x81\xa1a\xdf\x7f\xff\xff\xff", "want 1 bytes"),
         (b"\x81\xa1a\xa2\xff\xff", "not UTF-8"),
-        (b"\x81\xa1a\x01", "no tensors in it"),
+        (b"\x81\xa1a\x01", "there are no tensors"),
     ],
 )
 def test_broken_trees_are_refused(tmp_path: Path, data: bytes, reason: str) -> None:

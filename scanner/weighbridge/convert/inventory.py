@@ -93,6 +93,7 @@ def take(folder: Path, limits: Limits, *, state_dict: str | None = None) -> Inve
             found.left_out[path.partition(hidden)[0] + hidden] = "a hidden folder"
         else:
             _classify(found, path, place, limits)
+    _leave_data(found)
     _check_shards(found)
     weights = _without_doubles(found, _weights(found, limits, state_dict))
     return Inventory(
@@ -121,6 +122,15 @@ def _classify(found: _Found, path: str, place: Path, limits: Limits) -> None:
         found.left_out[path] = f"{sorted(packed)[0]} without weights, which may hold programs"
     else:
         found.others[path] = place
+
+
+def _leave_data(found: _Found) -> None:
+    """Take the data files of TensorFlow's checkpoints for what they are, so that nothing else is done with them."""
+    prefixes = [path.removesuffix(".index") for path, (_, source) in found.recognised.items() if source == "tensorflow"]
+    for prefix in prefixes:
+        for path in [one for one in found.others if one.startswith(f"{prefix}.data-")]:
+            del found.others[path]
+            found.left_out[path] = f"the data of {prefix}.index"
 
 
 def _check_shards(found: _Found) -> None:

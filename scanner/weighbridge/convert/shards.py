@@ -23,7 +23,8 @@ MAX_SHARDS: Final = 10_000  # the largest models have a few hundred
 SHOWN: Final = 3  # tensors that a message names
 # Ends of names that say what container a file is; other ends belong to the name.
 _SUFFIXES: Final = tuple(
-    ".bin .pt .pth .ckpt .th .safetensors .npz .npy .h5 .hdf5 .keras .msgpack .pdparams .joblib .pkl .pickle".split()
+    ".bin .pt .pth .ckpt .th .safetensors .npz .npy .h5 .hdf5 .keras .msgpack .pdparams .joblib .pkl .pickle "
+    ".index".split()
 )
 _INDEX: Final = re.compile(r"(.+)\.index(\.[\w-]+)?\.json", re.ASCII)
 # What loaders call torch's container, and what they call the same file in safetensors.

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from weighbridge.convert.sources import arrays, flax, hdf5, numpy, safetensors, torch_legacy, torch_tar, torch_zip
+from weighbridge.convert.sources import (
+    arrays,
+    flax,
+    hdf5,
+    numpy,
+    safetensors,
+    tensorflow,
+    torch_legacy,
+    torch_tar,
+    torch_zip,
+)
 from weighbridge.convert.sources.base import Source
 
 SOURCES: Final[tuple[Source, ...]] = (
@@ -16,4 +26,5 @@ SOURCES: Final[tuple[Source, ...]] = (
     arrays.SOURCE,
     hdf5.SOURCE,
     flax.SOURCE,
+    tensorflow.SOURCE,
 )

@@ -60,9 +60,9 @@ def plan(inputs: Inputs, options: Options) -> Plan:
     if wanted is None and len(candidates) > 1 and not options.everything:
         listed = ", ".join(printable(one.path) for one in candidates)
         raise UnconvertibleError(reader.origin, f"it has several groups; choose with --state-dict PATH: {listed}")
-    choice = choose(
-        root, wanted or next((one.path for one in candidates), None), reader.origin, everything=options.everything
-    )
+    if wanted is None:
+        wanted = next((one.path for one in candidates if one.path != EVERYTHING), "")
+    choice = choose(root, wanted, reader.origin, everything=options.everything)
     tensors: list[PlannedTensor] = []
     refused = list(choice.refused)
     for name, view in choice.tensors:

@@ -16,7 +16,7 @@ from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
-from weighbridge.convert.plan import Dropped, Plan, PlannedTensor, Range, Refusal, Scalar
+from weighbridge.convert.plan import Candidate, Dropped, Plan, PlannedTensor, Range, Refusal, Scalar
 from weighbridge.convert.sources.archive import checked, listed
 from weighbridge.convert.sources.base import Inputs, Options, Source
 from weighbridge.convert.sources.numpy import convertible
@@ -37,7 +37,7 @@ TEXT_LIMIT: Final = 1 << 16  # bytes of a text that goes to the record
 PIECE: Final = 8 << 20  # bytes read through h5py at once
 # Filters of the library itself, and h5py's lzf; any other would be loaded from a folder of plugins.
 _FILTERS: Final = frozenset((1, 2, 3, 4, 5, 6, 32000))
-_ROOT: Final = "/"
+_ALL: Final = "."
 _MODEL: Final = "model_weights"  # where Keras' old layout keeps them, beside the optimizer's
 # Where Keras keeps what it trains with, in its old and its new layout.
 _OPTIMIZERS: Final = frozenset(("optimizer_weights", "optimizer"))
@@ -84,6 +84,7 @@ def plan(inputs: Inputs, options: Options) -> Plan:
         tensors=tuple(walk.tensors),
         aliases=walk.aliases,
         state_dict=walk.chosen,
+        candidates=(Candidate(path=_ALL, what="datasets", tensors=len(walk.tensors)),) if walk.tensors else (),
         dropped=(*dropped, *walk.dropped),
         scalars=walk.scalars,
         refused=tuple(walk.refused),
@@ -137,22 +138,21 @@ class _Walk:
     def root(self, file: h5py.File, wanted: str | None) -> None:
         """Take the weights of a file: the group at the path `wanted`, "." for everything.
 
-        "/" is everything but the variables of an optimizer, and what is taken by default unless the model's own
+        "" is everything but the variables of an optimizer, and what is taken without a path unless the model's own
         weights are in a group of their own.
         """
         for name, value in _attributes(file):
             self.scalars[f"@{name}"] = value
-        if wanted is None and not self._everything:
-            wanted = _MODEL if _MODEL in list(file) else _ROOT
-        optimizers = sorted(name for name in file if name in _OPTIMIZERS) if wanted == _ROOT else []
-        self.dropped += [Dropped(path=name, what="variables of an optimizer") for name in optimizers]
-        top = "" if wanted in (None, ".") else str(wanted).strip("/")
-        if not top:
-            self.chosen = _ROOT if optimizers else ""
+        if wanted is None:
+            wanted = _MODEL if _MODEL in list(file) and not self._everything else ""
+        self.chosen = top = wanted.strip("/")
+        if top in ("", _ALL):
+            whole = top == _ALL or self._everything
+            optimizers = [] if whole else sorted(name for name in file if name in _OPTIMIZERS)
+            self.dropped += [Dropped(path=name, what="variables of an optimizer") for name in optimizers]
             self._group(file, "", 0, set(optimizers))
             return
         self._check_path(file, top)
-        self.chosen = top
         self._object(file, top, "", 0)
         others = sorted(name for name in file if name != top.split("/")[0])
         self.dropped += [Dropped(path=name, what="beside the group that was chosen") for name in others]

@@ -297,6 +297,7 @@ _RUNNING = st.sampled_from(
             b"h\x01\x8c\x01x\x85R",
             b"h\x01K\5\x85R\x94K\1K\2\x86b",
         ),
+        *(b"X\1\0\0\0x\x94", b"h\x01X\1\0\0\0x\x94\x85\x94R\x94", b"N\x8c\x01x\x94", b"\x8c\x01x\x94h\2"),
         *(b"K\1\x8c\x01x\x94\x86", b"]\x94(K\1K\2e", b"}\x94\x8c\x01aK\1s", b"h\x01)R(\x8c\x01kK\1u", b"\x8c\x01x\x94"),
         *(b"h\x01]\x85R", b"\x8f\x94(K\1K\2\x90", b"h\3h\x01\x86", b"h\x01h\3\x85\x81Nb", b"C\1x\x94", b"\x8a\1\1"),
     ]
@@ -309,6 +310,7 @@ _BETWEEN = st.sampled_from(
     ]
 )
 _HEAD = b"\x80\x04\x8c\x01m\x8c\x01f\x93\x94\x94\x8c\x04name\x94]\x94"
+_NAMES = st.sampled_from([b"", b"run on", b"run on", b"run on", b"skip one", b"one again", b"short"])
 _TAIL = b"B\0\x20\0\0" + bytes(1 << 13) + b"00h\0."
 
 
@@ -321,9 +323,23 @@ def _runs(draw: st.DrawFn) -> bytes:
         key = draw(st.sampled_from([b"\x8c\x01k\x94", b"K\7"])) if closer == b"u" else b""
         parts.append((key + draw(_RUNNING)) * draw(st.sampled_from([2, 12, 40, 60])))
         parts += draw(st.lists(_BETWEEN, max_size=3))
-    return (
+    code = (
         _HEAD + container + b"\x94(" + b"".join(parts) + closer + b"".join(draw(st.lists(_BETWEEN, max_size=3))) + _TAIL
     )
+    return _numbered(code, draw(_NAMES), draw(st.integers(0, 300)))
+
+
+def _numbered(code: bytes, names: bytes, odd: int) -> bytes:
+    """Return code that names its memo entries by number, as protocol 2 does; the entry `odd` otherwise."""
+    if not names:
+        return code
+    pieces = code.split(b"\x94")
+    result = pieces[0]
+    for n, piece in enumerate(pieces[1:]):
+        number = n + (names == b"skip one" and n >= odd) - (names == b"one again" and n >= odd > 0)
+        short = number < 256 and (names != b"short" or n != odd)
+        result += (b"q%c" % number if short else b"r" + number.to_bytes(4, "little")) + piece
+    return result
 
 
 @pytest.mark.parametrize("reader", READERS)

@@ -9,6 +9,7 @@ import decimal
 import io
 import pickle
 import random
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weighbridge.facts import Fact, Gap, Program
+from weighbridge.formats.pickle.embedded import BASE64, BEGINNING, HEXADECIMAL, PROGRAM_STARTS, RAW
 from weighbridge.formats.pickle.machine import Machine
 from weighbridge.formats.pickle.recorder import FRAMES, OLD_FRAMES, WINDOW
 from weighbridge.limits import Budget, Limits
@@ -152,6 +154,7 @@ def test_a_call_is_seen_in_every_form_and_before_every_break(data: bytes) -> Non
         (SYSTEM + b")}\x92", "call"),
         (SYSTEM + b"}b", "state"),
         (SYSTEM + b"K\x01K\x02s", "items"),
+        (SYSTEM + b"(K\x01K\x02K\x03u", "items"),
         (SYSTEM + b"K\x01a", "items"),
         (SYSTEM + b"(K\x01e", "items"),
         (b"}" + SYSTEM + b"K\x01s", "key"),
@@ -357,11 +360,14 @@ def verdict(program: Program) -> list[tuple[str, int, str]]:
         [f"text {i} é" if i % 100 == 0 else f"text {i}" for i in range(3000)],
         [1 << 40 | i for i in range(3000)],
         [None if i % 3 else f"text {i % 4}" for i in range(3000)],
+        [f"text {i}".encode() for i in range(3000)],
+        [i / 7 if i % 2 else f"a text of more than forty bytes, number {i}" for i in range(3000)],
     ],
     ids=lambda values: type(values).__name__,
 )
-def test_a_report_is_the_same_whether_runs_are_taken_or_not(values: object) -> None:
-    (program,) = programs(pickle.dumps([values, "end"], 4))
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_report_is_the_same_whether_runs_are_taken_or_not(values: object, protocol: int) -> None:
+    (program,) = programs(pickle.dumps([values, "end"], protocol))
     assert program.complete
     if program.exactly is not None:
         exact = program.exactly()
@@ -388,6 +394,68 @@ def test_a_memo_entry_in_the_place_of_one_left_out_is_found_again() -> None:
     data = b"\x80\x04](" + rows + b"e" + padding + b"q\x03" + b"\x8c\x02os\x94" + b"h\x14\x86."
     assert run(data).result == run(data, records=False).result
     assert type(run(data).result) is tuple
+
+
+NAMED = [b"](K\1X\1\0\0\0xr%be" % struct.pack("<I", n) for n in range(2, 402)]
+
+
+def named(rows: list[bytes], behind: bytes = b"") -> bytes:
+    """Return a list of rows whose memo entries are named by number, and something behind it."""
+    return b"\x80\x02]q\0]q\1(" + b"".join(rows) + b"e" + b"B\0\x20\0\0" + bytes(1 << 13) + b"0" + behind + b"."
+
+
+@pytest.mark.parametrize(
+    ("data", "elided"),
+    [
+        (named(NAMED), True),
+        (named(NAMED, b"X\2\0\0\0osr" + struct.pack("<I", 402)), True),
+        (named(NAMED, b"X\2\0\0\0osr" + struct.pack("<I", 403)), False),
+        (named(NAMED, b"X\2\0\0\0osr" + struct.pack("<I", 77) + b"j" + struct.pack("<I", 77) + b"\x86"), False),
+        (named(NAMED, b"j" + struct.pack("<I", 77) + b"\x86"), False),
+        (named([*NAMED[:300], *NAMED[:300]]), False),
+        (named([*NAMED[:300], *NAMED[301:]]), False),
+    ],
+    ids=["in order", "goes on", "one left out behind", "one again behind", "asked for", "all again", "one left out"],
+)
+def test_memo_entries_by_number_are_left_out_only_where_they_run_on(data: bytes, elided: bool) -> None:
+    fast, slow = run(data), run(data, records=False)
+    assert fast.complete == slow.complete
+    assert fast.complete
+    assert fast.elided is elided
+    if not elided:
+        assert fast.result == slow.result
+
+
+def test_what_comes_before_a_break_inside_a_run_is_told() -> None:
+    call = b"cm\nf\nq\2X\1\0\0\0aq\3(h\2h\3\x85RX\3\0\0\0keyh\2h\3\x85R"
+    rows = b"".join(b"X\4\0\0\0k%03dh\2h\3\x85R" % n for n in range(300))
+    data = b"\x80\x02}q\0(K\1" + call + rows + b"X\4\0\0\0k\xff\xff1h\2h\3\x85R" + rows
+    assert not run(data).complete
+    assert shape_of(run(data)) == shape_of(run(data, records=False))
+
+
+@pytest.mark.parametrize("opcode", [b"\x8c\x04", b"X\4\0\0\0"])
+def test_a_text_that_is_no_utf_8_breaks_a_run_too(opcode: bytes) -> None:
+    row = b"](K\1%bgoode" % opcode
+    data = b"\x80\x04](" + row * 500 + row.replace(b"good", b"b\xff\xffd") + row * 500 + b"e."
+    assert run(b"\x80\x04](" + row * 1000 + b"e.").elided
+    assert "utf-8" in run(data).broken
+    assert shape_of(run(data)) == shape_of(run(data, records=False))
+
+
+def test_a_program_among_encoded_texts_is_found() -> None:
+    """Protocol 2 writes bytes as Latin-1 text; one of a run of them is a program that its callable is given."""
+    inner = b"\x80\x02cos\nsystem\nX\x02\x00\x00\x00id\x85R."
+    payloads = [b"harmless bytes, %03d" % n for n in range(600)]
+    payloads[400] = inner
+    texts = [payload.decode("latin-1").encode() for payload in payloads]
+    rows = b"".join(b"h\1h\2X" + struct.pack("<I", len(text)) + text + b"h\3\x86R\x85R" for text in texts)
+    head = b"\x80\x02cm\nkeep\nq\1c_codecs\nencode\nq\2X\6\0\0\0latin1q\3](" + rows + b"e."
+    assert "os.system('id')" in calls(head)
+
+
+def shape_of(machine: Machine) -> object:
+    return machine.complete, machine.broken, machine.position, [(one.kind, one.offset) for one in machine.events]
 
 
 def parts(value: Value) -> list[Value]:
@@ -444,6 +512,36 @@ def test_a_program_in_a_literal_is_found(encode: Callable[[bytes], object]) -> N
     data = pickle.dumps({"weights": encode(inner)}, 4)
     assert "os.system('echo a long line')" in calls(data)
     assert ("literal" in {kind for kind, _ in members(facts_of(data))}) is True
+
+
+@pytest.mark.parametrize(
+    "encode", [bytes.hex, lambda data: __import__("base64").b64encode(data).decode(), bytes.decode]
+)
+@pytest.mark.parametrize(
+    "inner",
+    [
+        b"cos\nsystem\n(S'echo a long line'\ntR.",
+        b"(cos\nsystem\nS'echo a long line'\no.",
+        b"(S'echo a long line'\nios\nsystem\n.",
+        b"ios\nsystem\n.cos\nsystem\n(S'echo a long line'\ntR.",
+    ],
+)
+def test_a_text_pickle_in_a_literal_is_looked_at(encode: Callable[[bytes], str], inner: bytes) -> None:
+    """However it begins: whether it is told depends on what the pattern of such beginnings knows."""
+    text = encode(inner)
+    machine = run(pickle.dumps({"weights": text}, 4))
+    known = re.match(RAW.decode(), text) or re.match(BASE64, text) or re.match(HEXADECIMAL, text)
+    assert bool(known) == any(value == text for _, _, value in machine.literals)
+
+
+def test_every_beginning_of_a_program_has_a_first_byte_that_is_looked_for() -> None:
+    begins_so = [BEGINNING, RAW, BASE64.encode(), HEXADECIMAL.encode()]
+    ends = [b"\x02", b"K\x03\x04", b"\x8b\x08", b"\x9c", b"NUMPY", b"AI", b"EsDB", b"4sI", b"a", b"M", b"0 04", b"3"]
+    ends += [b"8 63", b"os\nsystem", b"cos\nsystem", b"ios\nsystem"]
+    found = {
+        n for n in range(256) if any(re.match(one, bytes((n,)) + end + b"41" * 20) for one in begins_so for end in ends)
+    }
+    assert found == PROGRAM_STARTS
 
 
 def test_a_text_pickle_passed_to_a_loader_is_run() -> None:

@@ -297,6 +297,15 @@ ELIDED_UINT: Final = ElidedUint()
 ELIDED_TEXT: Final = ElidedText("…")
 ELIDED_BYTES: Final = ElidedBytes()
 ELIDED_CONSTANT: Final = ElidedConstant()
+# What stands for a value is told as what it stands for; which constant it was is not known, and None is the commonest.
+_ELIDED_KINDS: Final[dict[type, type]] = {
+    Elided: float,
+    ElidedInt: int,
+    ElidedUint: int,
+    ElidedText: str,
+    ElidedBytes: bytes,
+    ElidedConstant: type(None),
+}
 ELISIONS: Final = frozenset({Elided, ElidedInt, ElidedUint, ElidedText, ElidedBytes, ElidedConstant})
 
 
@@ -319,7 +328,8 @@ def owner(value: Value) -> str:
         return value.dotted
     if isinstance(value, Call):
         return value.subject
-    return f"<{type(value).__name__.lower()}>"
+    kind = type(value)
+    return f"<{(kind if kind not in ELISIONS else _ELIDED_KINDS[kind]).__name__.lower()}>"
 
 
 def express(value: Value, limit: int = 120) -> str:

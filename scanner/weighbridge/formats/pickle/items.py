@@ -11,11 +11,11 @@ from functools import lru_cache
 from struct import Struct
 from typing import Final
 
-from weighbridge.formats.pickle.embedded import ARGUMENT_LENGTH, PROGRAM_LENGTH
+from weighbridge.formats.pickle.embedded import ARGUMENT_LENGTH, PROGRAM_LENGTH, PROGRAM_STARTS, begins
 from weighbridge.formats.pickle.lengths import lengths
 from weighbridge.symbols import Value
 
-SHORT: Final = 40  # bytes of a text up to which no longer ones are looked for
+SHORT: Final = 40  # bytes of a text up to which a regular expression takes several
 LONG_LENGTH: Final = 16  # bytes of a long integer; longer ones are the machine's
 _ASCII: Final = bytes(range(128))
 _I32: Final = Struct("<i").unpack_from
@@ -53,6 +53,21 @@ def take_items(  # noqa: C901, PLR0912, PLR0915
         elif op == 0x4B:  # BININT1
             add(buf[i + 1])
             i += 2
+        elif op == 0x58:  # BINUNICODE
+            size = _U32(buf, i + 1)[0]
+            j = i + 5 + size
+            if size > PROGRAM_LENGTH or j + 5 > limit:
+                return i
+            text = buf[i + 5 : j].decode("utf-8", "surrogatepass")
+            add(text)
+            i = j
+            op = buf[i]
+            if op == 0x72 and _U32(buf, i + 1)[0] == len(memo) + skipped:  # LONG_BINPUT
+                memo[len(memo) + skipped] = text
+                i += 5
+            elif op == 0x71 and buf[i + 1] == len(memo) + skipped:  # BINPUT
+                memo[buf[i + 1]] = text
+                i += 2
         elif op == 0x4D:  # BININT2
             add(buf[i + 1] | buf[i + 2] << 8)
             i += 3
@@ -93,14 +108,31 @@ def take_items(  # noqa: C901, PLR0912, PLR0915
         elif op == 0x88 or op == 0x89:  # NEWTRUE, NEWFALSE
             add(op == 0x88)
             i += 1
+        elif op == 0x58:  # BINUNICODE
+            size = _U32(buf, i + 1)[0]
+            j = i + 5 + size
+            if size > PROGRAM_LENGTH or j + 5 > limit:
+                return i
+            text = buf[i + 5 : j].decode("utf-8", "surrogatepass")
+            add(text)
+            i = j
+            op = buf[i]
+            if op == 0x72 and _U32(buf, i + 1)[0] == len(memo) + skipped:  # LONG_BINPUT
+                memo[len(memo) + skipped] = text
+                i += 5
+            elif op == 0x71 and buf[i + 1] == len(memo) + skipped:  # BINPUT
+                memo[buf[i + 1]] = text
+                i += 2
         else:
             return i
 
 
-def take_members(buf: bytes, i: int, limit: int, memo: dict[int, Value], skipped: int, flat: list[Value]) -> int:
-    """Append texts, bytes, constants and memo entries from `i` on to `flat`; return where something else begins.
+def take_members(  # noqa: C901, PLR0912
+    buf: bytes, i: int, limit: int, memo: dict[int, Value], skipped: int, flat: list[Value]
+) -> int:
+    """Append literals and memo entries from `i` on to `flat`; return where something else begins.
 
-    Leaves to the machine what may hold a program, and short numbers and floats, whose runs it takes in one step.
+    Leaves to the machine what may hold a program, and runs of floats and of short numbers, which it takes in one step.
     """
     while i < limit:
         op = buf[i]
@@ -113,21 +145,90 @@ def take_members(buf: bytes, i: int, limit: int, memo: dict[int, Value], skipped
         elif op == 0x6A:  # LONG_BINGET
             flat.append(memo[_U32(buf, i + 1)[0]])
             i += 5
-        elif op == 0x8C or op == 0x43:  # SHORT_BINUNICODE, SHORT_BINBYTES
-            several, one = _members(op, buf[i + 1] > SHORT)
-            run = several.match(buf, i, limit)
-            if run is None:
+        elif op == 0x8C or op == 0x43 or op == 0x58:  # SHORT_BINUNICODE, SHORT_BINBYTES, BINUNICODE
+            take = _take_run if op != 0x58 and _several(buf, i) else _take_each
+            end = take(buf, i, limit, memo, skipped, flat)
+            if end == i:
                 return i
-            values = _texts(run[0]) if op == 0x8C else _strides(run[0])
-            if values is None:
-                parts = [token[2:-1] for token in one.findall(buf, i, run.end())]
-                values = [part.decode("utf-8", "surrogatepass") for part in parts] if op == 0x8C else [*parts]
-            first = len(memo) + skipped
-            memo.update(zip(range(first, first + len(values)), values, strict=True))
-            flat += values
-            i = run.end()
+            i = end
+        elif op == 0x47 and buf[i + 9] != 0x47:  # BINFLOAT
+            flat.append(_F64(buf, i + 1)[0])
+            i += 9
+        elif op == 0x4B and buf[i + 2] != 0x4B:  # BININT1
+            flat.append(buf[i + 1])
+            i += 2
+        elif op == 0x4D and buf[i + 3] != 0x4D:  # BININT2
+            flat.append(buf[i + 1] | buf[i + 2] << 8)
+            i += 3
+        elif op == 0x4A and buf[i + 5] != 0x4A:  # BININT
+            flat.append(_I32(buf, i + 1)[0])
+            i += 5
+        elif op == 0x88 or op == 0x89:  # NEWTRUE, NEWFALSE
+            flat.append(op == 0x88)
+            i += 1
         else:
             return i
+    return i
+
+
+def _several(buf: bytes, i: int) -> bool:
+    """Tell whether two short texts or bytes stand here."""
+    size = buf[i + 1]
+    return size <= SHORT and buf[i + size + 3] == buf[i] and buf[i + size + 4] <= SHORT
+
+
+def _take_run(buf: bytes, i: int, limit: int, memo: dict[int, Value], skipped: int, flat: list[Value]) -> int:
+    """Take short texts or bytes, each with its MEMOIZE, all at once."""
+    op = buf[i]
+    several, one = _members(op)
+    run = several.match(buf, i, limit)
+    if run is None:
+        return i
+    values = _texts(run[0]) if op == 0x8C else _strides(run[0])
+    if values is None:
+        found = one.findall(buf, i, run.end())
+        if op == 0x8C:
+            values = [part[1:].decode("utf-8", "surrogatepass") for part in found]
+        else:
+            values = [part[2:-1] for part in found]
+    first = len(memo) + skipped
+    memo.update(zip(range(first, first + len(values)), values, strict=True))
+    flat += values
+    return run.end()
+
+
+def _take_each(buf: bytes, i: int, limit: int, memo: dict[int, Value], skipped: int, flat: list[Value]) -> int:
+    """Take texts and bytes one by one, with what puts each into the memo; up to short ones that are a run."""
+    begin, last = i, limit - 5
+    add, index = flat.append, len(memo) + skipped
+    while i < last:
+        op = buf[i]
+        size = buf[i + 1]
+        if op == 0x58:  # BINUNICODE
+            if buf[i + 2] or buf[i + 3] or buf[i + 4]:
+                break
+            at = i + 5
+        elif (op == 0x8C or op == 0x43) and (size > SHORT or i == begin):  # SHORT_BINUNICODE, SHORT_BINBYTES
+            at = i + 2
+        else:
+            break
+        end = at + size
+        if end > last or (size >= ARGUMENT_LENGTH and buf[at] in PROGRAM_STARTS and begins(buf, at)):
+            break
+        value: Value = buf[at:end] if op == 0x43 else buf[at:end].decode("utf-8", "surrogatepass")
+        add(value)
+        i = end
+        op = buf[i]
+        if op == 0x94:  # MEMOIZE
+            i += 1
+        elif op == 0x72 and _U32(buf, i + 1)[0] == index:  # LONG_BINPUT
+            i += 5
+        elif op == 0x71 and buf[i + 1] == index:  # BINPUT
+            i += 2
+        else:
+            continue
+        memo[index] = value
+        index += 1
     return i
 
 
@@ -152,17 +253,17 @@ def _strides(run: bytes) -> list[Value] | None:
 
 def take_longs(buf: bytes, i: int, limit: int) -> tuple[int, int]:
     """Return where a run of long integers ends, and how many they are."""
-    several, one = _members(0x8A, False)
+    several, one = _members(0x8A)
     run = several.match(buf, i, limit)
     return (i, 0) if run is None else (run.end(), len(one.findall(buf, i, run.end())))
 
 
 @lru_cache(maxsize=8)
-def _members(opcode: int, long: bool) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+def _members(opcode: int) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
     """Return what matches several and one of the members that begin with `opcode`, MEMOIZE included."""
     if opcode == 0x8A:
         pattern = lengths(opcode, 0, LONG_LENGTH, LONG_LENGTH + 1)
     else:
         looked = PROGRAM_LENGTH - 2 if opcode == 0x8C else ARGUMENT_LENGTH
-        pattern = lengths(opcode, 0, 255 if long else SHORT, looked) + b"\x94"
+        pattern = lengths(opcode, 0, SHORT, looked) + b"\x94"
     return re.compile(b"(?:" + pattern + b")++", re.DOTALL), re.compile(pattern, re.DOTALL)

@@ -11,8 +11,15 @@ from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import Final
 
-from weighbridge.formats.pickle.embedded import ARGUMENT_LENGTH, ENCODERS, PROGRAM_LENGTH, loads
-from weighbridge.formats.pickle.lengths import lengths
+from weighbridge.formats.pickle.embedded import (
+    ARGUMENT_LENGTH,
+    BEGINNING,
+    ENCODERS,
+    LATIN_BEGINNING,
+    PROGRAM_LENGTH,
+    loads,
+)
+from weighbridge.formats.pickle.lengths import TEXTS, lengths
 from weighbridge.formats.pickle.recorder import PLAIN, Recorder
 from weighbridge.symbols import (
     ELIDED,
@@ -40,6 +47,9 @@ _U32: Final = Struct("<I").unpack_from
 _UINT: Final = rb"(?:K.|M..|J...[\x00-\x7f])"
 _INT: Final = rb"(?:K.|M..|J....|\x8a(?:\x05.{5}|\x06.{6}|\x07.{7}|\x08.{8}|\x09.{9}))"
 _CONSTANTS: Final = {0x4E: None, 0x88: True, 0x89: False}
+_PUT: Final = b"(q.|r.{4})"
+PUT: Final = "BINPUT or LONG_BINPUT"
+TEXT: Final = "the length and content of a text"
 _NUMBERS: Final = {0x4B: 2, 0x4D: 3, 0x4A: 5}  # sizes of BININT1, BININT2, BININT
 _LONGS: Final = 32  # bytes of an integer that stays open
 _EMPTY: Final[dict[int, Callable[[], Value]]] = {0x29: tuple, 0x5D: list, 0x7D: Dict, 0x8F: Set}
@@ -63,11 +73,17 @@ class ShapelessError(Exception):
     """These opcodes are no value that a template can be made of."""
 
 
+class EncodedError(ShapelessError):
+    """A text is encoded into bytes, which may be a program: the texts have to be looked at as bytes are."""
+
+
 def plain(token: bytes) -> Value:
     """Return the value of a text or number."""
     op = token[0]
     if op == 0x8C:
         return str(token[2 : 2 + token[1]], "utf-8", "surrogatepass")
+    if op == 0x58:
+        return str(token[5 : 5 + token[1]], "utf-8", "surrogatepass")
     return int.from_bytes(token[1:], "little", signed=op == 0x4A)
 
 
@@ -81,20 +97,23 @@ def learn(
     *,
     loose: bool = False,
     fixed: Sequence[bool] = (),
+    encoded: bool = False,
 ) -> Learner | None:
     """Return what the `width` values between `i` and `end` show, None when no template can be made of them.
 
     A loose look leaves the sign of numbers open, which constant it is, and the length of texts. `fixed` says which of
-    the literals are the same in all values.
+    the literals are the same in all values, `encoded` that their texts may become bytes.
     """
-    learnt = Learner(buf, memo, recorder, loose, fixed)
+    learnt = Learner(buf, memo, recorder, loose, fixed, encoded)
     try:
         learnt.run(i, end)
+    except EncodedError:
+        return learn(buf, i, end, memo, width, recorder, loose=loose, fixed=fixed, encoded=True)
     except (ShapelessError, IndexError):
         return None
     if len(learnt.stack) != width or PLAIN.issuperset(map(type, learnt.stack)):
         return None  # plain values are kept as they are: see `weighbridge.formats.pickle.items`
-    learnt.keyed = learnt.keyed and width == 2
+    learnt.keyed = learnt.keyed and width == 2 and type(learnt.stack[0]) in PLAIN
     if width == 2 and type(learnt.stack[0]) not in PLAIN and not _plain_tuple(learnt.stack[0]):
         return None
     return learnt
@@ -108,21 +127,30 @@ class Learner:
     """Runs the opcodes of one value over stand-ins and writes down the regular expression that they fit."""
 
     def __init__(
-        self, buf: bytes, memo: dict[int, Value], recorder: Recorder, loose: bool, fixed: Sequence[bool]
+        self,
+        buf: bytes,
+        memo: dict[int, Value],
+        recorder: Recorder,
+        loose: bool,
+        fixed: Sequence[bool],
+        encoded: bool,
     ) -> None:
         self.buf = buf
         self.memo = memo
         self.recorder = recorder
         self.loose = loose
         self.fixed = fixed
+        self.encoded = encoded
         self.literals: list[bytes] = []
         self.tokens: list[bytes] = []
         self.stack: list[Value] = []
         self.events: list[Event] = []
         self.bound: dict[int, Value] = {}
         self.entries = 0
+        self.numbered = 0
         self.made = 0
         self.keyed = False
+        self.groups: list[str] = []  # what the groups of the expression are: TEXT or PUT
         self._marks: list[tuple[int, int]] = []
         self._fresh: set[int] = set()
         self._choices = 0
@@ -131,7 +159,8 @@ class Learner:
     @property
     def pattern(self) -> bytes:
         """The regular expression of the whole."""
-        return b"".join(self.tokens)
+        code = b"".join(self.tokens)
+        return b"(%b)%b" % (self.tokens[0], code[len(self.tokens[0]) :]) if self.keyed else code
 
     def run(self, i: int, end: int) -> None:
         """Run what stands between `i` and `end`; raise ShapelessError when that is no value by itself."""
@@ -139,7 +168,7 @@ class Learner:
             if len(self.tokens) > MOST_TOKENS:
                 raise ShapelessError
             self._at = i
-            i += self.literal(i) or self.operation(i)
+            i += self.literal(i) or self.numbering(i) or self.operation(i)
         if i != end or self._marks:
             raise ShapelessError
 
@@ -147,14 +176,14 @@ class Learner:
         """Take a literal or a memo entry; return its size, 0 when something else stands here."""
         op, length = self.buf[i], self.buf[i + 1]
         if op == 0x8C:
-            return self.text(i, 2 + length, 0, ELIDED_TEXT, PROGRAM_LENGTH - 2)
+            return self.text(i, 2 + length, 0, ELIDED_TEXT)
         if op == 0x58 and not any(self.buf[i + 2 : i + 5]):
-            return self.text(i, 5 + length, 3, ELIDED_TEXT, PROGRAM_LENGTH - 2)
+            return self.text(i, 5 + length, 3, ELIDED_TEXT)
         if op == 0x43:
-            return self.text(i, 2 + length, 0, ELIDED_BYTES, ARGUMENT_LENGTH)
+            return self.text(i, 2 + length, 0, ELIDED_BYTES)
         return self.number(i) or self.known(i)
 
-    def text(self, i: int, size: int, zeros: int, stand_in: Value, looked: int) -> int:
+    def text(self, i: int, size: int, zeros: int, stand_in: Value) -> int:
         """Take a text or bytes."""
         op, length = self.buf[i], self.buf[i + 1]
         most = next(limit for limit in LENGTHS[self.loose :] if length <= limit)
@@ -165,7 +194,12 @@ class Learner:
         self._choices += most
         if self._choices > MOST_CHOICES:
             raise ShapelessError
-        return self.put(i, size, lengths(op, zeros, most, looked) if most else None, stand_in, op == 0x8C)
+        looked = ARGUMENT_LENGTH if self.encoded or op == 0x43 else PROGRAM_LENGTH - 2
+        beginning = LATIN_BEGINNING if self.encoded else BEGINNING
+        pattern = lengths(op, zeros, most, looked, beginning) if most else None
+        if pattern and op in TEXTS:
+            self.groups.append(TEXT)
+        return self.put(i, size, pattern, stand_in, op != 0x43)
 
     def number(self, i: int) -> int:
         """Take a number or constant; return its size or 0."""
@@ -199,6 +233,19 @@ class Learner:
             return self.put(i, size, None, value)
         return 0
 
+    def numbering(self, i: int) -> int:
+        """Take BINPUT or LONG_BINPUT, the names of a memo entry in protocols before 4; return its size or 0."""
+        op = self.buf[i]
+        if op != 0x71 and op != 0x72:
+            return 0
+        if not self.stack or self.numbered < self.entries:
+            raise ShapelessError
+        self.entries += 1
+        self.numbered += 1
+        self.tokens.append(_PUT)
+        self.groups.append(PUT)
+        return 2 if op == 0x71 else 5
+
     def same(self) -> bool:
         """Tell whether the literal that is taken next is the same in all values."""
         return len(self.literals) < len(self.fixed) and self.fixed[len(self.literals)]
@@ -212,7 +259,6 @@ class Learner:
         pattern = pattern or re.escape(raw)
         if readable and not self.tokens:
             self.keyed = True
-            pattern = b"(" + pattern + b")"
         self.literals.append(raw)
         self.tokens.append(pattern)
         self.stack.append(value)
@@ -222,7 +268,7 @@ class Learner:
         """Take an opcode without an operand."""
         op = self.buf[i]
         self.tokens.append(re.escape(self.buf[i : i + 1]))
-        if op == 0x94 and self.stack:  # MEMOIZE
+        if op == 0x94 and self.stack and not self.numbered:  # MEMOIZE
             self.entries += 1
         elif op == 0x28:  # MARK
             self._marks.append((len(self.stack), len(self.tokens)))
@@ -297,8 +343,10 @@ class Learner:
 
     def call(self, function: Value, arguments: Value, form: Form) -> None:
         """Call an import that gets no program: one that loads programs may get no text or bytes that are open."""
-        if type(function) is not Global or function.dotted in ENCODERS or (self._choices and loads(function)):
+        if type(function) is not Global or (self._choices and loads(function)):
             raise ShapelessError
+        if function.dotted in ENCODERS and not self.encoded:
+            raise EncodedError
         call = Call(self.recorder.origin, self._at, function, arguments, None, form)
         self.events.append(call)
         self.make(call)

@@ -18,7 +18,7 @@ from struct import Struct
 from typing import Final
 
 from weighbridge.errors import LimitError
-from weighbridge.formats.pickle.embedded import PROGRAM_LENGTH, PROGRAM_STARTS
+from weighbridge.formats.pickle.embedded import PROGRAM_LENGTH, PROGRAM_STARTS, begins
 from weighbridge.formats.pickle.items import take_items
 from weighbridge.formats.pickle.recorder import ARRAY_DEPTH, PLAIN
 from weighbridge.formats.pickle.runs import DEPTHS, LARGE, LEAST_BYTES, Runner
@@ -45,7 +45,8 @@ class Machine(Runner):
     def run(self) -> None:
         """Run the stream; afterwards the attributes hold what it does and how it ended."""
         self._run()
-        if self.taken and not self.intact():
+        # What comes before a break would have happened, so it is told value by value.
+        if (self.looked and self.broken) or (self.taken and not self.intact()):
             self._run_again()
 
     def _run(self) -> None:
@@ -157,10 +158,12 @@ class Machine(Runner):
                     i += 2
                     continue
                 if op == 0x71:  # BINPUT
-                    if skipped:
-                        raise KeyError(buf[i + 1])
-                    records = False
-                    memo[buf[i + 1]] = stack[-1]
+                    index = buf[i + 1]
+                    if index != len(memo) + skipped:
+                        if skipped:
+                            raise KeyError(index)
+                        records = False
+                    memo[index] = stack[-1]
                     i += 2
                     continue
                 if op == 0x28:  # MARK
@@ -217,14 +220,25 @@ class Machine(Runner):
                 if op == 0x58 or op == 0x54 or op == 0x42:  # BINUNICODE, BINSTRING, BINBYTES
                     size = _U32(buf, i + 1)[0]
                     i += 5
+                    if op == 0x58 and size <= PROGRAM_LENGTH and i + size + 5 <= limit:
+                        value: Value = buf[i : i + size].decode("utf-8", "surrogatepass")
+                        push(value)
+                        i += size
+                        put = buf[i]
+                        if put == 0x72 or put == 0x71:  # LONG_BINPUT, BINPUT, nearly always
+                            index = buf[i + 1] if put == 0x71 else _U32(buf, i + 1)[0]
+                            if index == len(memo) + skipped:
+                                memo[index] = value
+                                i += 2 if put == 0x71 else 5
+                        continue
                     push(self._literal(i, size, "bytes" if op == 0x42 else "str", op == 0x54))
                     i += size
                     continue
                 if op == 0x8C:  # SHORT_BINUNICODE
                     j = i + 2 + buf[i + 1]
-                    value: Value = buf[i + 2 : j].decode("utf-8", "surrogatepass")
+                    value = buf[i + 2 : j].decode("utf-8", "surrogatepass")
                     push(value)
-                    if j - i > PROGRAM_LENGTH and buf[i + 2] in PROGRAM_STARTS:
+                    if j - i > PROGRAM_LENGTH and buf[i + 2] in PROGRAM_STARTS and begins(buf, i + 2):
                         self.literals.append((i + 2 + at, j - i - 2, value))
                     i = j
                     if i < limit and buf[i] == 0x94:  # MEMOIZE, nearly always
@@ -387,9 +401,10 @@ class Machine(Runner):
                     index = _U32(buf, i + 1)[0]
                     if index > pos + at:
                         self._far_index(index, pos)
-                    if skipped:
-                        raise KeyError(index)
-                    records = False
+                    if index != len(memo) + skipped:
+                        if skipped:
+                            raise KeyError(index)
+                        records = False
                     memo[index] = stack[-1]
                     i += 5
                     continue
@@ -498,9 +513,10 @@ class Machine(Runner):
                     index = self._index(text, pos)
                     if index > pos + at:
                         self._far_index(index, pos)
-                    if skipped:
-                        raise KeyError(index)
-                    records = False
+                    if index != len(memo) + skipped:
+                        if skipped:
+                            raise KeyError(index)
+                        records = False
                     memo[index] = stack[-1]
                     continue
                 if op == 0x82 or op == 0x83 or op == 0x84:  # EXT1, EXT2, EXT4

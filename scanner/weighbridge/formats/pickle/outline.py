@@ -21,6 +21,7 @@ _PUSHES: Final = frozenset(b"N\x88\x89)]}\x8fKMJGhj")
 _TAKES: Final = {
     **{0x62: 2, 0x52: 2, 0x61: 2, 0x81: 2, 0x93: 2, 0x86: 2, 0x73: 3, 0x92: 3, 0x87: 3, 0x51: 1, 0x85: 1},
 }
+_PLAIN: Final = _PUSHES - frozenset(b")]}\x8f")
 _KEEPS: Final = frozenset(b"\x94qr\x95")
 _FILLS: Final = frozenset(b"eu\x90")  # what was marked goes into the container below the mark
 
@@ -53,6 +54,13 @@ def starts(buf: bytes, i: int, limit: int, wanted: int) -> list[int]:
     return found[: marks[0][0]] if marks else found
 
 
+def single(buf: bytes, i: int, end: int) -> bool:
+    """Tell whether a literal or memo entry, and what puts it into the memo, fills the bytes from `i` to `end`."""
+    op = buf[i]
+    size = _sized(buf, i, op) or (_SIZES[op] if op in _PLAIN else 0)
+    return size > 0 and i + size + (_SIZES[buf[i + size]] if buf[i + size] in _KEEPS else 0) == end
+
+
 def _close(op: int, found: list[int], marks: list[tuple[int, int]]) -> bool:
     """Take what stands above the last mark; tell whether there is one."""
     if not marks:
@@ -70,4 +78,7 @@ def _sized(buf: bytes, i: int, op: int) -> int:
         return 2 + buf[i + 1]
     if op in (0x58, 0x42, 0x54):
         return 5 + int(_U32(buf, i + 1)[0])
+    if op == 0x63:  # GLOBAL
+        end = buf.find(b"\n", buf.find(b"\n", i, i + BYTES_LIMIT) + 1, i + BYTES_LIMIT)
+        return max(0, end + 1 - i)
     return 0

@@ -11,7 +11,7 @@ from typing import Final
 from weighbridge.errors import LimitError
 from weighbridge.facts import Anomaly
 from weighbridge.formats.pickle import joblib, literals
-from weighbridge.formats.pickle.embedded import PROGRAM_LENGTH, PROGRAM_STARTS
+from weighbridge.formats.pickle.embedded import PROGRAM_LENGTH, PROGRAM_STARTS, begins
 from weighbridge.limits import Budget
 from weighbridge.location import Location
 from weighbridge.names import normalise
@@ -35,6 +35,7 @@ KEPT_TEXT: Final = 4096  # longer strings too
 KEPT_FLOATS: Final = 100_000  # floats of one run that are kept when they are wanted
 LINE_LIMIT: Final = 1 << 20  # a text operand; CPython has no limit, no pickler writes more
 HASH_LIMIT: Final = 10_000  # parts of one key; CPython hashes a shared tuple again at each mention
+_LOOKED: Final = 64  # characters in which a text shows whether it begins as a program does
 HUGE_INT: Final = 1 << 16  # bytes of one integer; no model holds such a number
 PROTOCOL: Final = 5
 WINDOW: Final = 1 << 22  # bytes of a stream held at once; a large file is never copied whole
@@ -247,7 +248,11 @@ class Recorder:
             value, canonical = parse(text)
             if not canonical:
                 self._noncanonical(text, pos)
-        if type(value) is str and len(value) > PROGRAM_LENGTH and ord(value[0]) in PROGRAM_STARTS:
+        if (
+            type(value) is str
+            and len(value) > PROGRAM_LENGTH
+            and begins(value[:_LOOKED].encode("utf-8", "surrogatepass"))
+        ):
             self.literals.append((self._at(pos), len(text), value))
         return value
 
@@ -276,7 +281,7 @@ class Recorder:
             value = str(self.buffer[i : i + size], "latin-1")
         else:
             value = str(self.buffer[i : i + size], "utf-8", "surrogatepass")
-        if size > PROGRAM_LENGTH and self.buffer[i] in PROGRAM_STARTS:
+        if size > PROGRAM_LENGTH and self.buffer[i] in PROGRAM_STARTS and begins(self.buffer, i):
             self.literals.append((self._at(i), size, value))
         return value
 
@@ -288,17 +293,20 @@ class Recorder:
         return [number for (number,) in _FLOAT.iter_unpack(run)]
 
     def _set_items(self, target: Value, items: list[Value], pos: int) -> None:
-        """Set keys and values on a dict, or note that something else gets them."""
+        """Set keys and values on a dict, or note that something else gets them.
+
+        With a key too many the C unpickler breaks; the one in Python breaks when it has set the others.
+        """
         keys = items[::2]
         if not PLAIN.issuperset(map(type, keys)):
             self._check_keys(keys, pos)
-        if len(items) & 1:
-            raise ValueError("odd number of items for SETITEMS")
         if type(target) is Dict:
             target += items
         else:
             opcode = "SETITEM" if self.buffer[pos] == 0x73 else "SETITEMS"
             self.events.append(Items(self.origin, self._at(pos), target, items, opcode))
+        if len(items) & 1:
+            raise ValueError("odd number of items for SETITEMS")
 
     def _check_keys(self, keys: list[Value], pos: int) -> None:
         """Note every object among dict keys or set members, whose `__hash__` loading calls."""

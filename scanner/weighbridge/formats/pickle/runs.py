@@ -6,10 +6,11 @@ nesting has its own patience: a table is found at its depth whatever the small l
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final
 
 from weighbridge.formats.pickle.items import take_longs, take_members
-from weighbridge.formats.pickle.outline import starts
+from weighbridge.formats.pickle.outline import single, starts
 from weighbridge.formats.pickle.recorder import Recorder
 from weighbridge.formats.pickle.templates import Template, alike
 from weighbridge.symbols import ELIDED_INT, Call, Dict, Items, Run, Set, State, Value
@@ -17,13 +18,13 @@ from weighbridge.symbols import ELIDED_INT, Call, Dict, Items, Run, Set, State, 
 LEAST: Final = 8  # values that make a run worth a regular expression
 LEAST_BYTES: Final = 1 << 12
 LONG1: Final = 0x8A
-MEMBERS: Final = frozenset(b"\x8cCN\x8a")  # SHORT_BINUNICODE, SHORT_BINBYTES, NONE, LONG1
+MEMBERS: Final = frozenset(b"\x8cXChjNGKMJ\x88\x89\x8a")  # literals, memo entries and LONG1
 LARGE: Final = frozenset({list, Dict, Set, Call})  # what may get many values: a call may have made a mapping
 DEPTHS: Final = 16  # marks that may be open
 TRIES: Final = 4  # values that fit no template before the rest of a container is left to the machine
 TEMPLATES_LIMIT: Final = 256  # of one stream: making one takes milliseconds, and tables are few
 LONGEST_WAIT: Final = 64  # containers at one depth that are passed by after looks in vain
-AHEAD: Final = 4  # values behind the next that are outlined: an opcode may still reach for the three below it
+AHEAD: Final = 8  # values behind the next that are outlined: what is still on its way into a call is not told apart
 # Of what happens again and again the first times are told one by one, so the machine runs the first values of a run
 # itself: 20 are listed in a report (`weighbridge.rules.OCCURRENCES`), the next shows that they are enough.
 TOLD: Final = 24
@@ -34,6 +35,7 @@ class Runner(Recorder):
 
     def _reset(self) -> None:
         super()._reset()
+        self.looked = False
         self.waits = [0] * DEPTHS  # containers to pass by, per depth
         self.taken: dict[int, Template] = {}  # the templates whose values stand for many, by identity
         self._patience = [0] * DEPTHS
@@ -51,13 +53,14 @@ class Runner(Recorder):
         tries: int = TRIES,
     ) -> tuple[int, int, int]:
         """Step over the run at `i`; return where it ends, where to stop next, and how many values were made."""
+        self.looked = True
         target = stack[marks[-1] - 1]
         depth, width = len(marks), 1 if type(target) in (list, Set) else 2
         if width == 2 and (len(stack) - marks[-1]) & 1:
             return i, limit, 0
         template = self._known[depth]
         if template is not None and len(template.values) == width and template.binds(memo) and type(target) is not Set:
-            end, firsts = template.match(self.buffer, i, limit)
+            end, firsts = template.match(self.buffer, i, limit, len(memo) + self.skipped)
             if len(firsts) >= LEAST:
                 return self._step(template, i, limit, end, firsts, stack, depth)
         return self._search(i, limit, stack, depth, memo, width, tries, plain=type(target) is Set)
@@ -108,15 +111,16 @@ class Runner(Recorder):
             return i, self._give_up(limit, depth), 0
         places = begins[0], begins[width], begins[2 * width]
         template = None
-        if not plain and self._learnt < TEMPLATES_LIMIT:
+        literal = width == 1 and all(single(self.buffer, *pair) for pair in pairwise(places))
+        if not plain and not literal and self._learnt < TEMPLATES_LIMIT:
             template = alike(self.buffer, places, limit, memo, width, self)
             self._learnt += template is not None
         if template is not None:
-            end, firsts = template.match(self.buffer, i, limit)
+            end, firsts = template.match(self.buffer, i, limit, len(memo) + self.skipped)
             if len(firsts) >= LEAST:
                 self._known[depth] = template
                 return self._step(template, i, limit, end, firsts, stack, depth)
-        elif width == 1 and self.buffer[i] in MEMBERS:
+        elif literal and self.buffer[i] in MEMBERS:
             before, i = len(stack), self._members(i, limit, memo, stack)
             if len(stack) - before >= LEAST:
                 return i, self._look_behind(i, limit, depth, width), 0

@@ -16,24 +16,26 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain, repeat
+from struct import pack
 from typing import Final
 
-from weighbridge.formats.pickle.learner import Learner, learn, plain
+from weighbridge.formats.pickle.learner import PUT, TEXT, Learner, learn, plain
 from weighbridge.formats.pickle.recorder import Recorder
 from weighbridge.symbols import Call, Dict, Set, Value
 
+KEY: Final = "the key of a value, as a whole"
 _GROWING: Final = (list, Dict, Set)
 
 
 class Template:
     """The shape of a value, or of a key and a value, and what stands for each.
 
-    `many` matches a run of them and `one` each, a key that is read in its group; `values` stand for one, and `events`
-    are what it does; it makes `entries` memo entries and `made` values, and refers to the memo entries `bound`. `keyed`
-    says that keys are read, not elided. `seen` counts those that the machine has run itself.
+    `many` matches a run of them and `one` each; `groups` says what the groups of these are. `values` stand for one, and
+    `events` are what it does; it makes `entries` memo entries and `made` values, and refers to the memo entries
+    `bound`. `keyed` says that keys are read, not elided. `seen` counts those that the machine has run itself.
     """
 
-    __slots__ = ("bound", "entries", "events", "keyed", "made", "many", "one", "seen", "state", "values")
+    __slots__ = ("bound", "entries", "events", "groups", "keyed", "made", "many", "one", "seen", "state", "values")
 
     def __init__(self, learnt: Learner) -> None:
         self.many, self.one = _compiled(learnt.pattern)
@@ -43,6 +45,7 @@ class Template:
         self.made = learnt.made
         self.bound = learnt.bound
         self.keyed = learnt.keyed
+        self.groups = [KEY, *learnt.groups] if learnt.keyed else learnt.groups
         self.seen = 0
         self.state = [_state(value) for value in self.values]
 
@@ -50,10 +53,27 @@ class Template:
         """Tell whether what the template refers to is still what the memo holds."""
         return all(memo.get(index, self) is value for index, value in self.bound.items())
 
-    def match(self, buf: bytes, i: int, limit: int) -> tuple[int, list[bytes]]:
-        """Return where a run at `i` ends and the first token of each part of it."""
+    def match(self, buf: bytes, i: int, limit: int, index: int) -> tuple[int, list[bytes]]:
+        """Return where a run at `i` ends and the first token of each part of it.
+
+        There is none when its memo entries are named otherwise than by numbers that run on from `index`, or when a text
+        is no UTF-8, at which loading breaks.
+        """
         end = self.reach(buf, i, limit)
-        return end, self.one.findall(buf, i, end)
+        found = self.one.findall(buf, i, end)
+        if not found or not self.groups:
+            return end, found
+        columns = [found] if len(self.groups) == 1 else list(zip(*found, strict=True))
+        texts, puts = self._columns(TEXT, columns), self._columns(PUT, columns)
+        if texts and not _readable(list(chain.from_iterable(texts))):
+            return i, []
+        # The entries of one value follow one another, and those of the next come behind them.
+        if puts and not _running(list(chain.from_iterable(zip(*puts, strict=True))), index):
+            return i, []
+        return end, list(columns[0])
+
+    def _columns(self, kind: str, columns: Sequence[Sequence[bytes]]) -> list[Sequence[bytes]]:
+        return [column for group, column in zip(self.groups, columns, strict=False) if group == kind]
 
     def reach(self, buf: bytes, i: int, limit: int) -> int:
         """Return where a run at `i` ends."""
@@ -81,6 +101,36 @@ class Template:
 @lru_cache(maxsize=64)
 def _compiled(pattern: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
     return re.compile(b"(?:" + pattern + b")++", re.DOTALL), re.compile(pattern, re.DOTALL)
+
+
+def _readable(texts: list[bytes]) -> bool:
+    """Tell whether texts, each behind its length, are UTF-8; a length is a character that parts them, up to 127."""
+    try:
+        b"".join(texts).decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return max(texts)[0] > 127 and _each_readable(texts)
+    return True
+
+
+def _each_readable(texts: list[bytes]) -> bool:
+    try:
+        for text in texts:
+            text[1:].decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _running(puts: list[bytes], index: int) -> bool:
+    """Tell whether memo entries are numbered one after the other from `index` on, as every pickler does."""
+    long = b"".join(puts)
+    count = len(puts)
+    if len(long) < 5 * count:  # BINPUT, up to the 256th entry
+        return all(int.from_bytes(put[1:], "little") == n for n, put in enumerate(puts, index))
+    numbers = bytearray(4 * count)
+    for place in range(4):
+        numbers[place::4] = long[1 + place :: 5]
+    return numbers == pack(f"<{count}I", *range(index, index + count))
 
 
 def _state(value: Value) -> object:

@@ -220,7 +220,9 @@ def test_weights_that_loaders_look_for_have_to_be_converted_and_what_lies_beside
         convert_folder(source, source.parent / "second", judge=nobody)
     chosen = convert_folder(source, source.parent / "second", judge=nobody, state_dict="ema")
     assert chosen.conversions["model.safetensors"].state_dict == "ema"
-    assert verify_folder(source, source.parent / "second", state_dict="ema") == 1
+    assert verify_folder(source, source.parent / "second") == 1
+    with pytest.raises(MismatchError):
+        verify_folder(source, source.parent / "second", state_dict=".")
 
 
 def test_ties_are_written_once_only_where_the_configuration_ties_the_embeddings(source: Path) -> None:

@@ -34,12 +34,16 @@ Judge = Callable[[Path, list[str]], Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderConversion:
-    """What became of a folder: conversions by the path of their output, other files, and those left out with why."""
+    """What became of a folder: conversions by the path of their output, other files, and those left out with why.
+
+    `state_dict` is the group that was asked for, None when nobody asked.
+    """
 
     destination: Path
     conversions: Mapping[str, Conversion]
     sources: Mapping[str, str]
     copied: tuple[str, ...]
+    state_dict: str | None = None
     rewritten: tuple[Rewritten, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
 
@@ -56,6 +60,7 @@ class FolderConversion:
                 }
                 for path, made in self.conversions.items()
             },
+            "state_dict": self.state_dict,
             "copied": list(self.copied),
             "rewritten": [{"file": one.path, "key": one.key, "old": one.old, "new": one.new} for one in self.rewritten],
             "left_out": dict(self.left_out),
@@ -110,6 +115,7 @@ def convert_folder(
         left_out |= _removed(place, judge(place, [*needed, *copied]), needed)
         result = FolderConversion(
             destination=destination,
+            state_dict=state_dict,
             conversions={path: replace(one, destination=destination / path) for path, one in sorted(made.items())},
             sources={weights.target: weights.path for weights in found.weights if weights.target in made},
             copied=tuple(path for path in copied if path not in left_out),

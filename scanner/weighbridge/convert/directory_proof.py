@@ -1,6 +1,6 @@
 """The proof that a converted folder says what its source says: weights, indexes, and the files around them.
 
-The record of the folder is believed in nothing: what should be in it is worked out from the source again.
+What should be in it is worked out from the source again; the record of the folder says at most where to look.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Final
 
 from weighbridge.convert import conversion
-from weighbridge.convert.company import index_paths, renamed, reserved
+from weighbridge.convert.company import RECORD, index_paths, renamed, reserved
 from weighbridge.convert.inventory import Inventory, take
 from weighbridge.convert.plan import Plan
 from weighbridge.convert.references import rewrite
 from weighbridge.convert.shards import check, strict_json
-from weighbridge.errors import MismatchError, SourceError
+from weighbridge.errors import ArtifactError, MismatchError, SourceError
 from weighbridge.limits import Limits
 from weighbridge.location import Location, printable
 
@@ -32,12 +32,14 @@ def verify_folder(
     2. Each index of the source agrees with its files, and each of the output says where its tensors are.
     3. Every other file is one of the source's, with nothing changed but the new names of weights.
 
-    Files of the source that are left out are no difference. Raises MismatchError at one, and the errors of
+    Files of the source that are left out are no difference. Without `state_dict` the record says which group was asked
+    for; it is believed in nothing else. Raises MismatchError at a difference, and the errors of
     `directory.convert_folder`.
     """
     source, destination = Path(source), Path(destination)
     if not destination.is_dir():
         raise SourceError(f"{printable(destination.as_posix())}: no such folder")
+    state_dict = state_dict if state_dict is not None else _asked(destination / RECORD)
     found = take(source, limits, state_dict=state_dict)
     written = {
         path.relative_to(destination).as_posix(): path for path in sorted(destination.rglob("*")) if not path.is_dir()
@@ -62,6 +64,18 @@ def verify_folder(
         if not _same(place, original, path, names):
             raise MismatchError(f"{printable(path)} differs from the source's")
     return len(plans)
+
+
+def _asked(record: Path) -> str | None:
+    """Return the group that the record of a folder says was asked for."""
+    try:
+        document = strict_json(record.read_bytes(), Location((record.name,)))
+    except (OSError, ArtifactError):
+        return None
+    match document:
+        case {"state_dict": str(asked)}:
+            return asked
+    return None
 
 
 def _verify_indexes(found: Inventory, plans: Mapping[str, Plan], written: Mapping[str, Path]) -> None:

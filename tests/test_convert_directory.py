@@ -389,3 +389,13 @@ def test_the_command_line_converts_folders_and_brings_along_what_passes_the_poli
     assert run("convert", "--verify", source, out).returncode == 1
     assert run("convert", source, out).returncode == 2
     assert run("convert", source, source.parent / "other", "--overwrite").returncode == 2
+
+
+def test_what_comes_out_passes_the_scan_with_its_records(source: Path) -> None:
+    shapes: Shapes = {f"token_type_embeddings.{index}.weight": (index + 1,) for index in range(20)}
+    (source / "pytorch_model.bin").write_bytes(checkpoint(shapes))
+    (source / "config.json").write_text('{"model_type": "bert"}')
+    made = convert(source)
+    digests = [str(one) for one in made.conversions["model.safetensors"].digests.values()]
+    assert any(digest[len("sha256:")].isalpha() for digest in digests)  # which a name to import would begin with
+    assert run("scan", source.parent / "out").returncode == 0

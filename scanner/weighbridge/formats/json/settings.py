@@ -62,6 +62,7 @@ _COMMANDS: Final = frozenset("command cmd shell scripts exec postcreatecommand e
 _SOURCES: Final = frozenset("code source src script program function python forward".split())
 _WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 _DOTTED: Final = re.compile(r"[A-Za-z_]\w*(?:[.:][A-Za-z_]\w*)+", re.ASCII)
+_DIGEST: Final = re.compile(r"(?:sha|md|blake)\w{1,7}:[0-9a-f]{32,128}", re.ASCII)  # what records of bytes have
 _FILE: Final = re.compile(r"[\w./\\:@~+-]{1,400}\.(?:pyc?|pyd|so|dll|dylib|sh|exe|bat|ps1|jar)(?:[.:]\w+)?\Z", re.ASCII)
 _PICKLED: Final = (".pkl", ".pickle", ".bin", ".pt", ".pth", ".ckpt", ".joblib", ".dill")
 # Modules that do anything, whatever key names what is in them; and what has an interpolation run code.
@@ -350,6 +351,8 @@ def _words(key: str) -> set[str]:
 def _is_name(node: _Node, words: set[str]) -> bool:
     """Tell whether a text looks like a name to import, under a key that says it is one or in a table of such."""
     if not _DOTTED.fullmatch(node.value) or node.value.endswith(_DATA) or node.key == "module":
+        return False
+    if _DIGEST.fullmatch(node.value):
         return False
     return node.naming or bool(words & _NAMING and not words & _PARTS)
 

@@ -265,3 +265,49 @@ def test_tensors_with_python_state(tmp_path: Path) -> None:
     told = {(one.path, one.what.split(" test_")[0]) for one in made.dropped}
     assert told >= {("plain", "attributes of a tensor"), ("parameter", "state of a parameter")}
     assert any(path == "class" and what.startswith("class") for path, what in told)
+
+
+# --- models of transformers ----------------------------------------------------------------------------------------
+
+TINY = {"vocab_size": 99, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+ARCHITECTURES = {
+    "BertForMaskedLM": ("BertConfig", TINY),
+    "GPT2LMHeadModel": ("GPT2Config", {"vocab_size": 99, "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 32}),
+    "LlamaForCausalLM": ("LlamaConfig", {**TINY, "num_key_value_heads": 1}),
+    "Qwen2ForCausalLM": ("Qwen2Config", {**TINY, "num_key_value_heads": 1, "tie_word_embeddings": True}),
+    "T5ForConditionalGeneration": (
+        "T5Config",
+        {"vocab_size": 99, "d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 2, "num_heads": 2},
+    ),
+    "ViTForImageClassification": (
+        "ViTConfig",
+        {key: value for key, value in TINY.items() if key != "vocab_size"} | {"image_size": 8, "patch_size": 4},
+    ),
+    "MixtralForCausalLM": ("MixtralConfig", {**TINY, "num_key_value_heads": 1, "num_local_experts": 2}),
+}
+
+
+@pytest.mark.parametrize("aliases", ["written", "dropped"])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_transformers_gives_the_same_logits(name: str, aliases: str, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    kind, settings_ = ARCHITECTURES[name]
+    torch.manual_seed(0)
+    model = getattr(transformers, name)(getattr(transformers, kind)(**settings_)).eval()
+    (tmp_path / "old").mkdir()
+    (tmp_path / "new").mkdir()
+    torch.save(model.state_dict(), tmp_path / "old" / "pytorch_model.bin")
+    model.config.save_pretrained(tmp_path / "new")
+    output = tmp_path / "new" / "model.safetensors"
+    convert(tmp_path / "old" / "pytorch_model.bin", output, drop_aliases=aliases == "dropped")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        loaded = getattr(transformers, name).from_pretrained(tmp_path / "new", use_safetensors=True).eval()
+    tokens = torch.arange(12).reshape(2, 6)
+    inputs: dict[str, Any] = {"input_ids": tokens}
+    if "decoder" in name.lower() or name.startswith("T5"):
+        inputs["decoder_input_ids"] = tokens
+    if name.startswith("ViT"):
+        inputs = {"pixel_values": torch.rand(1, 3, 8, 8)}
+    with torch.no_grad():
+        assert torch.equal(model(**inputs).logits, loaded(**inputs).logits)

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 from converting import convert_to, load
-from torch_pickles import DATA, legacy, refusal, storage, view, viewed, write
+from torch_pickles import DATA, legacy, persistent, refusal, storage, tar, view, viewed, write
 
-from fixtures.archives import tar_archive, tar_member
 from fixtures.assemble import P2, Ops
 from weighbridge.convert.conversion import convert, verify
 
@@ -106,7 +105,12 @@ def test_what_is_beside_the_state_dict_is_recorded(tmp_path: Path) -> None:
 def test_a_module_has_the_names_of_its_state_dict(tmp_path: Path) -> None:
     def module(parameters: dict[str, object], buffers: dict[str, object], modules: dict[str, object]) -> Ops:
         left_out = P2.call("__builtin__:set", ["gone"])
-        parts = {"training": True, "_parameters": parameters, "_buffers": buffers, "_modules": modules}
+        parts: dict[object, object] = {
+            "training": True,
+            "_parameters": parameters,
+            "_buffers": buffers,
+            "_modules": modules,
+        }
         state = P2.dict_of(
             {**parts, "_non_persistent_buffers_set": left_out, "_hooks": P2.call("collections:OrderedDict")}
         )
@@ -201,25 +205,6 @@ def test_a_stream_whose_storages_are_not_those_it_names_is_refused(data: bytes, 
     path = tmp_path / "model.pt"
     path.write_bytes(data)
     assert reason in refusal(path)
-
-
-def tar(value: object, *, shape: tuple[int, ...] = (3, 4), strides: tuple[int, ...] = (4, 1), offset: int = 0) -> bytes:
-    """Return an archive as torch 0.1 wrote it, with a storage 1, a view 2 of half of it, and a tensor 7 of either."""
-
-    def numbers(key: int, storage: int, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> bytes:
-        sides = struct.pack(f"<i4x{2 * len(shape)}q", len(shape), *shape, *strides)
-        return P2.stream((key, storage, P2.name("torch", "FloatTensor"))) + sides + struct.pack("<q", offset)
-
-    storages = P2.stream(1) + P2.stream((1, "cpu", P2.name("torch", "FloatStorage")))
-    storages += struct.pack("<q", 12) + DATA + P2.stream([(2, 1, 6, 6)])
-    tensors = P2.stream(2) + numbers(7, 1, shape, strides, offset) + numbers(8, 2, (2,), (1,), 3)
-    members = {"sys_info": P2.stream({"little_endian": True}), "pickle": P2.stream(value)}
-    members |= {"tensors": tensors, "storages": storages}
-    return tar_archive(*(tar_member(name, data) for name, data in members.items()))
-
-
-def persistent(key: str) -> Ops:
-    return Ops(P2.value(key) + b"Q")
 
 
 def test_the_tar_of_2016(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.archives import torch_zip
+from fixtures.archives import tar_archive, tar_member, torch_zip
 from fixtures.assemble import P2, Ops
 from weighbridge.convert.conversion import convert
 from weighbridge.errors import ArtifactError, UnconvertibleError
@@ -54,3 +54,23 @@ def legacy(value: object, keys: list[str], data: bytes, little: bool = True) -> 
 def viewed(begin: int, count: int) -> Ops:
     """Return code for a view of a storage, as the stream has them."""
     return Ops(P2.tuple_of("storage", P2.name("torch", "FloatStorage"), "0", "cpu", 12, ("5", begin, count)) + b"Q")
+
+
+def tar(value: object, *, shape: tuple[int, ...] = (3, 4), strides: tuple[int, ...] = (4, 1), offset: int = 0) -> bytes:
+    """Return an archive as torch 0.1 wrote it, with a storage 1, a view 2 of half of it, and a tensor 7 of either."""
+
+    def numbers(key: int, storage: int, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> bytes:
+        sides = struct.pack(f"<i4x{2 * len(shape)}q", len(shape), *shape, *strides)
+        return P2.stream((key, storage, P2.name("torch", "FloatTensor"))) + sides + struct.pack("<q", offset)
+
+    storages = P2.stream(1) + P2.stream((1, "cpu", P2.name("torch", "FloatStorage")))
+    storages += struct.pack("<q", 12) + DATA + P2.stream([(2, 1, 6, 6)])
+    tensors = P2.stream(2) + numbers(7, 1, shape, strides, offset) + numbers(8, 2, (2,), (1,), 3)
+    members = {"sys_info": P2.stream({"little_endian": True}), "pickle": P2.stream(value)}
+    members |= {"tensors": tensors, "storages": storages}
+    return tar_archive(*(tar_member(name, data) for name, data in members.items()))
+
+
+def persistent(key: str) -> Ops:
+    """Return code for a tensor as the pickle of such an archive names it."""
+    return Ops(P2.value(key) + b"Q")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -361,6 +362,25 @@ def test_an_interrupt_leaves_nothing(source: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         convert(source, judge=interrupted)
     assert [path.name for path in source.parent.iterdir()] == ["source"]
+
+
+def test_a_full_disk_leaves_nothing(source: Path) -> None:
+    (source / "pytorch_model.bin").write_bytes(checkpoint({"w": (2,)}))
+
+    def full(_place: Path, _paths: list[str]) -> Mapping[str, str]:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(SourceError, match="No space left"):
+        convert(source, judge=full)
+    assert [path.name for path in source.parent.iterdir()] == ["source"]
+
+
+def test_documents_too_large_for_a_configuration_are_copied_as_they_are(source: Path) -> None:
+    (source / "pytorch_model.bin").write_bytes(checkpoint({"w": (2,)}))
+    text = json.dumps({"a": "pytorch_model.bin", "b": "x" * (4 << 20)})
+    (source / "large.json").write_text(text)
+    assert convert(source).rewritten == ()
+    assert (source.parent / "out" / "large.json").read_text() == text
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,7 @@ from typing import Final
 
 from weighbridge.convert.inventory import Inventory
 from weighbridge.convert.record import beside
-from weighbridge.convert.references import Rewritten, rewrite
+from weighbridge.convert.references import REWRITE_LIMIT, Rewritten, rewrite
 from weighbridge.convert.shards import index_target
 
 RECORD: Final = "conversion.json"
@@ -53,7 +53,7 @@ def bring(place: Path, found: Inventory, made: Iterable[str]) -> tuple[list[str]
             continue
         target = place / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        if path.endswith(".json"):
+        if speaks(path, original):
             data, done = rewrite(path, original.read_bytes(), names)
             put(target, data)
             rewritten += done
@@ -62,6 +62,11 @@ def bring(place: Path, found: Inventory, made: Iterable[str]) -> tuple[list[str]
             _settle(target)
         copied.append(path)
     return copied, rewritten
+
+
+def speaks(path: str, place: Path) -> bool:
+    """Tell whether a file may name others: a configuration, and not so large that it must be something else."""
+    return path.endswith(".json") and place.stat().st_size <= REWRITE_LIMIT
 
 
 def put(path: Path, data: bytes) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from weighbridge.convert import conversion
-from weighbridge.convert.company import RECORD, bring, index_paths, put, record_of
+from weighbridge.convert.company import RECORD, bring, index_paths, put, record_of, speaks
 from weighbridge.convert.inventory import Inventory, Weights, take
 from weighbridge.convert.record import Conversion
 from weighbridge.convert.references import Rewritten
@@ -170,7 +170,7 @@ def _ties(found: Inventory, weights: Weights) -> bool:
     the same may be two in the model, and have to be written twice.
     """
     place = found.others.get((PurePosixPath(weights.path).parent / CONFIG).as_posix())
-    if place is None or not weights.aliases:
+    if place is None or not weights.aliases or not speaks(CONFIG, place):
         return False
     try:
         document = strict_json(place.read_bytes(), Location((CONFIG,)))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from weighbridge.convert import conversion
-from weighbridge.convert.company import RECORD, index_paths, renamed, reserved
+from weighbridge.convert.company import RECORD, index_paths, renamed, reserved, speaks
 from weighbridge.convert.inventory import Inventory, take
 from weighbridge.convert.plan import Plan
 from weighbridge.convert.references import rewrite
@@ -98,7 +98,7 @@ def _verify_indexes(found: Inventory, plans: Mapping[str, Plan], written: Mappin
 
 def _same(place: Path, original: Path, path: str, names: Mapping[str, str]) -> bool:
     """Tell whether a file is the source's with the new names of weights in it."""
-    if path.endswith(".json"):
+    if speaks(path, original):
         return place.read_bytes() == rewrite(path, original.read_bytes(), names)[0]
     with place.open("rb") as one, original.open("rb") as other:
         while (piece := one.read(_PIECE)) == other.read(_PIECE):

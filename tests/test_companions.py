@@ -136,6 +136,15 @@ def test_a_model_in_a_store_finds_its_weights_by_name_alone(tmp_path: Path) -> N
     assert Neighbours([source, weights]).find(source, one.references[0]) is weights
 
 
+def test_a_model_in_an_archive_does_not_mean_files_beside_the_archive(tmp_path: Path) -> None:
+    place = Location((MODEL, "model.onnx"), 7)
+    said, weights = settled(tmp_path, [ExternalData(location=place, target="w.bin", offset=0, length=4)], b"abcd")
+    assert [type(fact) for fact in said] == [Gap]
+    assert weights.coverage == Coverage(unexamined=4)
+    alone = Neighbours([Target(name=MODEL, path=str(tmp_path / MODEL))])
+    assert list(alone.missing([model([ExternalData(location=place, target="w.bin")])])) == []
+
+
 @pytest.mark.parametrize(
     ("target", "name"),
     [

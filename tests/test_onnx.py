@@ -159,6 +159,8 @@ def test_a_tensor_is_found_in_every_attribute(place: object) -> None:
         *(
             "C:\\a",
             "c:a",
+            "a/",
+            "a/.",
             "file:///a",
             "https://a/b",
             "a\0b",
@@ -228,6 +230,19 @@ def test_copies_that_onnx_runtime_has_laid_out_for_itself_are_external_data() ->
     for value in ("MatMul", "MatMul|8;16", "MatMul|-8;16;0", "MatMul|8;16;0;1", "|8;16;0"):
         entries["prepacked_0"] = value
         assert "onnx-external-key" in anomalies(facts_of(holding(pb.tensor("t", [2], external=entries))))
+
+
+def test_external_data_without_a_length_are_as_long_as_the_tensor() -> None:
+    facts = facts_of(holding(pb.tensor("t", [2], external={"location": "w", "offset": 4})))
+    assert [(fact.offset, fact.length) for fact in facts if isinstance(fact, ExternalData)] == [(4, 8)]
+    facts = facts_of(holding(pb.tensor("t", [2], dtype=99, external={"location": "w"})))
+    assert [fact.length for fact in facts if isinstance(fact, ExternalData)] == [None]
+
+
+def test_texts_in_another_file_are_an_anomaly() -> None:
+    assert "onnx-tensor-payload" in anomalies(
+        facts_of(holding(pb.tensor("t", [2], dtype=8, external={"location": "w"})))
+    )
 
 
 def test_external_data_beside_data_in_the_file_are_an_anomaly() -> None:
@@ -474,6 +489,35 @@ def test_a_model_is_recognised_whatever_its_fields_begin_with(data: bytes) -> No
     onnx.load_model_from_string(data)  # raises unless the library takes it
     facts = facts_of(data)
     assert "ai.onnx::Relu" in operators(facts)
+
+
+FOREIGN = pb.field(99, 7) + pb.varint(98 << 3 | 3) + pb.field(1, "a") + pb.varint(98 << 3 | 4)
+STRANGE = pb.field(500, b"x") + pb.field(600, 1) + FOREIGN
+
+
+@pytest.mark.parametrize("before", [b"", pb.field(6, "a" * 150_000), pb.field(97, b"b" * 150_000)], ids=len)
+@pytest.mark.parametrize("behind", [b"", pb.field(3, "c" * 70_000)], ids=len)
+@pytest.mark.parametrize(
+    "graph", [pb.graph([pb.node("Relu")]), STRANGE + pb.graph([STRANGE + pb.node("Relu")])], ids=["plain", "strange"]
+)
+def test_a_pickle_that_has_a_model_in_its_data_is_both(before: bytes, behind: bytes, graph: bytes) -> None:
+    """BINBYTES of a length that protobuf takes for a field: everything behind that is free to be a model."""
+    model = before + pb.message({7: graph, 1: 8}) + behind
+    size = next(size for size in range(0x7E12, 1 << 22, 1 << 16) if size > len(model) + 200)
+    start = bytes(0x7E - 2) + model
+    end = next(
+        pb.field(3, bytes(room))
+        for room in range(size, 0, -1)
+        if len(start) + len(pb.field(3, bytes(room))) == size + 1
+    )
+    data = b"\x80\x03B" + struct.pack("<I", size) + start + end[:-1] + b"."
+    onnx.load_model_from_string(data)  # raises unless the library takes it
+    assert {"onnx", "pickle"} <= formats_of(data)
+    assert "polyglot" in anomalies(facts_of(data))
+
+
+def test_a_message_of_very_many_fields_is_looked_at_as_a_model() -> None:
+    assert formats_of(pb.field(99, 1) * 600_000) == {"onnx"}
 
 
 def test_a_model_that_is_another_format_as_well_is_a_polyglot() -> None:

@@ -54,6 +54,18 @@ def shadowing(domain: str) -> bytes:
     return pb.model(pb.graph([pb.node("Relu")]), functions=[pb.function("Relu", [pb.node("Neg")], domain)])
 
 
+@pytest.mark.parametrize(
+    ("called", "overload", "defined"), [("", "", True), ("a", "a", True), ("", "a", False), ("a", "", False)]
+)
+def test_a_call_of_an_overload_that_there_is_not_is_no_call_of_the_function(
+    called: str, overload: str, defined: bool
+) -> None:
+    function = pb.function("f", [pb.node("Neg")]) + pb.field(13, overload)
+    call = pb.node("f", domain="local", extra=pb.field(8, called))
+    data = pb.model(pb.graph([call]), {"": 17, "local": 1}, [function])
+    assert [fact.defined for fact in facts_of(data) if isinstance(fact, Operator) and fact.name == "f"] == [defined]
+
+
 def test_two_functions_of_one_name_are_an_anomaly_but_for_overloads() -> None:
     one, other = (pb.function("f", [pb.node("Neg")]) + pb.field(13, overload) for overload in "ab")
     assert "onnx-function-duplicate" in anomalies(facts_of(pb.model(pb.graph([]), functions=[one, one])))

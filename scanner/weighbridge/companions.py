@@ -25,11 +25,11 @@ _CHUNK: Final = 1 << 20
 
 def references(facts: Iterable[Fact]) -> tuple[Reference, ...]:
     """Return what the external data among `facts` refer to, once per file and checksum."""
-    groups: dict[tuple[str, str], list[ExternalData]] = {}
+    groups: dict[tuple[tuple[str, ...], str, str], list[ExternalData]] = {}
     for fact in facts:
         if type(fact) is ExternalData and fact.offset >= 0:
-            groups.setdefault((fact.target, fact.checksum), []).append(fact)
-    return tuple(_reference(target, checksum, found) for (target, checksum), found in groups.items())
+            groups.setdefault((fact.location.path, fact.target, fact.checksum), []).append(fact)
+    return tuple(_reference(target, checksum, found) for (_, target, checksum), found in groups.items())
 
 
 def _reference(target: str, checksum: str, found: list[ExternalData]) -> Reference:
@@ -64,6 +64,11 @@ def beside(name: str, target: str) -> str:
     return posixpath.normpath(posixpath.join(posixpath.dirname(name), normal))
 
 
+def is_inside(reference: Reference) -> bool:
+    """Tell whether a member of an archive refers, whose neighbours are members: no file beside the archive is meant."""
+    return len(reference.location.path) > 1
+
+
 class Neighbours:
     """The files of a scan, by name and by the place on disk that a name leads to."""
 
@@ -85,6 +90,8 @@ class Neighbours:
 
     def find(self, source: Target, reference: Reference) -> Target | None:
         """Return the file that a reference of `source` means, if it is one of these."""
+        if is_inside(reference):
+            return None
         name = beside(source.name, reference.target)
         found = self._named.get(name)
         if found is None and name and not source.stored:
@@ -97,7 +104,7 @@ class Neighbours:
             source = self._named[one.path]
             for reference in one.references if not source.stored else ():
                 name = beside(one.path, reference.target)
-                if not name or self.find(source, reference) is not None:
+                if not name or is_inside(reference) or self.find(source, reference) is not None:
                     continue
                 place = os.path.realpath(_place(source, reference))
                 if os.path.isfile(place) and _within(place, _root(source)):  # noqa: PTH113 - see `rule_files`
@@ -126,7 +133,7 @@ def observe(one: Examined, neighbours: Neighbours, sizes: dict[str, int]) -> Ite
         if not beside(one.path, reference.target):
             continue
         target = neighbours.find(source, reference)
-        if not source.stored:
+        if not source.stored and not is_inside(reference):
             yield from _on_disk(reference, source)
         if target is None or target.fact is not None:
             reason = f"the data of tensors, in {printable(reference.target)!r}, are not among the files"

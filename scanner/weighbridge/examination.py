@@ -123,7 +123,7 @@ class Examination:
 
 def _by_end(recognised: tuple[Format, ...], sample: Sample) -> tuple[Format, ...]:
     """Return the formats that only the end of the bytes speaks for, if their beginning speaks for another."""
-    beginning = Sample(sample.head, b"", sample.size)
+    beginning = sample._replace(tail=b"")
     ending = tuple(one for one in recognised if not one.sniff(beginning))
     return ending if len(ending) < len(recognised) else ()
 

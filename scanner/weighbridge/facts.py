@@ -207,8 +207,8 @@ class Operator(Fact):
 class ExternalData(Fact):
     """A tensor whose data are in another file: `target` as the model writes it, bytes from `offset` on.
 
-    `length` is None when the model gives none: the data go on to the end of that file, or as far as the
-    shape of the tensor needs. `checksum` is what the model claims, never what was found.
+    `length` is what the model gives, or else what the shape of the tensor needs, None when nobody can say that: the
+    data may go on to the end of that file. `checksum` is what the model claims, never what was found.
     """
 
     kind = "external-data"

@@ -30,11 +30,12 @@ _I64: Final = Struct("<q").unpack_from
 
 
 class Sample(NamedTuple):
-    """What a format may look at to recognise itself: both ends of the bytes."""
+    """What a format may look at to recognise itself: both ends of the bytes, and all of them where they are here."""
 
     head: bytes
     tail: bytes
     size: int
+    view: memoryview | None = None
 
 
 class Reader:
@@ -59,11 +60,11 @@ class Reader:
 
     @property
     def sample(self) -> Sample:
-        """Both ends of the window, read once and shared by every `sniff`."""
+        """Both ends of the window, read once and shared by every `sniff`, and the window."""
         if self._sample is None:
             tail = bytes(self.view[max(0, self.size - TAIL) :])
             head = tail[:HEAD] if self.size <= TAIL else bytes(self.view[:HEAD])
-            self._sample = Sample(head, tail, self.size)
+            self._sample = Sample(head, tail, self.size, self.view)
         return self._sample
 
     def at(self, offset: int) -> Location:

@@ -40,6 +40,7 @@ _PATHS: Final = (
     (r"\A~", "a path from a home folder"),
     (r"(?:\A|[\\/])\.\.[. ]*(?:[\\/]|\Z)", "a path that leaves the folder"),
     (r"\A(?:\.[\\/]?)+\Z", "the folder itself"),
+    (r"[\\/]\.?\Z", "the path of a folder"),
     (r"\\", "a backslash, which is a separator to some readers"),
     (r":", "a colon, which names a stream of a file to Windows"),
 )
@@ -66,12 +67,12 @@ class Ranges:
         self._ranges: dict[str, list[tuple[int, int, int, str]]] = {}
         self._count = 0
 
-    def add(self, fact: ExternalData, length: int | None) -> None:
-        """Take in a range; one without a length is as long as the tensor."""
-        if length and self._count < MAX_RANGES:
+    def add(self, fact: ExternalData) -> None:
+        """Take in a range."""
+        if fact.length and self._count < MAX_RANGES:
             self._count += 1
             found = self._ranges.setdefault(fact.target, [])
-            found.append((fact.offset, fact.offset + length, fact.location.offset, fact.tensor))
+            found.append((fact.offset, fact.offset + fact.length, fact.location.offset, fact.tensor))
 
     def overlaps(self, scene: Scene) -> Iterator[Fact]:
         """Yield the ranges that begin inside another; two tensors with all bytes in common are one, tied."""
@@ -90,7 +91,8 @@ class Ranges:
 def external(scene: Scene, tensor: TensorProto, offset: int, size: int | None, ranges: Ranges) -> Iterator[Fact]:
     """Yield where a tensor's data are, as the model writes it, and what is wrong with that.
 
-    `offset` is where the tensor lies in the model, `size` how many bytes its dimensions and type need.
+    `offset` is where the tensor lies in the model, `size` how many bytes its dimensions and type need, which is what
+    is read when no length is given.
     """
     entries: dict[str, str] = {}
     name = text(tensor.name)
@@ -111,17 +113,17 @@ def external(scene: Scene, tensor: TensorProto, offset: int, size: int | None, r
         location=scene.at(offset),
         target=entries.get("location", ""),
         offset=start or 0,
-        length=length,
+        length=size if length is None else length,
         checksum=entries.get("checksum", ""),
         tensor=name,
     )
     yield fact
     yield from _range(scene, name, entries, size, offset)
-    ranges.add(fact, size if length is None else length)
+    ranges.add(fact)
     for part in _prepacked(entries):
         packed = replace(fact, offset=part[0], length=part[1], checksum="")
         yield packed
-        ranges.add(packed, packed.length)
+        ranges.add(packed)
 
 
 def _prepacked(entries: dict[str, str]) -> Iterator[tuple[int, int]]:

@@ -50,6 +50,16 @@ def check(scene: Scene, functions: list[Function], main: Calls) -> Iterator[Fact
         yield scene.anomaly("onnx-function-expansion", functions[0].offset, detail)
 
 
+def defined(functions: list[Function], main: Calls) -> set[tuple[str, str]]:
+    """Return the operators that stand for functions wherever they are called.
+
+    A call means the function of the same overload; where there is none, an operator of the runtime runs instead.
+    """
+    keys = {function.key for function in functions}
+    called = {key for calls in (main, *(function.calls for function in functions)) for key in calls.counts}
+    return {key[:2] for key in keys} - {key[:2] for key in called - keys}
+
+
 def _measure(scene: Scene, table: dict[Key, Function], start: Function, sizes: dict[Key, int]) -> Iterator[Fact]:
     """Count the nodes of a function and of all that it calls; a function that is being counted calls itself."""
     if start.key in sizes:

@@ -115,4 +115,4 @@ def _graphs(scene: Scene, model: ModelProto, visit: Visit) -> Iterator[Fact]:
         yield from visit.training(training, inner, scope)
     yield from functions.check(scene, found, main)
     yield from visit.ranges.overlaps(scene)
-    yield from visit.operators.facts(scene, {body.key[:2] for body in found})
+    yield from visit.operators.facts(scene, functions.defined(found, main))

@@ -1,10 +1,11 @@
 """Recognition of a model: protobuf has no magic number, so the fields of the message themselves are looked at.
 
 A reader of protobuf takes fields in any order, fields that it does not know, and groups; so does this, for a file that
-is something else as well must not hide from one by how it begins. What makes the bytes a model is a graph, functions
-or training information that begins as those do, with fields around it as far as they can be seen. That tells models
-from other messages: a TensorFlow SavedModel, whose version is field 1 too, has no such field, nor have tables of
-tokens, network descriptions of Caffe and files with one tensor.
+is something else as well must not hide from one by how it begins, nor by what it skips: a pickle or safetensors can
+have a model in the middle of its data. What makes the bytes a model is a graph, functions or training information
+that begins as those do, with fields around it. That tells models from other messages: a TensorFlow SavedModel, whose
+version is field 1 too, has no such field, nor have tables of tokens, network descriptions of Caffe and files with one
+tensor.
 
 Imports nothing, for every file that is scanned comes by.
 """
@@ -15,13 +16,13 @@ from typing import Final
 
 from weighbridge.reader import Sample
 
-# Of each message that shows what the bytes are: its number in the model and the tags that it can begin with.
+# Of each message that shows what the bytes are: its number in the model and those of its fields, which all have a
+# length.
 _HOLDS: Final = {
-    7: (0x0A, 0x12, 0x2A, 0x52, 0x5A, 0x62, 0x6A, 0x72, 0x7A, 0x82),
-    20: (0x0A, 0x12, 0x1A, 0x22),
-    25: (0x0A, 0x22, 0x2A, 0x32, 0x3A, 0x42, 0x4A, 0x52, 0x5A, 0x62, 0x6A, 0x72),
+    7: frozenset({1, 2, 5, *range(10, 17)}),
+    20: frozenset({1, 2, 3, 4}),
+    25: frozenset({1, *range(4, 15)}),
 }
-_NODE: Final = (0x0A, 0x12, 0x1A, 0x22, 0x2A, 0x32, 0x3A, 0x42, 0x4A, 0x52)
 # The wire types of the fields of a model, as far as others must not be taken for it.
 _VARINTS: Final = frozenset({1, 5})
 _KNOWN: Final = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26})
@@ -29,6 +30,8 @@ _NAMES: Final = frozenset({2, 3, 4})
 _LONGEST: Final = 1 << 12  # of a name; where a SavedModel has graphs
 _VARINT, _FIXED64, _LENGTH, _GROUP, _GROUP_END, _FIXED32 = range(6)
 _LOOKED_AT: Final = 4  # fields of a message inside that have to make sense
+# Fields that are looked at, 1 µs each. So many in order are no accident; the largest tables of tokens have 300 000.
+_MOST: Final = 1 << 19
 _NOTHING: Final = (-1, 0)
 
 
@@ -38,17 +41,20 @@ def is_model(sample: Sample) -> bool:
 
 
 class _Look:
-    """A look at both ends of the bytes; what lies between cannot be seen."""
+    """A look at both ends of the bytes, and at what lies between if it is here."""
 
     def __init__(self, sample: Sample) -> None:
         self.size = sample.size
+        self._view = sample.view
         self._head = sample.head
         self._tail = sample.tail
         self._tail_start = sample.size - len(sample.tail)
+        self._here = self._tail_start if sample.view is None else 0  # from where on bytes can be seen
+        self._left = _MOST
 
     def visible(self, offset: int) -> bool:
         """Tell whether a byte can be seen."""
-        return offset < len(self._head) or self._tail_start <= offset < self.size
+        return offset < len(self._head) or (self._here <= offset < self.size)
 
     def number(self, offset: int) -> tuple[int, int]:
         """Return a number and where it ends; -1 when there is none to be seen."""
@@ -58,10 +64,12 @@ class _Look:
         for index in range(10):
             if offset < len(self._head):
                 byte = self._head[offset]
-            elif self._tail_start <= offset < self.size:
-                byte = self._tail[offset - self._tail_start]
-            else:
+            elif not self.visible(offset):
                 return _NOTHING
+            elif self._view is not None:
+                byte = self._view[offset]
+            else:
+                byte = self._tail[offset - self._tail_start]
             offset += 1
             value |= (byte & 127) << 7 * index
             if byte < 128:
@@ -75,7 +83,7 @@ class _Look:
         """
         position, found, versioned, strange = 0, False, False, False
         groups: list[int] = []
-        while position < self.size:
+        while position < self.size and not self.tires():
             if not self.visible(position):
                 # The graph lies behind a long field, such as functions' text or a description.
                 return found or (versioned and not strange)
@@ -96,11 +104,16 @@ class _Look:
                 if position > self.size:
                     cut_short = not groups and not strange and self.holds(number, wire, content, self.size)
                     return cut_short or (found and versioned)
-                if not groups and self.holds(number, wire, content, position):
+                if not groups and not found and self.holds(number, wire, content, position):
                     found = True
                 strange = strange or not self.usual(number, wire, position - content)
                 versioned = versioned or (number == 1 and wire == _VARINT)
-        return found and not groups
+        return self._left < 0 or (found and not groups)
+
+    def tires(self) -> bool:
+        """Count a field; tell whether there were enough of them."""
+        self._left -= 1
+        return self._left < 0
 
     def content(self, wire: int, position: int) -> tuple[int, int]:
         """Return where the content of a field begins and ends; it ends at -1 when that cannot be told."""
@@ -121,20 +134,36 @@ class _Look:
         return number in _KNOWN and wire == (_VARINT if number in _VARINTS else _LENGTH)
 
     def holds(self, number: int, wire: int, position: int, end: int) -> bool:
-        """Tell whether a field is one that only a model has, and begins as that does."""
-        tags = _HOLDS.get(number)
-        if tags is None or wire != _LENGTH or position >= end:
+        """Tell whether a field is one that only a model has, and begins as that does.
+
+        What comes before the first fields that such a message has is stepped over, as readers do.
+        """
+        fields = _HOLDS.get(number)
+        if fields is None or wire != _LENGTH or position >= end:
             return False
-        for _ in range(_LOOKED_AT):
-            if position >= end or not self.visible(position):
+        known, groups = 0, 0
+        while position < end and known < _LOOKED_AT:
+            if not self.visible(position) or self.tires():
                 return True
             tag, position = self.number(position)
-            if tag & 255 not in tags and tag >> 3 != 16:
+            kind = tag & 7
+            if tag < 8:
                 return False
-            content, position = self.content(_LENGTH, position)
+            if kind in (_GROUP, _GROUP_END):
+                groups += 1 if kind == _GROUP else -1
+                continue
+            content, position = self.content(kind, position)
             if position < 0 or position > end:
                 return position > end and end == self.size
-            first = tag == tags[0] == 0x0A and number == 7 and content < position
-            if first and self.visible(content) and self.number(content)[0] not in _NODE:
-                return False
-        return True
+            if not groups and kind == _LENGTH and tag >> 3 in fields:
+                known += 1
+                if number == 7 and tag >> 3 == 1 and not self.begins(content, position):
+                    return False
+        return known > 0
+
+    def begins(self, position: int, end: int) -> bool:
+        """Tell whether a message can begin here, or has nothing in it."""
+        if position >= end or not self.visible(position):
+            return True
+        tag = self.number(position)[0]
+        return tag >= 8 and tag & 7 <= _FIXED32 and tag & 7 != _GROUP_END

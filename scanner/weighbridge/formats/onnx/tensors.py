@@ -24,6 +24,7 @@ MAX_DIMENSIONS: Final = 64  # of a tensor; no runtime takes as many
 COUNTED: Final = 1 << 22  # bytes of numbers of variable length that are counted one by one
 _LARGEST: Final = 1 << 63
 _EXTERNAL: Final = 1
+_STRING: Final = 8
 
 
 class Type(NamedTuple):
@@ -96,6 +97,8 @@ def check(scene: Scene, tensor: TensorProto, place: Place, ranges: Ranges, *, li
     if stored_elsewhere:
         if payloads:
             yield _misfit(scene, tensor, place, "its data are in another file, and here as well")
+        if tensor.data_type == _STRING:
+            yield _misfit(scene, tensor, place, "its texts are in another file, where no reader takes them from")
     else:
         if tensor.external_data:
             yield _misfit(scene, tensor, place, "it names another file for data that are here")

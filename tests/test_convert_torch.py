@@ -224,3 +224,12 @@ def refusal_in(folder: Path, path: Path) -> str:
     other = folder / path.name
     other.write_bytes(path.read_bytes())
     return refusal(other)
+
+
+def test_calls_beside_the_weights_are_told(tmp_path: Path) -> None:
+    hidden = Ops(P2.call("os:system", "echo") + b"0" + P2.dict_of({"w": view()}))
+    made, found = convert_to(write(tmp_path, hidden))
+    assert sorted(found) == ["w"]
+    assert [one.what for one in made.dropped] == [
+        "a call of os.system, which loading the file makes and converting it does not"
+    ]

@@ -41,6 +41,22 @@ LIST_LIMIT: Final = 100_000  # numbers of a list that the record keeps
 _MAPPINGS: Final = frozenset(
     {"collections.OrderedDict", "collections.defaultdict", "collections.Counter", "builtins.dict"}
 )
+# What makes parts of tensors, arrays, modules and dicts, which are nowhere in a tree themselves.
+_MAKERS: Final = (
+    "torch._utils.",
+    "torch._tensor.",
+    "torch.nn.",
+    "torch.Size",
+    "torch.device",
+    "torch.dtype",
+    "numpy.dtype",
+    "numpy._core.",
+    "numpy.ndarray",
+    "_codecs.encode",
+    "builtins.set",
+    "builtins.frozenset",
+    "copyreg._reconstructor",
+)
 _PARTS: Final = ("_parameters", "_buffers", "_modules")
 
 
@@ -87,6 +103,8 @@ class Walker:
             elif type(event) is State:
                 self._states.setdefault(id(event.target), []).append(event.state)
         self._around = Around(changed=frozenset(self._items), states=self._states, leaf=leaf)
+        self._calls = [event for event in events if type(event) is Call]
+        self._found: set[int] = set()
         self._path: set[int] = set()
         self._objects: set[int] = set()
         self._count = 0
@@ -95,10 +113,19 @@ class Walker:
         """Return the tree of a stream's result; raise LimitError when it is too large."""
         return self._node("", value, 0)
 
+    def unseen(self) -> list[str]:
+        """Return the names of what the stream calls besides, whose results are not in the tree that was walked.
+
+        What torch's and Python's own containers and tensors are made with does not count.
+        """
+        names = (call.subject for call in self._calls if id(call) not in self._found)
+        return list(dict.fromkeys(name for name in names if name not in _MAPPINGS and not name.startswith(_MAKERS)))
+
     def _node(self, key: str | None, value: Value, depth: int) -> Node:
         self._count += 1
         if self._count > NODES_LIMIT:
             raise LimitError(self._reader.origin, f"the object has more than {NODES_LIMIT} values")
+        self._found.add(id(value))
         found = tensor(value, self._around)
         if found is not None:
             node = Node(key, Kind.TENSOR, "tensor")

@@ -56,8 +56,11 @@ def plan(
     leaf: Leaf | None = None,
 ) -> Plan:
     """Return the plan of a stream's result, whose storages are where `held` says, by key."""
-    root = Walker(machine.events, reader, leaf).walk(machine.result)
+    walker = Walker(machine.events, reader, leaf)
+    root = walker.walk(machine.result)
     choice = choose(root, options.state_dict, reader.origin, everything=options.everything)
+    for name in walker.unseen():
+        choice.drop("", f"a call of {name}, which loading the file makes and converting it does not")
     refused = list(choice.refused)
     tensors: list[PlannedTensor] = []
     for name, view in choice.tensors:

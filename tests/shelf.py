@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import cycle
 
 from weighbridge.artifact import Artifact, File
 from weighbridge.digest import Digest
 from weighbridge.errors import SourceError, UnavailableError, WholeOnlyError
+from weighbridge.registries.base import LENT
 
 REFERENCE = "shelf://acme/model"
 PIECE = 1 << 16
@@ -19,7 +21,8 @@ class Shelf:
     """A registry of one model.
 
     `claims` says which digests it declares of a file; `swapped` are bytes that it sends instead of what it listed;
-    `breaks` is called with the path and the offset before every piece and may raise; `whole` gives no ranges.
+    `breaks` is called with the path and the offset before every piece and may raise; `whole` gives no ranges;
+    `lends` has it send pieces in memory that it uses again.
     """
 
     files: dict[str, bytes]
@@ -28,6 +31,7 @@ class Shelf:
     swapped: dict[str, bytes] = field(default_factory=dict)
     breaks: Callable[[str, int], None] = lambda path, offset: None
     whole: bool = False
+    lends: bool = False
     packed: dict[str, str] = field(default_factory=dict)
     asked: list[tuple[str, int, int]] = field(default_factory=list)
     sent: int = 0
@@ -49,7 +53,8 @@ class Shelf:
 
     def open(self, artifact: Artifact, file: File) -> _Bytes:
         """Return the bytes of a file."""
-        return _Bytes(self, file.path, self.swapped.get(file.path, self.files[file.path]))
+        kind = _Lent if self.lends else _Bytes
+        return kind(self, file.path, self.swapped.get(file.path, self.files[file.path]))
 
 
 @dataclass
@@ -77,6 +82,14 @@ class _Bytes:
                 yield piece
         if len(self.data) < end:
             raise UnavailableError(f"{self.path}: the answer ends early")
+
+
+class _Lent(_Bytes):
+    def lend(self, begin: int, end: int) -> Iterator[memoryview]:
+        buffers = cycle([bytearray(PIECE) for _ in range(LENT)])
+        for piece, buffer in zip(self.stream(begin, end), buffers, strict=False):
+            buffer[: len(piece)] = piece
+            yield memoryview(buffer)[: len(piece)]
 
 
 def git_sha1(data: bytes) -> Digest:

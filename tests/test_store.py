@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import random
 import subprocess
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from shelf import PIECE, REFERENCE, Shelf, git_sha1
 
 import weighbridge.store.partial as partial_module
+import weighbridge.store.transfer as transfer_module
 from weighbridge.artifact import Artifact, File
 from weighbridge.digest import Digest
 from weighbridge.errors import SourceError, UnavailableError
@@ -34,11 +36,14 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-@pytest.fixture
-def segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make ranges so short that a small file has many."""
+@pytest.fixture(params=["alone", "helped"])
+def segments(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Make a small file large, and a connection fast enough to be left alone, or else too slow for it."""
     monkeypatch.setattr(partial_module, "SEGMENT", 1 << 18)
     monkeypatch.setattr(partial_module, "STEP", 1 << 16)
+    monkeypatch.setattr(transfer_module, "_WORTH", 1 << 17)
+    monkeypatch.setattr(transfer_module, "FAST", 0.0 if request.param == "alone" else math.inf)
+    monkeypatch.setattr(transfer_module, "PROBE", 0.0)
 
 
 def fetched(home: Path, shelf: Shelf, **options: object) -> Fetched:
@@ -314,6 +319,27 @@ def test_a_system_with_one_position_in_a_file_will_do(home: Path, monkeypatch: p
     assert contents(fetched(home, Shelf(SMALL))) == SMALL
 
 
+@pytest.mark.usefixtures("segments")
+def test_memory_that_is_lent_is_used_in_time(home: Path) -> None:
+    shelf = Shelf(SMALL, lends=True)
+    assert contents(fetched(home, shelf)) == SMALL and not damaged(home)
+
+
+def test_a_slow_connection_gets_help_and_a_fast_one_does_not(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partial_module, "SEGMENT", 1 << 18)
+    monkeypatch.setattr(transfer_module, "PROBE", 0.0)
+    asked = {}
+    for fast in (0.0, math.inf):
+        monkeypatch.setattr(transfer_module, "FAST", fast)
+        shelf = Shelf({"a": random.Random(fast).randbytes(2 * MIB)})
+        assert contents(fetched(home, shelf)) == shelf.files and shelf.sent <= 2 * MIB + PIECE
+        asked[fast] = shelf.asked
+    assert asked[0.0] == [("a", 0, 2 * MIB)]
+    assert asked[math.inf][0] == ("a", 0, 2 * MIB) and {end - begin for _, begin, end in asked[math.inf][1:-1]} == {
+        1 << 18
+    }
+
+
 def test_two_processes_fetch_a_file_once(home: Path) -> None:
     data = random.Random(4).randbytes(8 * MIB)
     begun, shelf, other = threading.Event(), Shelf({"a": data}), Shelf({"a": data})
@@ -331,8 +357,9 @@ CHILD = """
 import os, sys, random
 from pathlib import Path
 sys.path[:0] = [sys.argv[3]]
-import weighbridge.store.partial as partial
+import weighbridge.store.partial as partial, weighbridge.store.transfer as transfer
 partial.SEGMENT, partial.STEP = 1 << 18, 1 << 16
+transfer.PROBE, transfer.FAST = 0.0, float(sys.argv[4])
 from shelf import Shelf
 from weighbridge.store import Store, fetch, Admission
 from weighbridge.store.materialise import materialise
@@ -363,12 +390,15 @@ with Store(home / "home") as store:
 @pytest.mark.parametrize("chunk", range(8))
 def test_a_kill_at_any_point_leaves_a_store_that_works(tmp_path: Path, chunk: int) -> None:
     """Every run dies some calls later than the one before it, in one home and in turn; the last one succeeds."""
-    here = str(Path(__file__).parent)
+    here, fast = str(Path(__file__).parent), "inf" if chunk % 2 else "0"  # with helpers, or without
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
     def run(calls: int) -> int:
         return subprocess.run(
-            [sys.executable, "-c", CHILD, str(tmp_path), str(calls), here], env=environment, check=False, timeout=60
+            [sys.executable, "-c", CHILD, str(tmp_path), str(calls), here, fast],
+            env=environment,
+            check=False,
+            timeout=60,
         ).returncode
 
     target = tmp_path / "models" / "m"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from weighbridge.artifact import Artifact, File
 from weighbridge.records import dataclass, field
+
+# How many pieces of a stream that lends its memory can be used at a time: the last ones.
+LENT: Final = 4
 
 
 class Remote(Protocol):
@@ -25,6 +28,17 @@ class Remote(Protocol):
 
     def stream(self, begin: int, end: int) -> Iterator[bytes]:
         """Yield the bytes from `begin` up to `end` in pieces as they arrive, in one request."""
+
+
+@runtime_checkable
+class Lender(Protocol):
+    """A remote that can receive into memory which it uses again."""
+
+    def lend(self, begin: int, end: int) -> Iterator[bytes | memoryview]:
+        """Yield what `stream` yields; when a piece is asked for, only the LENT - 1 before it can still be used.
+
+        Costs the connection, and far less of a processor than `stream`: for what is large.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from weighbridge.errors import SourceError, UnavailableError
 from weighbridge.location import printable
 from weighbridge.records import dataclass
 from weighbridge.registries import pacing
+from weighbridge.registries.lending import lent
 
 if TYPE_CHECKING:
     import httpx2
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from weighbridge.registries.base import Settings
 
 T = TypeVar("T")
+P = TypeVar("P", bytes, bytes | memoryview)
 Check = Callable[[str, int, Mapping[str, str]], None]
 
 MAX_REDIRECTS: Final = 5
@@ -128,18 +130,26 @@ class Exchange:
 
     def pieces(self, opened: Opened, limit: int) -> Iterator[bytes]:
         """Yield the body as it arrives; raise SourceError when it is encoded or longer than `limit` bytes."""
+        return self._counted(opened, limit, opened.response.iter_raw())
+
+    def lend(self, opened: Opened, limit: int) -> Iterator[bytes | memoryview]:
+        """Yield what `pieces` yields, in memory that is used again (`lending`)."""
+        return self._counted(opened, limit, lent(opened.response, self._settings.timeout))
+
+    def _counted(self, opened: Opened, limit: int, raw: Iterator[P]) -> Iterator[P]:
+        """Pass the pieces of a body on; raise SourceError when it is encoded, too long or too slow, or breaks off."""
         import httpx2
 
         encoding = opened.response.headers.get("content-encoding", "identity")
         if encoding.strip().lower() not in ("", "identity"):
             reason = f"the answer is encoded as {encoding!a} although it must not be"
             raise SourceError(f"{show(opened.url)}: {reason}")
-        raw, waited, count = opened.response.iter_raw(), 0.0, 0
+        waited, count = 0.0, 0
         while True:
             begun = time.monotonic()
             try:
-                piece = next(raw, b"")
-            except httpx2.TransportError as error:
+                piece = next(raw, None)
+            except (httpx2.TransportError, OSError) as error:
                 raise UnavailableError(f"{show(opened.url)}: {_said(error)} after {count} bytes") from error
             waited += time.monotonic() - begun
             if not piece:
@@ -289,6 +299,7 @@ def _said(error: Exception) -> str:
     names: list[tuple[type[Exception], str]] = [
         (httpx2.ConnectTimeout, "no connection in time"),
         (httpx2.TimeoutException, "no answer in time"),
+        (TimeoutError, "no answer in time"),
         (httpx2.ConnectError, "no connection"),
         (httpx2.ProxyError, "the proxy refuses"),
     ]

@@ -9,7 +9,7 @@ from typing import Final
 
 from weighbridge.errors import SourceError, UnavailableError, WholeOnlyError
 from weighbridge.records import dataclass
-from weighbridge.registries.exchange import MAX_SHOWN, Call, Check, Exchange, Opened, show
+from weighbridge.registries.exchange import MAX_SHOWN, Call, Check, Exchange, Opened, P, show
 
 _STRONG: Final = re.compile(r'"[\x21\x23-\x7e]{0,512}"')  # an entity tag that If-Range may hold
 _EXPIRED: Final = frozenset({400, 401, 403, 410})  # how object stores refuse a link whose time is over
@@ -49,23 +49,36 @@ class Ranges:
 
     def read(self, offset: int, count: int) -> bytes:
         """Return exactly `count` bytes at `offset`; a request that breaks off is repeated."""
-        return self._exchange.repeat(lambda: b"".join(self._pieces(offset, offset + count, self._open)))
+        return self._exchange.repeat(lambda: b"".join(self._read(offset, offset + count)))
 
     def stream(self, begin: int, end: int) -> Iterator[bytes]:
         """Yield the bytes from `begin` up to `end` in pieces as they arrive, in one request.
 
         Raises UnavailableError when the answer breaks off: the caller may ask for the rest.
         """
-        return self._pieces(begin, end, lambda *asked: self._exchange.repeat(lambda: self._open(*asked)))
+        return self._pieces(begin, end, self._open_again, self._exchange.pieces)
 
-    def _pieces(self, begin: int, end: int, open_: Callable[[int, int], Opened]) -> Iterator[bytes]:
+    def lend(self, begin: int, end: int) -> Iterator[bytes | memoryview]:
+        """Yield what `stream` yields, in memory that is used again: see `Lender`."""
+        return self._pieces(begin, end, self._open_again, self._exchange.lend)
+
+    def _read(self, begin: int, end: int) -> Iterator[bytes]:
+        return self._pieces(begin, end, self._open, self._exchange.pieces)
+
+    def _pieces(
+        self,
+        begin: int,
+        end: int,
+        open_: Callable[[int, int], Opened],
+        body: Callable[[Opened, int], Iterator[P]],
+    ) -> Iterator[P]:
         if not 0 <= begin <= end <= self.size:
             raise SourceError(f"{self.name}: bytes {begin} to {end} are outside of {self.size}")
         if begin == end:
             return
         count, opened = 0, open_(begin, end)
         try:
-            for piece in self._exchange.pieces(opened, end - begin):
+            for piece in body(opened, end - begin):
                 count += len(piece)
                 with self._lock:
                     self.received += len(piece)
@@ -74,6 +87,10 @@ class Ranges:
             opened.close()
         if count != end - begin:
             raise UnavailableError(f"{self.name}: the answer ends after {count} of {end - begin} bytes")
+
+    def _open_again(self, begin: int, end: int) -> Opened:
+        """Ask for a range, and again when there is no answer."""
+        return self._exchange.repeat(lambda: self._open(begin, end))
 
     def _open(self, begin: int, end: int) -> Opened:
         """Ask for a range where it was found before, or where the source says."""

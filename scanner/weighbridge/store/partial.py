@@ -11,6 +11,7 @@ import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -18,8 +19,9 @@ from typing import Final
 from weighbridge.records import dataclass, field
 from weighbridge.store.layout import PRIVATE
 
-# How many bytes one request asks for. A connection that breaks costs at most what came since the last settled STEP.
+# How many bytes one request asks for when several connections share the work.
 SEGMENT: Final = 64 << 20
+# How much arrives before it is put on disk and into the journal. A process that is killed loses little more.
 STEP: Final = 16 << 20
 _sync_data: Final[Callable[[int], None]] = getattr(os, "fdatasync", os.fsync)  # macOS and Windows have the second
 _LINE: Final = re.compile(rb"(?m)^(\d{1,19}) (\d{1,19})$")
@@ -28,7 +30,7 @@ JOURNAL_LIMIT: Final = 64 << 20  # bytes; beyond any journal that STEP and the s
 
 @dataclass(slots=True)
 class Span:
-    """A part of a file that one request brings: the bytes from `begin` to `end`, of which those to `position` are here.
+    """A part of a file, brought by itself: the bytes from `begin` to `end`, of which those to `position` are here.
 
     `settled` is how far they are in the journal.
     """
@@ -48,6 +50,8 @@ class Partial:
     spans: list[Span] = field(default_factory=list)
     descriptor: int = -1
     _lasting: bool = True
+    _aside: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "settle"))
+    _settling: Future[None] | None = None
     _journal: int = -1
     _journaling: threading.Lock = field(default_factory=threading.Lock)
     _moving: threading.Lock = field(default_factory=threading.Lock)  # where there is but one position in a file
@@ -64,6 +68,7 @@ class Partial:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._aside.shutdown()
         os.close(self._journal)
         os.close(self.descriptor)
 
@@ -92,28 +97,51 @@ class Partial:
 
     def restart(self) -> None:
         """Begin with nothing, to bring the file in one span that no journal speaks of."""
+        if self._settling is not None:
+            self._settling.result()
         os.ftruncate(self._journal, 0)
         self._lasting = False
         self.spans = [Span(0, self.size, 0, 0)]
 
+    def is_long(self, span: Span) -> bool:
+        """Tell whether more is missing of a span than one of several connections would ask for."""
+        return span.end - span.position > SEGMENT
+
+    def divide(self, busy: Span) -> list[Span]:
+        """Cut what is missing behind a span that somebody brings into segments, and return them for others to bring.
+
+        The span itself ends after another segment. All of the spans before it must be here.
+        """
+        if not self._lasting:
+            return []
+        at, end = self.spans.index(busy), min(busy.position + SEGMENT, busy.end)
+        rest = list(_segments(end, busy.end))
+        for span in self.spans[at + 1 :]:
+            rest += [span] if span.position == span.end else _segments(span.begin, span.end)
+        busy.end = end
+        self.spans[at + 1 :] = rest
+        return [span for span in rest if span.position < span.end]
+
     def write(self, span: Span, piece: bytes | memoryview) -> None:
-        """Put the next bytes of a span to their place, and settle a span that has grown by a STEP."""
+        """Put the next bytes of a span to their place; what has grown by a STEP is settled, in another thread."""
         view = memoryview(piece)
         while view:
             count = self._write_at(view, span.position)
             view = view[count:]
             span.position += count
-        if span.position - span.settled >= STEP:
-            self.settle(span)
+        if span.position - span.settled >= STEP and (self._settling is None or self._settling.done()):
+            if self._settling is not None:
+                self._settling.result()
+            self._settling = self._aside.submit(self.settle, span)
 
     def settle(self, span: Span) -> None:
         """Have the bytes of a span on disk, and say so in the journal."""
-        position = span.position
-        if position > span.settled and self._lasting:
+        settled, position = span.settled, span.position  # of which others may change both meanwhile
+        if position > settled and self._lasting:
             _sync_data(self.descriptor)
             with self._journaling:
-                os.write(self._journal, b"%d %d\n" % (span.settled, position))
-            span.settled = position
+                os.write(self._journal, b"%d %d\n" % (settled, position))
+                span.settled = max(span.settled, position)
 
     def read_into(self, offset: int, buffer: memoryview) -> int:
         """Fill a buffer with bytes that were written at an offset, and return how many they are."""
@@ -168,10 +196,16 @@ class Partial:
 
 
 def _spans(arrived: list[tuple[int, int]], size: int) -> Iterator[Span]:
-    """Yield what has arrived and, in segments, what has not."""
+    """Yield what has arrived and what has not."""
     edges = [(0, 0), *arrived, (size, size)]
     for (before, missing), (begin, _) in pairwise(edges):
         if missing > before:
             yield Span(before, missing, missing, missing)
-        for offset in range(missing, begin, SEGMENT):
-            yield Span(offset, min(offset + SEGMENT, begin), offset, offset)
+        if begin > missing:
+            yield Span(missing, begin, missing, missing)
+
+
+def _segments(begin: int, end: int) -> Iterator[Span]:
+    """Yield spans of which nothing is here."""
+    for offset in range(begin, end, SEGMENT):
+        yield Span(offset, min(offset + SEGMENT, end), offset, offset)

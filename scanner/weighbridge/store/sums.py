@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from weighbridge.digest import Digest
 from weighbridge.errors import SourceError
 from weighbridge.location import printable
+from weighbridge.registries.base import LENT
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -22,6 +25,8 @@ _HASHES: Final[dict[str, Callable[[int], _Hash]]] = {
     # https://git-scm.com/book/en/v2/Git-Internals-Git-Objects: a blob is hashed with a header that has its size.
     "git-sha1": lambda size: hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False),
 }
+# Bytes from which on a piece takes longer to digest than to hand over.
+_WORTH: Final = 64 << 10
 
 
 class Sums:
@@ -55,3 +60,34 @@ class Sums:
             if found != claim:
                 return claim, found
         return None
+
+
+class Behind:
+    """Adds pieces to digests in a thread of its own, in their order, while others arrive.
+
+    At most LENT - 1 pieces wait, so their memory may be lent by a registry.
+    """
+
+    def __init__(self, sums: Sums) -> None:
+        self._sums = sums
+        self._thread = ThreadPoolExecutor(1, "digest")
+        self._waiting: deque[Future[None]] = deque()
+
+    def __enter__(self) -> Behind:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown()
+
+    def add(self, piece: bytes | memoryview) -> None:
+        """Add the next bytes, now or soon."""
+        if not self._waiting and len(piece) < _WORTH:
+            self._sums.update(piece)
+            return
+        self._waiting.append(self._thread.submit(self._sums.update, piece))
+        self.wait(LENT - 1)
+
+    def wait(self, most: int = 0) -> None:
+        """Wait until at most so many pieces are waiting."""
+        while len(self._waiting) > most:
+            self._waiting.popleft().result()

@@ -1,13 +1,15 @@
-"""Moving bytes: files in parallel, a large file in ranges over several connections, digested in order as they arrive.
+"""Moving bytes: files in parallel, and a large file over one connection or, where that is slow, over several.
 
-Ranges arrive out of order and a digest needs order. Whoever is responsible for a file follows the front of what has
-arrived without a hole, and digests it from the page cache right behind the writers; a file of one range is digested
-from the pieces themselves. Memory is a piece for each connection and one chunk for each file, whatever their sizes.
+One connection brings a file in order, and its pieces are digested in another thread while the next arrive. When it
+turns out to be slower than what a machine can take, others bring segments of the rest. These arrive out of order and a
+digest needs order, so whoever is responsible for the file follows the front of what has arrived without a hole, and
+digests it from the page cache right behind the writers. Memory is a few pieces for each file, whatever its size.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -16,15 +18,19 @@ from typing import Final
 from weighbridge.digest import CHUNK, Digest
 from weighbridge.errors import SourceError, UnavailableError, WholeOnlyError
 from weighbridge.records import dataclass
-from weighbridge.registries.base import Remote
+from weighbridge.registries.base import Lender, Remote
 from weighbridge.store.partial import Partial, Span
-from weighbridge.store.sums import Sums
+from weighbridge.store.sums import Behind, Sums
 
 # A connection that breaks is taken up again where it broke; one that keeps breaking without bringing enough is not.
 # A registry repeats by itself what is not answered at all, so an answer that brings nothing gets one more chance.
 RESTARTS: Final = 5
 IDLE: Final = 1
 _WORTH: Final = 1 << 20
+# Bytes a second of waiting that one connection must bring to be left alone: two gigabits a second are near what several
+# connections could be digested and written at, and each of them costs. It is judged after so many seconds of waiting.
+FAST: Final = 200e6
+PROBE: Final = 0.1
 # Seconds between two looks at a front that nobody reports from: a report may have come before anybody waited for it.
 _PATIENCE: Final = 0.1
 
@@ -110,6 +116,7 @@ class Reception:
         self._front = threading.Condition()
         self._failed: BaseException | None = None
         self._halted = False
+        self._helpers: list[Future[None]] = []
         self._sums = Sums(partial.size, claims, name)
         self._buffer = memoryview(bytearray(min(CHUNK, partial.size)))
 
@@ -131,34 +138,30 @@ class Reception:
         except WholeOnlyError:
             self._crew.count(present=-arrived)
             self._partial.restart()
-            self._failed, self._halted, self._sums = None, False, Sums(size, self._claims, self._name)
+            self._failed, self._halted, self._helpers = None, False, []
+            self._sums = Sums(size, self._claims, self._name)
             self._bring()
         return self._sums
 
     def _bring(self) -> None:
-        missing = [span for span in self._partial.spans if span.position < span.end]
-        if len(missing) > 1:
-            self._run_ranges(missing)
-        else:
-            self._run_in_order()
-
-    def _run_in_order(self) -> None:
-        for span in self._partial.spans:
-            self._digest(span.begin, span.position)
-            if span.position < span.end:
-                self._fill(span, self._sums.update)
-
-    def _run_ranges(self, missing: list[Span]) -> None:
-        pending = [self._crew.submit(self._fill_range, span) for span in missing]
-        try:
-            for span in self._partial.spans:
-                self._follow(span)
-            wait(pending)
-        finally:
-            self._halted = True
-            for future in pending:
-                future.cancel()
-            wait(pending)  # nobody may write to the file any more when it is closed
+        with Behind(self._sums) as behind:
+            try:
+                for span in self._partial.spans:  # it is cut up behind the one that is being filled
+                    if self._helpers:
+                        self._follow(span)
+                        continue
+                    self._digest(span.begin, span.position)
+                    self._fill(span, behind.add)
+                    behind.wait()
+                wait(self._helpers)
+            except StoppedError:
+                if self._failed is None:
+                    raise
+            finally:
+                self._halted = True
+                for future in self._helpers:
+                    future.cancel()
+                wait(self._helpers)  # nobody may write to the file any more when it is closed
         if self._failed is not None:
             raise self._failed
 
@@ -202,11 +205,11 @@ class Reception:
             self._fail(error)
             raise
 
-    def _tell(self, _: bytes) -> None:
+    def _tell(self, _: bytes | memoryview) -> None:
         with self._front:
             self._front.notify()
 
-    def _fill(self, span: Span, arrived: Callable[[bytes], None]) -> None:
+    def _fill(self, span: Span, arrived: Callable[[bytes | memoryview], None]) -> None:
         """Bring a span to its end, taking it up again where a connection breaks."""
         failures = 0
         while span.position < span.end:
@@ -222,21 +225,52 @@ class Reception:
             finally:
                 self._partial.settle(span)
 
-    def _stream(self, span: Span, arrived: Callable[[bytes], None]) -> None:
-        """Write the pieces of one answer."""
-        stream = self._remote.stream(span.position, span.end)
+    def _stream(self, span: Span, arrived: Callable[[bytes | memoryview], None]) -> None:
+        """Write the pieces of one answer, until the end that a span has by then."""
+        asked, stream = span.end, self._ask(span)
         try:
             for piece in stream:
                 self._crew.check()
                 if self._halted:
                     raise StoppedError
-                if len(piece) > span.end - span.position:
+                if len(piece) > asked - span.position:
                     raise SourceError(f"{self._name}: the answer is longer than what was asked for")
-                self._partial.write(span, piece)
-                arrived(piece)
-                self._crew.count(received=len(piece))
+                taken = piece[: span.end - span.position]
+                self._partial.write(span, taken)
+                arrived(taken)
+                self._crew.count(received=len(taken))
+                if span.position == span.end < asked:
+                    break
         finally:
-            if close := getattr(stream, "close", None):  # a generator gives its connection back
-                close()
+            _close(stream)
         if span.position < span.end:
             raise UnavailableError(f"{self._name}: the answer ends {span.end - span.position} bytes early")
+
+    def _ask(self, span: Span) -> Iterator[bytes | memoryview]:
+        """Return what is missing of a span as it arrives."""
+        if not self._partial.is_long(span):
+            return self._remote.stream(span.position, span.end)
+        ask = self._remote.lend if isinstance(self._remote, Lender) else self._remote.stream
+        return self._watched(ask(span.position, span.end), span)
+
+    def _watched(self, stream: Iterator[bytes | memoryview], span: Span) -> Iterator[bytes | memoryview]:
+        """Pass an answer on, and call for helpers when there is a long wait for little of it."""
+        waited, count, begun = 0.0, 0, 0.0
+        try:
+            for piece in stream:
+                if begun:  # the first piece says how far away a server is, not how fast
+                    waited, count = waited + time.monotonic() - begun, count + len(piece)
+                if waited > PROBE and not self._helpers:
+                    if count < FAST * waited:
+                        self._helpers = [self._crew.submit(self._fill_range, one) for one in self._partial.divide(span)]
+                    waited, count = 0.0, 0
+                yield piece
+                begun = time.monotonic()
+        finally:
+            _close(stream)
+
+
+def _close(stream: Iterator[bytes | memoryview]) -> None:
+    """Have a generator give its connection back."""
+    if close := getattr(stream, "close", None):
+        close()

@@ -40,7 +40,8 @@ def test_a_fixture_shows_the_anomaly_it_is_named_after(name: str) -> None:
         ("general.description", "A model. It costs (nothing), see https://example.org/!", False),
         ("general.description", "{% import os %}", True),
         ("general.description", "\x7fELF\x02\x01", True),
-        ("tokens", ["{{", "=" * 200], False),
+        ("tokenizer.ggml.tokens", ["{{", "=" * 200], False),
+        ("tokenizer.chat_templates", ["{{ x }}"], True),
         ("tokenizer.chat_templates", ["{{ " + "x" * 300 + " }}"], True),
     ],
 )  # fmt: skip
@@ -71,6 +72,15 @@ def test_what_is_broken_is_a_gap(data: bytes, reason: str) -> None:
     facts, tally = examine(data)
     assert reason in reasons(facts)
     assert tally.unexamined > 0
+
+
+def test_an_alignment_of_another_type_is_a_gap() -> None:
+    assert "32-bit" in reasons(facts_of(Writer().file([Writer().key("general.alignment", "64")], TWO, DATA)))
+
+
+def test_a_name_of_two_tensors_is_an_anomaly() -> None:
+    twice: list[Info] = [("a", (8,), F32, 0), ("a", (2, 2), F32, 32)]
+    assert anomalies(facts_of(Writer().file([], twice, DATA))) == {"gguf-duplicate-tensor"}
 
 
 def test_metadata_says_what_the_file_says() -> None:

@@ -29,13 +29,15 @@ MAX_TEXT: Final = 64 << 20  # of a value; tokenizers keep whole JSON files in on
 MAX_ITEMS: Final = 1 << 24  # of an array of strings; vocabularies have under a million
 MAX_DEPTH: Final = 4  # of arrays in arrays, of which ordinary files have none
 MAX_DIMENSIONS: Final = 4
-TOKEN: Final = 256  # of a vocabulary, which holds every sequence of bytes; a template that does anything is longer
+TOKEN: Final = 256  # of a vocabulary, which holds every sequence of bytes; longer ones are examined
+_VOCABULARY: Final = "tokenizer.ggml."
 SHOWN: Final = 256  # characters of a value that a report may want
 # What begins a block of Jinja, in which all templates of chat formats are written.
 _BLOCKS: Final = (b"{{", b"{%", b"{#")
 _CONTROLS: Final = bytes(code for code in range(32) if code not in b"\t\n\r") + b"\x7f"
 PADDING: Final = 1 << 16  # the largest alignment that is taken for one
 
+_U32: Final = 4
 _STRING: Final = 8
 _ARRAY: Final = 9
 # Type of a value -> how the module struct writes it.
@@ -118,7 +120,9 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
             yield Anomaly(location=place, code="gguf-duplicate-key", detail=f"the key {key!r} comes twice")
         seen.add(key)
         kind = header.cursor.u32()
-        if key == "general.alignment" and kind == 4:
+        if key == "general.alignment":
+            if kind != _U32:
+                raise ArtifactError(place, f"an alignment of the type {kind}, where readers take a 32-bit number")
             alignment = header.cursor.u32()
             yield Metadata(location=place, key=key, value=str(alignment))
             if not 0 < alignment <= PADDING or alignment & (alignment - 1):
@@ -199,15 +203,15 @@ def _array(reader: Reader, context: Context, header: _Header, key: str, depth: i
 def _texts(reader: Reader, context: Context, header: _Header, key: str, count: int) -> Iterator[Fact]:
     """Yield what is found in the texts of an array that no vocabulary has, such as named templates."""
     cursor, take = header.cursor, header.cursor.u64 if header.wide else header.cursor.u32
+    skipped = TOKEN if key.startswith(_VOCABULARY) else 0
     for index in range(count):
         size = take()
         if size > MAX_TEXT:
             raise LimitError(reader.at(cursor.position), f"a string of {size} bytes, limit is {MAX_TEXT}")
         begin = cursor.position
-        if size > TOKEN and _has_code(cursor.take(size)):
+        text = cursor.take(size)
+        if size > skipped and _has_code(text):
             yield from _member(reader, context, f"{key}[{index}]", begin, size)
-        elif size <= TOKEN:
-            cursor.take(size)
 
 
 def _info(reader: Reader, header: _Header) -> _Info:
@@ -240,6 +244,7 @@ def _account(reader: Reader, context: Context, infos: list[_Info], end: int, ali
         if info.begin % alignment:
             detail = f"tensor {info.name!r} begins at {info.begin}, which is no multiple of {alignment}"
             yield Anomaly(location=place, code="gguf-alignment", detail=detail)
+    yield from _duplicates(reader, data, infos)
     ordered = sorted(infos, key=lambda info: (info.begin, info.size))
     for info, following in pairwise(ordered):
         if following.begin < info.begin + info.size:
@@ -263,6 +268,16 @@ def _account(reader: Reader, context: Context, infos: list[_Info], end: int, ali
             )
         position = max(position, stop)
     yield from _between(reader, context, position, reader.size)
+
+
+def _duplicates(reader: Reader, data: int, infos: list[_Info]) -> Iterator[Fact]:
+    """Yield the tensors whose name was taken: readers differ on which of the two they use."""
+    seen: set[str] = set()
+    for info in infos:
+        if info.name in seen:
+            place = reader.at(min(data + info.begin, reader.size))
+            yield Anomaly(location=place, code="gguf-duplicate-tensor", detail=f"the tensor {info.name!r} comes twice")
+        seen.add(info.name)
 
 
 def _between(reader: Reader, context: Context, begin: int, end: int) -> Iterator[Fact]:

@@ -5,9 +5,9 @@
 Run it from the top of the repository, on a machine that does nothing else. PYTHON is an interpreter that has torch and
 safetensors; it writes the checkpoint and does what we are compared with. Every way is a process of its own, start of
 the interpreter included, and all of them take turns, so that what else the machine does falls on all alike. The
-checkpoint is in the page cache. A figure is the median of the rounds, with the least in brackets; memory is the largest
-resident set of any round. `cp` does not wait for the disk, and a conversion does; so there is a line for `cp` that waits
-as well, and that one is what conversions are held to.
+checkpoint is in the page cache. A figure is the median of the rounds, with the least in brackets; memory is the
+largest resident set of any round. `cp` does not wait for the disk, and a conversion does; so there is a line for `cp`
+that waits as well, and that one is what conversions are held to.
 """
 
 from __future__ import annotations

@@ -557,6 +557,29 @@ def test_protocol_two_bytes_passed_to_a_loader_are_decoded() -> None:
     assert "os.system('id')" in calls(data)
 
 
+@pytest.mark.parametrize("start", [b"\x80\x02", b"\x80\x05\x14", b"x\x9c\0", b"\x80\x04\x95\0\0\0\0\0\0\0"])
+def test_a_number_of_numpy_that_begins_as_a_program_is_no_gap(start: bytes) -> None:
+    data = start.ljust(16, b"\0")
+    scalar = b"\x80\x04\x8c\x16numpy._core.multiarray\x8c\x06scalar\x93\x8c\x01ZC\x10" + data + b"\x86R."
+    assert not reasons(facts_of(scalar))
+    loaded = b"\x80\x04\x8c\x06pickle\x8c\x05loads\x93C\x10" + data + b"\x85R."
+    assert reasons(facts_of(loaded))
+
+
+def test_a_literal_that_two_calls_get_is_examined_for_the_one_that_loads() -> None:
+    data = (
+        b"\x80\x04C\x08\x80\x02\0\0\0\0\0\0\x940\x8c\x01m\x8c\x01f\x93h\0\x85R0\x8c\x06pickle\x8c\x05loads\x93h\0\x85R."
+    )
+    assert reasons(facts_of(data))
+
+
+@pytest.mark.parametrize("pack", [bytes, zlib.compress], ids=["raw", "zlib"])
+def test_a_program_that_a_call_of_another_name_gets_is_told(pack: Callable[[bytes], bytes]) -> None:
+    inner = pack(b"\x80\x04" + SYSTEM + b"\x8c\x10echo a long line\x85R.")
+    data = b"\x80\x04\x8c\x01m\x8c\x01f\x93C" + bytes([len(inner)]) + inner + b"\x85R."
+    assert "os.system('echo a long line')" in calls(data)
+
+
 def test_data_that_looks_like_a_pickle_is_no_gap() -> None:
     facts = facts_of(pickle.dumps({"weights": b"\x80\x04" + bytes(range(200, 256)) * 4}, 4))
     assert not [fact for fact in facts if isinstance(fact, Gap)]

@@ -14,6 +14,7 @@ from weighbridge.symbols import Global, Value
 PROGRAM_LENGTH: Final = 24  # the shortest literal worth a look: an import and a call take more
 ARGUMENT_LENGTH: Final = 8  # the shortest that is an argument
 RAW: Final = rb"\x80[\x02-\x05]|PK\x03\x04|\x1f\x8b\x08|x[\x01\x5e\x9c\xda]|\x93NUMPY|\(?[ci][A-Za-z_][\w.]*\n[A-Za-z_]"
+SHORT: Final = rb"\x80[\x02-\x05]|x[\x01\x5e\x9c\xda]"  # those of which two bytes are all that tells
 # base64 of 80 02..05, of "PK\3\4", of a gzip header, of a text pickle's "c…" and "(c…"; hexadecimal of the first.
 BASE64: Final = r"(?:gA[I-VJ]|UEsDB|H4sI|Y[0-9A-Za-z+/]|K[GM])[A-Za-z0-9+/\s_-]{16,}={0,2}\s*"
 HEXADECIMAL: Final = r"(?:80 ?0[2-5]|63|28 ?63)(?:\s?[0-9a-fA-F]{2}){12,}\s*"

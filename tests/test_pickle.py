@@ -580,6 +580,12 @@ def test_a_program_that_a_call_of_another_name_gets_is_told(pack: Callable[[byte
     assert "os.system('echo a long line')" in calls(data)
 
 
+def test_a_pickle_of_letters_that_holds_a_prompt_is_both_and_no_polyglot() -> None:
+    facts = facts_of(pickle.dumps({"prompt": "Hello {{ name }}"}, 0))
+    assert {fact.subject for fact in facts if fact.kind == "format"} == {"pickle", "jinja"}
+    assert not anomalies(facts) and not reasons(facts)
+
+
 def test_data_that_looks_like_a_pickle_is_no_gap() -> None:
     facts = facts_of(pickle.dumps({"weights": b"\x80\x04" + bytes(range(200, 256)) * 4}, 4))
     assert not [fact for fact in facts if isinstance(fact, Gap)]

@@ -15,6 +15,9 @@ from weighbridge.records import dataclass, field
 from weighbridge.remote import TRIAGE, NotFetchedError, RangeReader
 
 _UNREAD: Final = (Inert, Gap)
+# Templates: any text can have a block of one in it, such as a pickle of protocol 0 that holds prompts. What such a
+# block does is told, but that it is there makes no polyglot.
+_WITHIN: Final = frozenset({"jinja"})
 
 
 @dataclass(slots=True)
@@ -102,7 +105,7 @@ class Examination:
         skipped = [one for one in ending if _is_of_member(one, reader, facts)]
         for format_ in (one for one in ending if one not in skipped):
             self._parse(format_, reader, facts)
-        parsed = [one.name for one in recognised if one not in skipped]
+        parsed = [one.name for one in recognised if one not in skipped and one.name not in _WITHIN]
         if len(parsed) > 1:
             detail = f"the same bytes are {' and '.join(parsed)}"
             facts.append(Anomaly(location=reader.origin, code="polyglot", detail=detail))

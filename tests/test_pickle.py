@@ -189,7 +189,7 @@ def test_put_over_an_existing_memo_entry_replaces_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "operand", [b"I0x10\n", b"I0o17\n", b"I010\n", b"L0x10L\n", b"L5\n", b"I1\0z\n", b"F 1.0\n", b"p+1\n"]
+    "operand", [b"I0x10\n", b"I0o17\n", b"I010\n", b"L0x10L\n", b"L5\n", b"I1\0z\n", b"I\0z\n", b"F 1.0\n", b"p+1\n"]
 )
 def test_text_operands_that_c_accepts_do_not_stop_the_machine(operand: bytes) -> None:
     facts = facts_of(b"\x80\x02N" + operand + b"0" + b"cos\nsystem\n(Vid\ntR.")
@@ -216,6 +216,27 @@ def test_cpython_154848_bytes_behind_a_straddling_operand_are_run(opcode: bytes,
     assert "pickle-frame-straddle" in anomalies(facts)
     assert reading in {fact.reading for fact in facts if isinstance(fact, Program)}
     assert "os.system('id')" in calls(data)
+
+
+@pytest.mark.parametrize(
+    ("body", "behind"),
+    [(b"cos\npo", b"system\n(Vid\ntR."), (b"(Vid\nios\npo", b"system\n."), (b"cxx", b"os\nsystem\n(Vid\ntR.")],
+)
+def test_a_line_that_crosses_the_end_of_its_frame_is_the_one_behind_it(body: bytes, behind: bytes) -> None:
+    """C keeps the first of two lines when it stands in the frame, and drops the beginning of the other."""
+    data = b"\x80\x04\x95" + struct.pack("<Q", len(body)) + body + behind
+    assert "os.system('id')" in calls(data)
+
+
+def test_a_memo_index_that_crosses_the_end_of_its_frame_is_the_one_behind_it() -> None:
+    """Read as a whole, PUT hides the name that C finds again in entry 15."""
+    hidden = b"".join(b"Va\np%d\n0" % n for n in range(15)) + b"Vsystem\np15\n0"
+    body = b"Vgetpid\np1"
+    data = b"\x80\x04" + hidden + b"\x95" + struct.pack("<Q", len(body)) + body + b"5\n0Vos\ng15\n\x93Vid\n\x85R."
+    assert "os.system('id')" in calls(data)
+    body = b"X\1\0\0\0ar\x0f\0\0"
+    data = b"\x80\x04" + hidden + b"\x95" + struct.pack("<Q", len(body)) + body
+    assert "os.system('id')" in calls(data + b"\0\1\0\0" + b"0Vos\ng15\n\x93Vid\n\x85R.")
 
 
 def test_bytes_that_c_reads_across_the_end_of_a_frame_are_read_on() -> None:
@@ -361,6 +382,7 @@ def verdict(program: Program) -> list[tuple[str, int, str]]:
         [1 << 40 | i for i in range(3000)],
         [None if i % 3 else f"text {i % 4}" for i in range(3000)],
         [f"text {i}".encode() for i in range(3000)],
+        ["" if i == 700 else "a\0\0\0b" if i == 900 else f"text {i}" for i in range(3000)],
         [i / 7 if i % 2 else f"a text of more than forty bytes, number {i}" for i in range(3000)],
     ],
     ids=lambda values: type(values).__name__,

@@ -41,6 +41,8 @@ def integer(text: bytes) -> tuple[Value, bool]:
     """
     if text in (b"00", b"01"):
         return text == b"01", True
+    if text.startswith(b"\0"):
+        return 0, False  # what strtol makes of no digits in front of a NUL
     return _number(text, 0), _INT.fullmatch(text) is not None
 
 

@@ -128,7 +128,8 @@ class Machine(Runner):
 
     def _loop(self) -> None:  # noqa: C901, PLR0912, PLR0915
         origin, record = self.origin, self.events.append
-        records = self.records and not self.framed
+        framed = bool(self.framed)
+        records = self.records and not framed
         newobj, reduced, wrappers, waits = Form.NEWOBJ, Form.REDUCE, self.wrappers, self.waits
         buf = self._window(self.start)
         end, at = len(buf) - self.margin, self.base + self.shift
@@ -388,7 +389,7 @@ class Machine(Runner):
                     module, i = self._line(i + 1)
                     name, i = self._line(i)
                     found = self._global(str(module, "utf-8"), str(name, "utf-8"), pos)
-                    if op == 0x63:
+                    if op == 0x63 or (framed and 0 < frame_end < i):  # INST across a frame's end is read again
                         push(found)
                     else:
                         k = unmark()
@@ -399,6 +400,9 @@ class Machine(Runner):
                     continue
                 if op == 0x72:  # LONG_BINPUT
                     index = _U32(buf, i + 1)[0]
+                    if framed and 0 < frame_end < i + 5:
+                        i += 5  # across the end of a frame: it is read again
+                        continue
                     if index > pos + at:
                         self._far_index(index, pos)
                     if index != len(memo) + skipped:
@@ -510,6 +514,8 @@ class Machine(Runner):
                     continue
                 if op == 0x70:  # PUT
                     text, i = self._line(i + 1)
+                    if framed and 0 < frame_end < i:
+                        continue  # it is read again
                     index = self._index(text, pos)
                     if index > pos + at:
                         self._far_index(index, pos)

@@ -56,6 +56,7 @@ PREFIXES: Final = {
 # whatever the operand; since then it reads bytes on across the end (`_Unpickler_ReadInto`) and drops it for others.
 FRAMES: Final = "frames as C reads them from a file"
 OLD_FRAMES: Final = "frames as C before 3.8 reads them from a file"
+_TWO_LINES: Final = b"ci"  # GLOBAL, INST
 _READ_ON: Final = frozenset({0x42, 0x43, 0x8E, 0x96})  # BINBYTES, SHORT_BINBYTES, BINBYTES8, BYTEARRAY8
 
 
@@ -211,8 +212,13 @@ class Recorder:
         return self.framed == FRAMES and opcode in _READ_ON and whole_prefix
 
     def _splice(self, pos: int, frame_end: int) -> bytes:
-        """Drop the rest of a frame as C does when an operand crosses its end; return the new buffer."""
+        """Drop the rest of a frame as C does when an operand crosses its end; return the new buffer.
+
+        What C has read of the operand before stays: its length, or the first of two lines.
+        """
         prefix = PREFIXES.get(self.buffer[pos], 0)
+        if self.buffer[pos] in _TWO_LINES:
+            prefix = max(0, self.buffer.find(b"\n", pos, frame_end) - pos)
         kept = pos + 1 + prefix if pos + 1 + prefix <= frame_end else pos + 1
         self.buffer = self.buffer[:kept] + self.buffer[frame_end:]
         self.view = memoryview(self.buffer)

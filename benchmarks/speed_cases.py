@@ -35,10 +35,10 @@ class Case:
     digest: bool = False
 
 
-def _pickled(value: Callable[[], object]) -> Callable[[Path], None]:
+def _pickled(value: Callable[[], object], protocol: int = 4) -> Callable[[Path], None]:
     def make(path: Path) -> None:
         with path.open("wb") as file:
-            pickle.dump(value(), file, 4)
+            pickle.dump(value(), file, protocol)
 
     return make
 
@@ -184,6 +184,11 @@ CASES = (
     Case("sets.pkl", "100 k sets", _pickled(sets), "load"),
     Case("times.pkl", "100 k times (REDUCE)", _pickled(times), "load"),
     Case("instances.pkl", "200 k objects (NEWOBJ, BUILD)", _pickled(instances), "load"),
+    Case("records2.pkl", "200 k dicts, protocol 2", _pickled(records, 2), "load"),
+    Case("vocabulary2.pkl", "500 k vocabulary entries, protocol 2", _pickled(vocabulary, 2), "load"),
+    Case("times2.pkl", "100 k times, protocol 2", _pickled(times, 2), "load"),
+    Case("strings2.pkl", "300 k texts, protocol 2", _pickled(strings, 2), "load"),
+    Case("instances2.pkl", "200 k objects, protocol 2", _pickled(instances, 2), "load"),
     Case("tree.pkl", "a tree of 65 k objects", _pickled(tree), "load"),
     Case("tiny.pkl", "a tiny file", _pickled(lambda: {"a": 1}), "load"),
     Case("models", "1000 small torch files", _many, "cp"),

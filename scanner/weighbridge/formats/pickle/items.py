@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from struct import Struct
+from struct import Struct, pack
 from typing import Final
 
 from weighbridge.formats.pickle.embedded import ARGUMENT_LENGTH, PROGRAM_LENGTH, PROGRAM_STARTS, begins
@@ -146,10 +146,14 @@ def take_members(  # noqa: C901, PLR0912
             flat.append(memo[_U32(buf, i + 1)[0]])
             i += 5
         elif op == 0x8C or op == 0x43 or op == 0x58:  # SHORT_BINUNICODE, SHORT_BINBYTES, BINUNICODE
-            take = _take_run if op != 0x58 and _several(buf, i) else _take_each
-            end = take(buf, i, limit, memo, skipped, flat)
+            end = i
+            if _several(buf, i):
+                take = _take_named if op == 0x58 else _take_run
+                end = take(buf, i, limit, memo, skipped, flat)
             if end == i:
-                return i
+                end = _take_each(buf, i, limit, memo, skipped, flat)
+                if end == i:
+                    return i
             i = end
         elif op == 0x47 and buf[i + 9] != 0x47:  # BINFLOAT
             flat.append(_F64(buf, i + 1)[0])
@@ -174,6 +178,8 @@ def take_members(  # noqa: C901, PLR0912
 def _several(buf: bytes, i: int) -> bool:
     """Tell whether two short texts or bytes stand here."""
     size = buf[i + 1]
+    if buf[i] == 0x58:  # BINUNICODE, behind which LONG_BINPUT stands
+        return size <= SHORT and buf[i + size + 5] == 0x72 and buf[i + size + 10] == 0x58
     return size <= SHORT and buf[i + size + 3] == buf[i] and buf[i + size + 4] <= SHORT
 
 
@@ -192,6 +198,28 @@ def _take_run(buf: bytes, i: int, limit: int, memo: dict[int, Value], skipped: i
         else:
             values = [part[2:-1] for part in found]
     first = len(memo) + skipped
+    memo.update(zip(range(first, first + len(values)), values, strict=True))
+    flat += values
+    return run.end()
+
+
+def _take_named(buf: bytes, i: int, limit: int, memo: dict[int, Value], skipped: int, flat: list[Value]) -> int:
+    """Take short texts of protocol 2, each with the number of its memo entry, all at once."""
+    several, one = _members(0x58)
+    run = several.match(buf, i, limit)
+    if run is None:
+        return i
+    found = one.findall(buf, i, run.end())
+    first = len(memo) + skipped
+    if not running([put for _, put in found], first):
+        return i
+    tokens = b"".join([token for token, _ in found])
+    if tokens.count(0) == 3 * len(found):  # no text is empty or has a NUL: the lengths' upper bytes part them
+        pieces = tokens.decode("utf-8", "surrogatepass").split("\0\0\0")
+        values: list[Value] = [piece[:-1] for piece in pieces[1:-1]]
+        values.append(pieces[-1])
+    else:
+        values = [token[4:].decode("utf-8", "surrogatepass") for token, _ in found]
     memo.update(zip(range(first, first + len(values)), values, strict=True))
     flat += values
     return run.end()
@@ -258,11 +286,25 @@ def take_longs(buf: bytes, i: int, limit: int) -> tuple[int, int]:
     return (i, 0) if run is None else (run.end(), len(one.findall(buf, i, run.end())))
 
 
+def running(puts: list[bytes], index: int) -> bool:
+    """Tell whether memo entries are numbered one after the other from `index` on, as every pickler does."""
+    long = b"".join(puts)
+    count = len(puts)
+    if len(long) < 5 * count:  # BINPUT, up to the 256th entry
+        return all(int.from_bytes(put[1:], "little") == n for n, put in enumerate(puts, index))
+    numbers = bytearray(4 * count)
+    for place in range(4):
+        numbers[place::4] = long[1 + place :: 5]
+    return numbers == pack(f"<{count}I", *range(index, index + count))
+
+
 @lru_cache(maxsize=8)
 def _members(opcode: int) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
-    """Return what matches several and one of the members that begin with `opcode`, MEMOIZE included."""
+    """Return what matches several and one of the members that begin with `opcode`, and what puts them into the memo."""
     if opcode == 0x8A:
         pattern = lengths(opcode, 0, LONG_LENGTH, LONG_LENGTH + 1)
+    elif opcode == 0x58:
+        pattern = lengths(opcode, 3, SHORT, PROGRAM_LENGTH - 2) + b"(r.{4})"
     else:
         looked = PROGRAM_LENGTH - 2 if opcode == 0x8C else ARGUMENT_LENGTH
         pattern = lengths(opcode, 0, SHORT, looked) + b"\x94"

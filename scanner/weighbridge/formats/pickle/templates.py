@@ -16,9 +16,9 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain, repeat
-from struct import pack
 from typing import Final
 
+from weighbridge.formats.pickle.items import running
 from weighbridge.formats.pickle.learner import PUT, TEXT, Learner, learn, plain
 from weighbridge.formats.pickle.recorder import Recorder
 from weighbridge.symbols import Call, Dict, Set, Value
@@ -68,7 +68,7 @@ class Template:
         if texts and not _readable(list(chain.from_iterable(texts))):
             return i, []
         # The entries of one value follow one another, and those of the next come behind them.
-        if puts and not _running(list(chain.from_iterable(zip(*puts, strict=True))), index):
+        if puts and not running(list(chain.from_iterable(zip(*puts, strict=True))), index):
             return i, []
         return end, list(columns[0])
 
@@ -119,18 +119,6 @@ def _each_readable(texts: list[bytes]) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _running(puts: list[bytes], index: int) -> bool:
-    """Tell whether memo entries are numbered one after the other from `index` on, as every pickler does."""
-    long = b"".join(puts)
-    count = len(puts)
-    if len(long) < 5 * count:  # BINPUT, up to the 256th entry
-        return all(int.from_bytes(put[1:], "little") == n for n, put in enumerate(puts, index))
-    numbers = bytearray(4 * count)
-    for place in range(4):
-        numbers[place::4] = long[1 + place :: 5]
-    return numbers == pack(f"<{count}I", *range(index, index + count))
 
 
 def _state(value: Value) -> object:

@@ -608,6 +608,11 @@ def test_a_pickle_of_letters_that_holds_a_prompt_is_both_and_no_polyglot() -> No
     assert not anomalies(facts) and not reasons(facts)
 
 
+def test_a_prompt_before_many_other_texts_is_found() -> None:
+    data = pickle.dumps(["{{ ''.__class__ }}", *(f"text {index}" for index in range(9000))], 0)
+    assert len(data) > 1 << 16 and {"pickle", "jinja"} <= formats_of(data)
+
+
 def test_data_that_looks_like_a_pickle_is_no_gap() -> None:
     facts = facts_of(pickle.dumps({"weights": b"\x80\x04" + bytes(range(200, 256)) * 4}, 4))
     assert not [fact for fact in facts if isinstance(fact, Gap)]

@@ -21,15 +21,22 @@ from weighbridge.formats.source import TEXT_STARTS
 from weighbridge.reader import Reader, Sample
 
 LIMIT: Final = 4 << 20  # bytes; chat templates have some thousands
+SEARCHED: Final = 64 << 20  # bytes that are searched for a block, which takes 1 ms for each 2 MB
 # The beginning of a statement, or of an expression that may span lines.
 BLOCK: Final = rb"\{%[-+]?\s*[A-Za-z_]|\{\{[-+]?\s*[\w'\"(\[{]"
 
 
 def sniff(sample: Sample) -> bool:
     """Tell whether the bytes are text with a block of Jinja that is no document which shows such blocks."""
-    if b"{%" not in sample.tail and b"{{" not in sample.tail:
+    if b"\0" in sample.head or b"\0" in sample.tail:
         return False
-    if b"\0" in sample.head or b"\0" in sample.tail or not re.search(BLOCK, sample.tail):
+    if sample.view is None or sample.size <= len(sample.tail):
+        text: bytes | memoryview = sample.tail
+        if b"{%" not in text and b"{{" not in text:
+            return False
+    else:
+        text = sample.view[:SEARCHED]  # a pickle of letters can have a template before megabytes of other texts
+    if not re.search(BLOCK, text) or (text is not sample.tail and re.search(rb"\0", text)):
         return False
     return not (json.sniff(sample) or yaml.sniff(sample) or document.sniff(sample))
 

@@ -17,12 +17,20 @@ from asking import refused, session
 from servers.serving import Blob, Faults, Reply, Server
 from servers.tls import certificate
 
+import weighbridge.registries.lending as lending_module
 from weighbridge.errors import UnavailableError
 from weighbridge.registries.base import LENT, Lender
 from weighbridge.registries.http import Ranges
-from weighbridge.registries.lending import PIECE, lent
+from weighbridge.registries.lending import lent
 
-DATA = random.Random(9).randbytes(9 * PIECE + 17)
+PIECE = 1 << 16
+DATA = random.Random(9).randbytes(20 * PIECE + 17)
+
+
+@pytest.fixture(autouse=True)
+def _short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a small file many pieces."""
+    monkeypatch.setattr(lending_module, "PIECE", PIECE)
 
 
 @pytest.fixture(params=["http", "https"])

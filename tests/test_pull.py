@@ -34,7 +34,10 @@ WEIGHTS = random.Random(7).randbytes(1 << 20)
 MODEL = {"model.safetensors": tensor_file({"w": WEIGHTS}), "LICENSE": b"Do what you like.\n"}
 HOSTILE = b"\x80\x04cos\nsystem\n(X\x07\x00\x00\x00echo hitR."
 STRANGE = b"\x80\x04cmy_project.models\nConfig\n)\x81."
-SMALL_RANGES = "import weighbridge.store.partial as p; p.SEGMENT, p.STEP = 1 << 18, 1 << 16"
+SMALL_RANGES = """
+import weighbridge.registries.lending as lending, weighbridge.store.partial as partial
+lending.PIECE, partial.SEGMENT, partial.STEP = 1 << 16, 1 << 18, 1 << 16
+"""
 
 
 @pytest.fixture(autouse=True)

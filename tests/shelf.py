@@ -85,6 +85,10 @@ class _Bytes:
 
 
 class _Lent(_Bytes):
+    @property
+    def whole_only(self) -> bool:
+        return self.shelf.whole
+
     def lend(self, begin: int, end: int) -> Iterator[memoryview]:
         buffers = cycle([bytearray(PIECE) for _ in range(LENT)])
         for piece, buffer in zip(self.stream(begin, end), buffers, strict=False):

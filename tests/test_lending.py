@@ -88,6 +88,15 @@ def test_an_answer_that_is_not_the_one_asked_for_is_refused(files: Server, fault
     assert said in refused(lambda: received(ranged(files, timeout=0.5), 1, len(DATA)))
 
 
+@pytest.mark.parametrize(("headers", "whole_only"), [({}, True), ({"Accept-Ranges": "bytes"}, False)])
+def test_a_server_that_gives_no_parts_is_known_by_its_answer(
+    files: Server, headers: dict[str, str], whole_only: bool
+) -> None:
+    files.answer = lambda _: Reply(headers=headers, body=DATA)
+    remote = ranged(files)
+    assert received(remote, 0, len(DATA)) == DATA and remote.whole_only == whole_only
+
+
 def test_what_arrived_before_a_break_is_given(files: Server) -> None:
     files.faults = Faults(withheld=PIECE)
     got, pieces = bytearray(), ranged(files).lend(0, len(DATA))

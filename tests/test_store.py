@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
 import os
@@ -338,6 +339,32 @@ def test_a_slow_connection_gets_help_and_a_fast_one_does_not(home: Path, monkeyp
     assert asked[math.inf][0] == ("a", 0, 2 * MIB) and {end - begin for _, begin, end in asked[math.inf][1:-1]} == {
         1 << 18
     }
+
+
+@pytest.mark.usefixtures("segments")
+def test_a_server_that_is_known_to_give_no_parts_is_asked_once(home: Path) -> None:
+    shelf = Shelf({"a": SMALL["weights/model.bin"]}, lends=True, whole=True)
+    assert contents(fetched(home, shelf)) == shelf.files and len(shelf.asked) == 1
+
+
+@pytest.mark.parametrize("failing", [1, 2, 5])
+@pytest.mark.usefixtures("segments")
+def test_a_failed_write_that_the_system_tells_of_once_is_an_error(
+    home: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    calls: list[int] = []
+
+    def sync(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == failing:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(partial_module, "_sync_data", sync)
+    shelf = Shelf({"a": SMALL["weights/model.bin"]})
+    with pytest.raises(SourceError, match="Input/output error"):
+        fetched(home, shelf)
+    assert not names(home, "files")
+    assert contents(fetched(home, shelf)) == shelf.files
 
 
 def test_two_processes_fetch_a_file_once(home: Path) -> None:

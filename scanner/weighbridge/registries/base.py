@@ -32,7 +32,11 @@ class Remote(Protocol):
 
 @runtime_checkable
 class Lender(Protocol):
-    """A remote that can receive into memory which it uses again."""
+    """A remote that can receive into memory which it uses again, and knows whether its server gives parts."""
+
+    @property
+    def whole_only(self) -> bool:
+        """Whether the server has sent the whole file for a range, without a word about ranges."""
 
     def lend(self, begin: int, end: int) -> Iterator[bytes | memoryview]:
         """Yield what `stream` yields; when a piece is asked for, only the LENT - 1 before it can still be used.

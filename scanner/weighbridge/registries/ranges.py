@@ -33,7 +33,8 @@ class Ranges:
     """A remote file, pinned to the entity tag `tag` or else to that of the first answer; safe to share between threads.
 
     The URL that the source redirects to is used again, and asked for anew once per request when it has expired.
-    `requests` and `received` count the requests sent, redirects included, and the bytes of bodies that arrived.
+    `requests` and `received` count the requests sent, redirects included, and the bytes of bodies that arrived;
+    `whole_only` tells of a server that gives no parts.
     """
 
     def __init__(self, exchange: Exchange, source: Source, *, size: int, name: str, tag: str | None = None) -> None:
@@ -44,6 +45,7 @@ class Ranges:
         self._lock = Lock()
         self.size = size
         self.name = name
+        self.whole_only = False
         self.requests = 0
         self.received = 0
 
@@ -150,6 +152,8 @@ class Ranges:
                 return f"asked for bytes {begin}-{end - 1}/{self.size}, the server sends {got[:MAX_SHOWN]!a}"
         if length.strip() != str(end - begin):
             return f"the answer has {length[:MAX_SHOWN]!a} bytes, not {end - begin}"
+        if opened.response.status_code == 200:
+            self.whole_only = headers.get("accept-ranges", "").strip().lower() != "bytes"
         tag = headers.get("etag", "") if self._source.tagged else ""
         with self._lock:
             if self._tag is None:

@@ -1,7 +1,7 @@
 """From an artifact to files of the store: every byte once, every declared digest compared, and a manifest of the rest.
 
 1. What the store has already, by a declared sha256 or by what was received before, is not received again.
-2. The rest arrives in `partial`, several files and several ranges at once.
+2. The rest arrives in `partial`, several files at once, and several ranges of a file that one connection is slow for.
 3. Every digest that the registry declares is compared. Bytes that break a claim stay in quarantine, and are an error.
 4. The members of layers that are archives become files of their own.
 5. The manifest names what was received by the digests that were computed here.
@@ -30,7 +30,7 @@ from weighbridge.store.layout import Store, is_sha256
 from weighbridge.store.partial import Partial
 from weighbridge.store.transfer import Crew, Progress, Reception, StoppedError
 
-# More of them bring a slow link no further, and cost more than they bring on a fast one (benchmarks/registry.py).
+# More of them bring a slow link no further (benchmarks/registry.py).
 CONNECTIONS: Final = 4
 # What a file system needs for itself while it takes the last bytes of a download.
 _MARGIN: Final = 64 << 20

@@ -129,13 +129,24 @@ class Partial:
             count = self._write_at(view, span.position)
             view = view[count:]
             span.position += count
-        if span.position - span.settled >= STEP and (self._settling is None or self._settling.done()):
-            if self._settling is not None:
-                self._settling.result()
-            self._settling = self._aside.submit(self.settle, span)
+        if span.position - span.settled >= STEP:
+            self._settle_aside(span)
 
     def settle(self, span: Span) -> None:
         """Have the bytes of a span on disk, and say so in the journal."""
+        if self._settling is not None:
+            self._settling.result()  # the system tells of a failed write once, which may have been there
+        self._settle_now(span)
+
+    def _settle_aside(self, span: Span) -> None:
+        """Have another thread settle a span, unless it still settles what came before."""
+        with self._journaling:
+            if self._settling is None or self._settling.done():
+                if self._settling is not None:
+                    self._settling.result()
+                self._settling = self._aside.submit(self._settle_now, span)
+
+    def _settle_now(self, span: Span) -> None:
         settled, position = span.settled, span.position  # of which others may change both meanwhile
         if position > settled and self._lasting:
             _sync_data(self.descriptor)

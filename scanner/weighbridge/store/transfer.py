@@ -261,7 +261,7 @@ class Reception:
                 if begun:  # the first piece says how far away a server is, not how fast
                     waited, count = waited + time.monotonic() - begun, count + len(piece)
                 if waited > PROBE and not self._helpers:
-                    if count < FAST * waited:
+                    if count < FAST * waited and not (isinstance(self._remote, Lender) and self._remote.whole_only):
                         self._helpers = [self._crew.submit(self._fill_range, one) for one in self._partial.divide(span)]
                     waited, count = 0.0, 0
                 yield piece

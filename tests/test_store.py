@@ -347,24 +347,25 @@ def test_a_server_that_is_known_to_give_no_parts_is_asked_once(home: Path) -> No
     assert contents(fetched(home, shelf)) == shelf.files and len(shelf.asked) == 1
 
 
-@pytest.mark.parametrize("failing", [1, 2, 5])
-@pytest.mark.usefixtures("segments")
 def test_a_failed_write_that_the_system_tells_of_once_is_an_error(
-    home: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls: list[int] = []
+    told = threading.Event()
 
     def sync(descriptor: int) -> None:
-        calls.append(descriptor)
-        if len(calls) == failing:
+        if not told.is_set():
+            told.set()
             raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(partial_module, "_sync_data", sync)
-    shelf = Shelf({"a": SMALL["weights/model.bin"]})
-    with pytest.raises(SourceError, match="Input/output error"):
-        fetched(home, shelf)
-    assert not names(home, "files")
-    assert contents(fetched(home, shelf)) == shelf.files
+    monkeypatch.setattr(partial_module, "STEP", 10)
+    with Partial(tmp_path, 10) as partial:
+        partial.write(partial.spans[0], b"0123456789")
+        assert told.wait(10)  # another thread was told
+        with pytest.raises(OSError, match="Input/output error"):
+            partial.settle(partial.spans[0])
+    with Partial(tmp_path, 10) as partial:
+        assert not partial.arrived
 
 
 def test_two_processes_fetch_a_file_once(home: Path) -> None:

@@ -318,7 +318,12 @@ def test_progress_is_for_terminals_only(monkeypatch: pytest.MonkeyPatch, capsys:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["models"], ["models/plain.bin"], ["models/hostile.bin", "models/strange.bin"], ["models/unreadable.bin"]],
+    [
+        ["models"],
+        ["models/plain.bin", "--no-digest"],
+        ["models/hostile.bin", "models/strange.bin"],
+        ["models/unreadable.bin"],
+    ],
 )
 @pytest.mark.usefixtures("models")
 def test_a_scan_without_options_is_what_it_is_with_them(
@@ -334,7 +339,17 @@ def test_a_scan_without_options_is_what_it_is_with_them(
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["scan"], ["scan", "-h"], ["scan", "a", "-q"], ["scan", "hf://a/b"], ["inspect", "a"], ["--help"]]
+    "arguments",
+    [
+        [],
+        ["scan"],
+        ["scan", "--no-digest"],
+        ["scan", "-h"],
+        ["scan", "a", "-q"],
+        ["scan", "hf://a/b"],
+        ["inspect", "a"],
+        ["--help"],
+    ],
 )
 def test_any_other_command_line_is_left_to_click(arguments: list[str]) -> None:
     assert not cli.is_plain(arguments)

@@ -37,8 +37,8 @@ def main() -> NoReturn:
 
 
 def is_plain(arguments: list[str]) -> bool:
-    """Tell whether the command line is a scan of paths without an option, for which `plain` is enough."""
-    paths = arguments[1:]
+    """Tell whether the command line is a scan of paths with at most --no-digest, for which `plain` is enough."""
+    paths = [argument for argument in arguments[1:] if argument != "--no-digest"]
     return arguments[:1] == ["scan"] and bool(paths) and not any(p.startswith("-") or "://" in p for p in paths)
 
 

@@ -1,4 +1,4 @@
-"""`weighbridge scan PATH...` without an option, the command that gates run for file after file.
+"""`weighbridge scan [--no-digest] PATH...`, the command that gates run for file after file.
 
 Importing click takes longer than the scan of a small file, so this one command line does without. A test holds it to
 what click makes of the same words.
@@ -17,6 +17,7 @@ from weighbridge.report.text import render
 
 def run(arguments: list[str]) -> int:
     """Return the exit status of a plain scan."""
-    verdict = scan(arguments[1:], progress=scanned(quiet=False))
+    paths = [argument for argument in arguments[1:] if argument != "--no-digest"]
+    verdict = scan(paths, digest="--no-digest" not in arguments, progress=scanned(quiet=False))
     emit(render(verdict, Style(color=use_color("auto", sys.stdout))))
     return exit_status(verdict)

@@ -131,7 +131,7 @@ CASES = (
 def row(case: Case, path: Path, peer: list[str] | None) -> tuple[str, list[str]]:
     """Return the row of a case, and what it does not meet."""
     subprocess.run([sys.executable, "-m", "benchmarks.onnx", "--write", case.title, str(path)], check=True)
-    command = [sys.executable, "-m", "weighbridge", "scan", str(path), "--no-digest", "--quiet"]
+    command = [sys.executable, "-m", "weighbridge", "scan", str(path), "--no-digest"]
     answer = subprocess.run(command, capture_output=True, check=False).returncode
     ours = measure(command)
     loading = measure([sys.executable, "-c", LOAD, str(path)])

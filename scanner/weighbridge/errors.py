@@ -12,11 +12,12 @@
   * SourceError            the model could not be fetched or opened
     * UnavailableError     the source did not answer or broke off; the same request may succeed later
     * WholeOnlyError       the source has no parts of a file to give, or another file than before
+  * Refusal                evidence that is missing or wrong, a file that is not loaded; the kinds are in `refusals`
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from weighbridge.location import Location
@@ -92,3 +93,18 @@ class UnavailableError(SourceError):
 
 class WholeOnlyError(SourceError):
     """The source answered the request for a part of a file with all of it: it gives no parts, or the file changed."""
+
+
+class Refusal(WeighbridgeError):
+    """Something is refused: `where` is the file or what else was looked at, `fix` says what to do.
+
+    The message is one line: where, why, the code and the fix.
+    """
+
+    code: ClassVar[str]
+
+    def __init__(self, where: str, reason: str, fix: str = "") -> None:
+        super().__init__(f"{where}: {reason} [{self.code}]" + (f"; {fix}" if fix else ""))
+        self.where = where
+        self.reason = reason
+        self.fix = fix

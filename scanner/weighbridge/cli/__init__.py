@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Final, NoReturn
 
+EXIT_REFUSED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_SOURCE: Final = 4
 EXIT_INTERNAL: Final = 70  # EX_SOFTWARE of sysexits.h
@@ -44,7 +45,7 @@ def is_plain(arguments: list[str]) -> bool:
 
 def _run(run: Callable[[list[str]], int], arguments: list[str]) -> int:
     """Return the exit status of a command; every error that can happen ends here."""
-    from weighbridge.errors import DocumentError, SourceError, UsageError
+    from weighbridge.errors import DocumentError, Refusal, SourceError, UsageError
 
     try:
         return run(arguments)
@@ -52,6 +53,8 @@ def _run(run: Callable[[list[str]], int], arguments: list[str]) -> int:
         return _say(f"error: {error}", EXIT_USAGE)
     except SourceError as error:
         return _say(f"error: {error}", EXIT_SOURCE)
+    except Refusal as error:
+        return _say(f"refused: {error}", EXIT_REFUSED)
     except KeyboardInterrupt:
         return _say("interrupted", EXIT_INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the process edge: a crash must not look like a verdict

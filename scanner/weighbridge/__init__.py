@@ -12,9 +12,10 @@ from weighbridge.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from weighbridge import convert
+    from weighbridge.guarding import guard
     from weighbridge.pipeline import scan
 
-__all__ = ["__version__", "convert", "scan"]
+__all__ = ["__version__", "convert", "guard", "scan"]
 
 
 def __getattr__(name: str) -> Any:
@@ -26,4 +27,8 @@ def __getattr__(name: str) -> Any:
         import weighbridge.convert as package
 
         return package
+    if name == "guard":
+        from weighbridge.guarding import guard
+
+        return guard
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
+from weighbridge.detail import DANGEROUS, TRUSTED, UNKNOWN, Detail, Import, Listing, Share, Weights
+from weighbridge.errors import ArtifactError
 from weighbridge.examination import Examination
 from weighbridge.facts import Fact, Gap, Member, Metadata, Program, Recognised, Tensor, named, observe
 from weighbridge.formats.pickle.tensors import tensors
@@ -20,35 +21,15 @@ from weighbridge.trust import Trust
 
 T = TypeVar("T", bound=Fact)
 
-TRUSTED: Final = "trusted"
-UNKNOWN: Final = "unknown"
-DANGEROUS: Final = "dangerous"
 _WORSE: Final = (TRUSTED, UNKNOWN, DANGEROUS)
 
 # Lines of a pickle that is too large for the decompiler: enough to see what it is.
 STEPS: Final = 40
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Import:
-    """A name that a file uses: how often, what is known of it, and the rule or the reason behind that."""
-
-    name: str
-    status: str
-    uses: int
-    because: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
-    """A pickle stream as readable Python; `decompiled` says whether it is all of it or the first steps only."""
-
-    location: Location
-    protocol: int
-    size: int
-    complete: bool
-    decompiled: bool
-    lines: tuple[str, ...]
+# Of one file, beside a verdict: each listing takes a process of its own, and nobody reads more tensors than these.
+LISTINGS: Final = 8
+LARGEST: Final = 100
+# Bytes of a pickle whose values are told one by one to find its tensors.
+EXACT_LIMIT: Final = 16 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +49,7 @@ class Inspection:
 
 
 @dataclass(slots=True)
-class _Remembering(Examination):
+class Remembering(Examination):
     """An examination that keeps the reader of every part, so that a pickle's bytes can be shown."""
 
     readers: dict[tuple[str, ...], Reader] = field(default_factory=dict)
@@ -82,7 +63,7 @@ class _Remembering(Examination):
 def inspect(path: Path, *, rules: RuleSet, trust: Trust, limits: Limits, listings: bool = True) -> Inspection:
     """Return what is in the file at `path`; raise SourceError when it cannot be read."""
     reader = from_path(path, Location((path.as_posix(),)))
-    examination = _Remembering(Budget(limits))
+    examination = Remembering(Budget(limits))
     facts, _ = examination.run(reader)
     programs = [_exact(fact) for fact in facts if isinstance(fact, Program)]
     known = (Recognised, Member, Tensor, Metadata, Gap, Program)
@@ -93,7 +74,7 @@ def inspect(path: Path, *, rules: RuleSet, trust: Trust, limits: Limits, listing
         members=_of(facts, Member),
         tensors=(*_of(facts, Tensor), *(tensor for program in programs for tensor in tensors(program))),
         metadata=_of(facts, Metadata),
-        imports=tuple(_imports(programs, rules, trust)),
+        imports=_imports([(program, _refused(program, trust)) for program in programs], rules),
         listings=tuple(_listing(program, examination.readers) for program in programs) if listings else (),
         gaps=_of(facts, Gap),
         others=tuple(fact for fact in facts if not isinstance(fact, known) and fact.kind != "inert"),
@@ -109,17 +90,21 @@ def _of(facts: list[Fact], kind: type[T]) -> tuple[T, ...]:
     return tuple(fact for fact in facts if isinstance(fact, kind))
 
 
-def _imports(programs: list[Program], rules: RuleSet, trust: Trust) -> Iterator[Import]:
-    """Yield every name that the programs use, the worst first; a name is as bad as its worst use."""
+def _refused(program: Program, trust: Trust) -> dict[int, str]:
+    """Return why no entry covers the events of a program, by the identity of the event."""
+    return {id(event): reason for event, reason in trust.untrusted(program)}
+
+
+def _imports(judged: list[tuple[Program, dict[int, str]]], rules: RuleSet) -> tuple[Import, ...]:
+    """Return every name that the programs use, the worst first; a name is as bad as its worst use."""
     found: dict[str, Import] = {}
-    for program in programs:
-        refused = {id(event): reason for event, reason in trust.untrusted(program)}
+    for program, refused in judged:
         for event in program.events:
             source = named(event)
             if source is not None:
                 status, because = _status(event, refused.get(id(event)), rules)
                 _count(found, source.dotted, status, because)
-    yield from sorted(found.values(), key=lambda one: (-_WORSE.index(one.status), one.name))
+    return tuple(sorted(found.values(), key=lambda one: (-_WORSE.index(one.status), one.name)))
 
 
 def _status(event: Event, reason: str | None, rules: RuleSet) -> tuple[str, str]:
@@ -139,16 +124,66 @@ def _count(found: dict[str, Import], name: str, status: str, because: str) -> No
 
 def _listing(program: Program, readers: dict[tuple[str, ...], Reader]) -> Listing:
     """Return a program as Python: decompiled by fickling when it is small, else its first events."""
+    text = _decompiled(program, readers)
+    lines = [observe(event).expression for event in program.events[:STEPS]] if text is None else text.splitlines()
+    return _listed(program, lines, decompiled=text is not None)
+
+
+def _decompiled(program: Program, readers: dict[tuple[str, ...], Reader]) -> str | None:
+    if not program.complete or program.size > LISTING_LIMIT:
+        return None
     reader = readers[program.location.path]
-    start = program.location.offset - reader.origin.offset
-    small = program.complete and program.size <= LISTING_LIMIT
-    text = decompile(reader.read(start, program.size)) if small else None
-    steps = [observe(event).expression for event in program.events[:STEPS]]
+    try:
+        pickle = reader.read(program.location.offset - reader.origin.offset, program.size)
+    except ArtifactError:  # of a remote file, from whose parts this one is missing
+        return None
+    return decompile(pickle)
+
+
+def _listed(program: Program, lines: list[str], *, decompiled: bool) -> Listing:
     return Listing(
         location=program.location,
         protocol=program.protocol,
         size=program.size,
         complete=program.complete,
-        decompiled=text is not None,
-        lines=tuple(steps if text is None else text.splitlines()),
+        decompiled=decompiled,
+        lines=tuple(lines),
+    )
+
+
+def detailed(facts: list[Fact], readers: dict[tuple[str, ...], Reader], rules: RuleSet, trust: Trust) -> Detail:
+    """Return what a report can show beside the verdict that rests on the facts."""
+    judged = [(program, _refused(program, trust)) for program in facts if isinstance(program, Program)]
+    doubtful = [(program, refused) for program, refused in judged if refused]
+    found = [*_of(facts, Tensor)]
+    for program, _ in judged:
+        found += tensors(_exact(program) if program.size <= EXACT_LIMIT else program)
+    return Detail(
+        imports=_imports(judged, rules),
+        listings=tuple(_doubtful(program, refused, readers) for program, refused in doubtful[:LISTINGS]),
+        weights=_weights(found) if found else None,
+    )
+
+
+def _doubtful(program: Program, refused: dict[int, str], readers: dict[tuple[str, ...], Reader]) -> Listing:
+    """Return a program as Python; when it is too large for that, the first of its events that nothing covers."""
+    text = _decompiled(program, readers)
+    if text is not None:
+        return _listed(program, text.splitlines(), decompiled=True)
+    events = [event for event in program.events if id(event) in refused]
+    return _listed(program, [observe(event).expression for event in events[:STEPS]], decompiled=False)
+
+
+def _weights(found: list[Tensor]) -> Weights:
+    """Return the tensors of a file in short, the greatest first."""
+    sizes: dict[str, tuple[int, int]] = {}
+    for tensor in found:
+        count, size = sizes.get(tensor.dtype, (0, 0))
+        sizes[tensor.dtype] = count + 1, size + tensor.size
+    shares = [Share(dtype=dtype, count=count, size=size) for dtype, (count, size) in sizes.items()]
+    return Weights(
+        count=len(found),
+        size=sum(tensor.size for tensor in found),
+        shares=tuple(sorted(shares, key=lambda share: (-share.size, share.dtype))),
+        largest=tuple(sorted(found, key=lambda tensor: (-tensor.size, tensor.name))[:LARGEST]),
     )

@@ -29,6 +29,8 @@ from weighbridge.walk import Patterns, Target, walk
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from weighbridge.detail import Detail
+
 # A file up to this size is digested from the bytes at hand; a larger one in a thread beside the parse, for
 # which starting the thread must be cheap in comparison.
 DIGEST_INLINE: Final = 4 << 20
@@ -46,12 +48,16 @@ _UNNAMED: Final = getattr(os, "O_NOFOLLOW", 0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
-    """What it takes to examine a file: the same in every process of a scan."""
+    """What it takes to examine a file: the same in every process of a scan.
+
+    `detail` asks for what a report shows beside the verdict, which takes about as long again.
+    """
 
     rules: RuleSet
     trust: Trust
     limits: Limits
     digest: bool
+    detail: bool = False
 
     def examine(self, target: Target) -> Examined:
         """Return what a file amounts to.
@@ -80,7 +86,9 @@ class Desk:
             if not stat.S_ISREG(before.st_mode):
                 raise OSError(0, "no longer a file")
             reader = from_descriptor(descriptor, Location((target.name,)))
-            facts, tally, digest = self._parse(reader, descriptor, target.digest)
+            examination = self._begin()
+            facts, tally, digest = self._parse(examination, reader, descriptor, target.digest)
+            detail = self._detail(examination, facts)
             raw = len(facts) == 1 and isinstance(facts[0], Gap) and reader.size > 0
             if _state(os.fstat(descriptor), target) != _state(before, target):
                 facts.append(Gap(location=reader.origin, reason="the file changed while it was read"))
@@ -89,17 +97,34 @@ class Desk:
                 raw = False
         finally:
             os.close(descriptor)
-        return self._examined(target, facts, tally, digest, raw=raw)
+        return replace(self._examined(target, facts, tally, digest, raw=raw), detail=detail)
 
     def _fetch(self, target: Target, blocks: Blocks) -> Examined:
         """Return what the parts of a remote file amount to that a parser asks for."""
-        facts, tally = Examination(Budget(self.limits)).run(RangeReader(blocks, Location((target.name,))))
+        examination = self._begin()
+        facts, tally = examination.run(RangeReader(blocks, Location((target.name,))))
         raw = len(facts) == 1 and isinstance(facts[0], Gap) and blocks.remote.size > 0
-        return self._examined(target, facts, tally, raw=raw)
+        return replace(self._examined(target, facts, tally, raw=raw), detail=self._detail(examination, facts))
 
-    def _parse(self, reader: Reader, descriptor: int, known: Digest | None) -> tuple[list[Fact], Tally, Digest | None]:
+    def _begin(self) -> Examination:
+        if not self.detail:
+            return Examination(Budget(self.limits))
+        from weighbridge.inspection import Remembering
+
+        return Remembering(Budget(self.limits))
+
+    def _detail(self, examination: Examination, facts: list[Fact]) -> Detail | None:
+        if not self.detail:
+            return None
+        from weighbridge.inspection import Remembering, detailed
+
+        readers = examination.readers if isinstance(examination, Remembering) else {}
+        return detailed(facts, readers, self.rules, self.trust)
+
+    def _parse(
+        self, examination: Examination, reader: Reader, descriptor: int, known: Digest | None
+    ) -> tuple[list[Fact], Tally, Digest | None]:
         """Return the facts of an open file, the account of its bytes, and its digest if that is wanted."""
-        examination = Examination(Budget(self.limits))
         if not self.digest or known is not None:
             return *examination.run(reader), known if self.digest else None
         if reader.size <= DIGEST_INLINE:
@@ -160,12 +185,13 @@ def scan(
     progress: Callable[[int, int], None] | None = None,
     today: date | None = None,
     second_opinion: bool = False,
+    detail: bool = False,
 ) -> Verdict:
     """Return the verdict on the files at `paths`, and on those in the folders among them.
 
     `jobs` processes share the files; `progress` is told how many of how many are done. `today` decides which waivers
-    are in force. `digest=False` leaves the digests out, and no waiver holds then. The other arguments default to
-    what ships with the package.
+    are in force. `digest=False` leaves the digests out, and no waiver holds then. `detail` adds what the HTML report
+    shows of each file. The other arguments default to what ships with the package.
 
     Raises SourceError when a named path cannot be read, DocumentError when a rule, trust or policy file is wrong.
     """
@@ -174,6 +200,7 @@ def scan(
         trust=trust or Trust(f"{shipped_folder()}/trust"),
         limits=limits,
         digest=digest,
+        detail=detail,
     )
     found = walk([os.fspath(path) for path in paths], Patterns(include=tuple(include), exclude=tuple(exclude)))
     verdict = scan_targets(

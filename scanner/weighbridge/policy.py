@@ -25,6 +25,9 @@ from weighbridge.rules import Finding, Judgement, Severity, Unknown
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from weighbridge.detail import Decision, Detail
+    from weighbridge.evidence.base import Evidence
+
 T = TypeVar("T")
 Span = tuple[int, int]  # the first byte and the one behind the last
 
@@ -144,7 +147,8 @@ class Examined:
     """A file after the scan; `digest` is None when nothing asked for it.
 
     `references` are to other files of the artifact; `raw` says that no format recognises the bytes and nothing
-    else is wrong with them, so that what another file says can account for them.
+    else is wrong with them, so that what another file says can account for them. `detail` is there when a report is to
+    show it.
     """
 
     path: str
@@ -155,13 +159,15 @@ class Examined:
     judgement: Judgement
     references: tuple[Reference, ...] = ()
     raw: bool = False
+    detail: Detail | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileVerdict:
     """A file as the verdict reports it, with the outcome it would have alone.
 
-    `quarantine` is where the bytes of a fetched file lie that does not pass; empty for any other.
+    `quarantine` is where the bytes of a fetched file lie that does not pass; empty for any other. `detail` is there
+    when a report is to show it.
     """
 
     path: str
@@ -171,6 +177,7 @@ class FileVerdict:
     coverage: Coverage
     outcome: Outcome
     quarantine: str = ""
+    detail: Detail | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,7 +223,8 @@ class Verdict:
     """The answer, and everything it rests on; `excluded` are files that it does not cover because a pattern says so.
 
     `source` is the reference of the artifact with its revision, empty for files on disk. `triage` is there when only
-    parts were fetched: such a verdict is never pass.
+    parts were fetched: such a verdict is never pass. `evidence` is what was verified of where the files come from, and
+    `history` tells earlier steps of the decision, the first one first; both are for reports.
     """
 
     outcome: Outcome
@@ -236,6 +244,8 @@ class Verdict:
     opinions: tuple[Opinion, ...] = ()
     source: str = ""
     triage: Triage | None = None
+    evidence: tuple[Evidence, ...] = ()
+    history: tuple[Decision, ...] = ()
 
     @property
     def nothing_found(self) -> bool:
@@ -344,6 +354,7 @@ def judge(
                 formats=file.formats,
                 coverage=file.coverage,
                 outcome=_outcome(part, policy, partial=triage is not None),
+                detail=file.detail,
             )
         )
     return Verdict(

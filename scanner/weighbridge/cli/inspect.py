@@ -12,9 +12,10 @@ import click
 
 from weighbridge.cli.options import color_option, limit_options, limits_from, load_rules, rules_option, verbose_option
 from weighbridge.cli.output import emit, use_color
+from weighbridge.detail import DANGEROUS, TRUSTED, UNKNOWN, Listing
 from weighbridge.errors import SourceError
 from weighbridge.facts import Gap, Metadata, Tensor
-from weighbridge.inspection import DANGEROUS, TRUSTED, UNKNOWN, Inspection, Listing
+from weighbridge.inspection import Inspection
 from weighbridge.inspection import inspect as inspect_file
 from weighbridge.location import printable
 from weighbridge.report.base import counted, describe, sized

@@ -9,13 +9,25 @@ Source: https://slsa.dev/spec/v1.1/verification_summary, https://in-toto.io/Stat
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Final
+import re
+from datetime import UTC, datetime
+from typing import Any, Final
 
+from weighbridge.artifact import Entry, Manifest
+from weighbridge.digest import Digest
+from weighbridge.errors import SourceError
+from weighbridge.evidence import statement
+from weighbridge.evidence.base import Signature
+from weighbridge.evidence.statement import PASSED, SUMMARY, TIME, TREE, Statement
+from weighbridge.evidence.strict import member
+from weighbridge.location import printable
 from weighbridge.records import dataclass
+from weighbridge.refusals import ApprovalFailed, ApprovalMalformed, SignatureMalformed, SignatureUnsupported
 
 NAME: Final = "approval.json"
 LEAVES: Final = "approval.leaves"
+EXTENSION: Final = "urn:weighbridge:approval:1"
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,3 +77,104 @@ class Approval:
     allowed: tuple[Allowed, ...] = ()
     derived_from: str = ""
     digest: str = ""
+
+
+def read_statement(signature: Signature, where: str) -> Approval:
+    """Return the approval in a verified statement, complete and consistent, whether or not it holds today.
+
+    Raises ApprovalMalformed when it is none, ApprovalFailed when the verdict in it is not PASSED.
+    """
+    try:
+        found = statement.parse(signature.payload, signature.payload_type, where)
+        if found.predicate_type != SUMMARY:
+            raise ApprovalMalformed(where, f"the predicate is {printable(found.predicate_type)}, not {SUMMARY}")
+        result = member(dict(found.predicate), "verificationResult", str, where)
+        if result != PASSED:
+            raise ApprovalFailed(
+                where, f"the verdict is {printable(result)}, not {PASSED}", "nothing may load this model"
+            )
+        return _approval(found, signature, where)
+    except (SignatureMalformed, SignatureUnsupported) as error:
+        raise ApprovalMalformed(where, error.reason, "approve the model again") from error
+
+
+def _approval(found: Statement, signature: Signature, where: str) -> Approval:
+    predicate = dict(found.predicate)
+    extension = member(predicate, EXTENSION, dict, where)
+    verifier, policy = member(predicate, "verifier", dict, where), member(predicate, "policy", dict, where)
+    version = member(verifier, "version", dict, where)
+    files = _files(found, member(extension, "files", dict, where), where)
+    return Approval(
+        resource=member(predicate, "resourceUri", str, where),
+        files=files,
+        tree=_tree(found, files, where),
+        policy="sha256:" + _hex(member(policy, "digest", dict, where).get("sha256"), where),
+        rules=member(version, "rules", str, where),
+        weighbridge=member(version, "weighbridge", str, where),
+        verifier=member(verifier, "id", str, where),
+        signer=signature.signer,
+        approved=_time(predicate.get("timeVerified"), where),
+        expires=_time(extension.get("expires"), where),
+        formats=tuple(sorted({file.format for file in files})),
+        allowed=tuple(_allowed(one, where) for one in member(extension, "allowed", list, where)),
+        derived_from=member(extension, "derivedFrom", str, where),
+        digest=str(Digest.of(signature.payload)),
+    )
+
+
+def _files(found: Statement, particulars: dict[str, Any], where: str) -> tuple[ApprovedFile, ...]:
+    """Return the approved files; a subject and what the extension says of it belong together one to one."""
+    digests = {one.name: one.digests.get("sha256") for one in found.subjects if one.name != TREE}
+    if len(digests) != len(found.subjects) - 1 or digests.keys() != particulars.keys():
+        raise ApprovalMalformed(where, "the subjects are not the files that it speaks of, each once, and the tree")
+    files = []
+    for path in sorted(digests):
+        said = member(particulars, path, dict, where)
+        size = member(said, "size", int, where)
+        if size < 0:
+            raise ApprovalMalformed(where, "a size is negative")
+        files.append(
+            ApprovedFile(
+                path=path,
+                size=size,
+                sha256=_hex(digests[path], where),
+                format=member(said, "format", str, where),
+                leaves=_hex(said.get("leaves"), where),
+            )
+        )
+    return tuple(files)
+
+
+def _tree(found: Statement, files: tuple[ApprovedFile, ...], where: str) -> str:
+    """Return the digest of the tree, which must be that of the files; no path of them may leave the folder."""
+    try:
+        manifest = Manifest(entries=tuple(Entry(file.path, file.size, file.sha256) for file in files))
+    except SourceError as error:
+        raise ApprovalMalformed(where, f"an unsafe path: {error}") from error
+    tree = next((one.digests.get("sha256") for one in found.subjects if one.name == TREE), None)
+    if tree != manifest.digest.value:
+        raise ApprovalMalformed(where, "the tree is not that of the files")
+    return str(manifest.digest)
+
+
+def _allowed(value: object, where: str) -> Allowed:
+    if not isinstance(value, dict):
+        raise ApprovalMalformed(where, "what is allowed is not an object")
+    return Allowed(
+        path=member(value, "path", str, where),
+        key=member(value, "key", str, where),
+        digest=_hex(value.get("digest"), where),
+    )
+
+
+def _hex(value: object, where: str) -> str:
+    if not isinstance(value, str) or not _SHA256.fullmatch(value):
+        raise ApprovalMalformed(where, "a digest is not a sha256 of 64 hexadecimal digits")
+    return value
+
+
+def _time(value: object, where: str) -> datetime:
+    try:
+        return datetime.strptime(str(value), TIME).replace(tzinfo=UTC)
+    except ValueError as error:
+        raise ApprovalMalformed(where, f"{value!a} is no time as RFC 3339 writes it in UTC") from error

@@ -16,6 +16,11 @@ from weighbridge.refusals import SignatureMalformed, SignatureUnsupported
 
 TYPE: Final = "https://in-toto.io/Statement/v1"
 _TYPES: Final = (TYPE, "https://in-toto.io/Statement/v0.1")
+SUMMARY: Final = "https://slsa.dev/verification_summary/v1"
+PASSED: Final = "PASSED"  # what a summary says of what passed, and
+FAILED: Final = "FAILED"  # of anything else
+TREE: Final = "urn:weighbridge:tree:1"  # the name of the subject that is the tree; no path of a file has a colon in it
+TIME: Final = "%Y-%m-%dT%H:%M:%SZ"  # RFC 3339, in UTC, to the second
 MAX_SUBJECTS: Final = 200_001  # as many files as an artifact may have, and the tree
 
 

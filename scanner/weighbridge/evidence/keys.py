@@ -6,6 +6,8 @@ SHA-512, as OpenSSF Model Signing 1.0 and sigstore's registry of algorithms have
 
 from __future__ import annotations
 
+import base64
+import re
 from typing import TYPE_CHECKING, Final
 
 from weighbridge.digest import Digest
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.hashes import HashAlgorithm
 
 MIN_RSA: Final = 2048  # bits, NIST SP 800-131A
+_PEM: Final = re.compile(rb"-----BEGIN PUBLIC KEY-----\s([A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----")
 
 
 def load_public(pem: bytes, where: str) -> PublicKeyTypes:
@@ -39,6 +42,20 @@ def key_digest(key: PublicKeyTypes) -> Digest:
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     return Digest.of(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+
+
+def pem_digest(pem: bytes, where: str) -> Digest:
+    """Return the digest that the key in a PEM text is known by, without the cost of importing cryptography.
+
+    Raises SignatureUnsupported when the text has not the form of one public key; that it is one is not looked at.
+    """
+    found = _PEM.fullmatch(pem.strip())
+    if found is None:
+        raise SignatureUnsupported(where, "not a public key in PEM")
+    try:
+        return Digest.of(base64.b64decode(b"".join(found[1].split()), validate=True))
+    except ValueError as error:
+        raise SignatureUnsupported(where, f"not a public key in PEM: {error}") from error
 
 
 def check(key: PublicKeyTypes, signature: bytes, message: bytes, where: str) -> None:

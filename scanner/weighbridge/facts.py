@@ -26,8 +26,6 @@ from weighbridge.symbols import (
     owner,
 )
 
-_set: Final = object.__setattr__  # which a frozen class does not refuse
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
@@ -72,24 +70,6 @@ class Member(Fact):
     type: str = "file"
     target: str = ""
 
-    # Archives have more of these than of any other fact: written out, making one takes half the time.
-    def __init__(
-        self,
-        *,
-        location: Location,
-        name: str,
-        size: int,
-        stored: int | None = None,
-        type: str = "file",
-        target: str = "",
-    ) -> None:
-        _set(self, "location", location)
-        _set(self, "name", name)
-        _set(self, "size", size)
-        _set(self, "stored", stored)
-        _set(self, "type", type)
-        _set(self, "target", target)
-
     @property
     def subject(self) -> str:
         """The member's type."""
@@ -103,11 +83,6 @@ class Inert(Fact):
     kind = "inert"
     size: int
     reason: str
-
-    def __init__(self, *, location: Location, size: int, reason: str) -> None:  # as that of Member
-        _set(self, "location", location)
-        _set(self, "size", size)
-        _set(self, "reason", reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

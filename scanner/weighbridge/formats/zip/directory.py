@@ -21,6 +21,7 @@ from weighbridge.formats.zip.records import (
     LOCATOR64,
     LOCATOR64_SIZE,
     SENTINEL16,
+    Bytes,
     Claim,
     End,
     Entry,
@@ -32,7 +33,6 @@ from weighbridge.formats.zip.records import (
     signed,
 )
 from weighbridge.reader import TAIL, Sample
-from weighbridge.records import dataclass, field
 
 # How far the end of a stored member of unknown size is searched for. Only archives without a directory
 # need it; the rest of a larger member is left to be examined as bytes of no member.
@@ -58,21 +58,23 @@ class Directory(NamedTuple):
     claim: Claim
 
 
-@dataclass(slots=True)
 class Archive:
     """The union of what all readers see. `covered` are the (begin, end) of records and members' data."""
 
-    ends: list[End] = field(default_factory=list)
-    entries: list[Entry] = field(default_factory=list)
-    covered: list[tuple[int, int]] = field(default_factory=list)
-    oddities: list[Oddity] = field(default_factory=list)
+    __slots__ = ("covered", "ends", "entries", "oddities")
+
+    def __init__(self) -> None:
+        self.ends: list[End] = []
+        self.entries: list[Entry] = []
+        self.covered: list[tuple[int, int]] = []
+        self.oddities: list[Oddity] = []
 
     def note(self, code: str, offset: int, detail: str) -> None:
         """Keep an oddity."""
         self.oddities.append(Oddity(code, offset, detail))
 
 
-def read(view: memoryview, limit: int) -> Archive:
+def read(view: Bytes, limit: int) -> Archive:
     """Return every member of the archive in `view`, at most about `limit` of them.
 
     Touches headers only: neither member data nor the bytes between members are read.
@@ -99,7 +101,7 @@ def read(view: memoryview, limit: int) -> Archive:
     return archive
 
 
-def ends(view: memoryview) -> list[End]:
+def ends(view: Bytes) -> list[End]:
     """Return the end records that some reader would choose, the one nearest to the end of the bytes first.
 
     Readers search backwards. Most take the first signature they meet, some only one whose comment
@@ -117,7 +119,7 @@ def ends(view: memoryview) -> list[End]:
     return found
 
 
-def _plausible(view: memoryview, end: End) -> bool:
+def _plausible(view: Bytes, end: End) -> bool:
     for place in candidates(end):
         if signed(view, place.start, CENTRAL):
             return True
@@ -135,7 +137,7 @@ def candidates(end: End) -> list[Directory]:
     ]
 
 
-def directories(view: memoryview, end: End, archive: Archive) -> list[Directory]:
+def directories(view: Bytes, end: End, archive: Archive) -> list[Directory]:
     """Return the directories that an end record leads to, and note where it contradicts itself."""
     found = [place for place in candidates(end) if signed(view, place.start, CENTRAL)]
     for claim in end.claims:
@@ -148,7 +150,7 @@ def directories(view: memoryview, end: End, archive: Archive) -> list[Directory]
     return list({(place.start, place.base): place for place in reversed(found)}.values())[::-1]
 
 
-def listing(view: memoryview, directory: Directory, limit: int, archive: Archive) -> Iterator[Entry]:
+def listing(view: Bytes, directory: Directory, limit: int, archive: Archive) -> Iterator[Entry]:
     """Yield the entries of a directory while either its size or its count says that there are more."""
     start, base, claim = directory
     position, count, odd = start, 0, list[tuple[int, str]]()
@@ -169,7 +171,7 @@ def listing(view: memoryview, directory: Directory, limit: int, archive: Archive
         archive.note("zip-directory-size", start, detail)
 
 
-def resolve(view: memoryview, entry: Entry, listed: dict[int, Entry], archive: Archive) -> None:
+def resolve(view: Bytes, entry: Entry, listed: dict[int, Entry], archive: Archive) -> None:
     """Find the local header of a directory entry, compare the two and keep each distinct reading."""
     archive.entries.append(entry)
     entry.data = repeats(view, entry)
@@ -183,7 +185,7 @@ def resolve(view: memoryview, entry: Entry, listed: dict[int, Entry], archive: A
     listed[entry.start] = entry
 
 
-def _compare(view: memoryview, entry: Entry, listed: dict[int, Entry], archive: Archive) -> None:
+def _compare(view: Bytes, entry: Entry, listed: dict[int, Entry], archive: Archive) -> None:
     """Note where the local header of a directory entry differs from it, and keep its reading too if it has another."""
     odd: list[tuple[int, str]] = []
     local = local_header(view, entry.start, odd)
@@ -239,7 +241,7 @@ def _differences(entry: Entry, local: Entry) -> Iterator[tuple[str, str]]:
         yield "zip-local-crc", f"{entry.name!r}: CRC {entry.crc:08x}, {local.crc:08x} in the local header"
 
 
-def _descriptor(view: memoryview, entry: Entry, archive: Archive, *, told: bool = False) -> int:
+def _descriptor(view: Bytes, entry: Entry, archive: Archive, *, told: bool = False) -> int:
     """Return the size of the descriptor behind the data, which has to be there unless the local header told the sizes.
 
     An empty member may go without, as torch writes it.
@@ -250,7 +252,7 @@ def _descriptor(view: memoryview, entry: Entry, archive: Archive, *, told: bool 
     return size
 
 
-def _walk(view: memoryview, start: int, listed: dict[int, Entry], limit: int, archive: Archive) -> Iterator[Entry]:
+def _walk(view: Bytes, start: int, listed: dict[int, Entry], limit: int, archive: Archive) -> Iterator[Entry]:
     """Yield the members that a streaming reader finds from `start` on, up to one that is listed."""
     odd: list[tuple[int, str]] = []
     while limit >= 0 and start not in listed:
@@ -268,7 +270,7 @@ def _walk(view: memoryview, start: int, listed: dict[int, Entry], limit: int, ar
         yield entry
 
 
-def _measure(view: memoryview, entry: Entry) -> None:
+def _measure(view: Bytes, entry: Entry) -> None:
     """Find the size of a member that only its descriptor tells: the first one that counts back to the data."""
     for packed in _signatures(view, entry.data):
         for width in (4, 8):
@@ -281,7 +283,7 @@ def _measure(view: memoryview, entry: Entry) -> None:
     entry.packed = entry.size = len(view) - entry.data
 
 
-def _signatures(view: memoryview, begin: int) -> Iterator[int]:
+def _signatures(view: Bytes, begin: int) -> Iterator[int]:
     """Yield where descriptor signatures stand behind `begin`, counted from there, in pieces that grow."""
     step, at = 1 << 16, begin
     while at < min(len(view), begin + SEARCH):
@@ -293,7 +295,7 @@ def _signatures(view: memoryview, begin: int) -> Iterator[int]:
         at, step = at + step, min(2 * step, 1 << 20)
 
 
-def _adopt(view: memoryview, entries: Iterable[Entry], archive: Archive) -> None:
+def _adopt(view: Bytes, entries: Iterable[Entry], archive: Archive) -> None:
     """Keep members that no directory lists."""
     for entry in list(entries):
         entry.agreed = False

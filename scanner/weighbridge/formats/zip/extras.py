@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from struct import Struct
 from typing import Final
 
-from weighbridge.formats.zip.records import CENTRAL_SIZE, LOCAL_SIZE, Entry
+from weighbridge.formats.zip.records import CENTRAL_SIZE, LOCAL_SIZE, Bytes, Entry
 
 _SIZE: Final = Struct("<H").unpack_from
 _FIELD: Final = Struct("<HH").unpack_from
@@ -30,7 +30,7 @@ LONGEST: Final = {
 }
 
 
-def unknown(view: memoryview, entries: Iterable[Entry]) -> Iterator[tuple[int, int, str]]:
+def unknown(view: Bytes, entries: Iterable[Entry]) -> Iterator[tuple[int, int, str]]:
     """Yield (offset, size, what) of every extra field that is not known for what it holds."""
     seen: set[int] = set()
     for entry in entries:
@@ -54,7 +54,7 @@ def _pads(extra: bytes) -> bool:
     return size >= 0 and _FIELD(extra) == (_TORCH, size) and extra.count(b"Z", 4) == size
 
 
-def _fields(view: memoryview, at: int, end: int) -> Iterator[tuple[int, int, str]]:
+def _fields(view: Bytes, at: int, end: int) -> Iterator[tuple[int, int, str]]:
     while at + 4 <= end:
         kind, size = _FIELD(view, at)
         if at + 4 + size > end:

@@ -20,6 +20,7 @@ from weighbridge.reader import Reader
 
 # Zeros between members, up to a page of an aligning writer.
 PADDING: Final = 4096
+SMALL: Final = 1 << 16  # bytes of an archive that are copied in less time than its headers take to be read from a view
 
 
 def parse(reader: Reader, context: Context) -> Iterator[Fact]:
@@ -27,12 +28,13 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
 
     Raises LimitError when there are more members than the budget allows.
     """
-    archive = read(reader.view, context.budget.limits.max_members - context.budget.members)
+    view = bytes(reader.view) if reader.size <= SMALL else reader.view
+    archive = read(view, context.budget.limits.max_members - context.budget.members)
     for code, offset, detail in archive.oddities:
         yield Anomaly(location=reader.at(offset), code=code, detail=detail)
     for code, offset, detail in names(archive.entries):
         yield Anomaly(location=reader.at(offset), code=code, detail=detail)
-    for offset, size, what in extras.unknown(reader.view, archive.entries):
+    for offset, size, what in extras.unknown(view, archive.entries):
         yield Gap(location=reader.at(offset), reason=f"zip: {what}", size=size)
     members = Members(reader, context)
     yield from _comment(reader, members, archive)

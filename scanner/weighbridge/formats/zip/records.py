@@ -41,6 +41,9 @@ _U64: Final = Struct("<Q").unpack_from
 _DESCRIPTOR32: Final = Struct("<3L").unpack_from
 _DESCRIPTOR64: Final = Struct("<L2Q").unpack_from
 
+# A small archive is looked at as bytes, whose parts are taken in a third of the time that those of a view take.
+Bytes = bytes | memoryview
+
 
 class Claim(NamedTuple):
     """What an end record says of its directory, which would end at `behind` if nothing was put between."""
@@ -127,7 +130,7 @@ class Entry:
         return self.data + self.packed
 
 
-def signed(view: memoryview, position: int, signature: bytes) -> bool:
+def signed(view: Bytes, position: int, signature: bytes) -> bool:
     """Tell whether a record's signature stands at `position`."""
     return bytes(view[position : position + 4]) == signature
 
@@ -145,7 +148,7 @@ def decode_name(raw: bytes, flags: int) -> str:
         return raw.decode("utf-8", "surrogateescape") if flags & UTF8 else raw.decode("cp437")
 
 
-def end_record(view: memoryview, position: int) -> End | None:
+def end_record(view: Bytes, position: int) -> End | None:
     """Decode the end record at `position`; None when it does not fit the bytes.
 
     A comment that does not fit is cut: torch does not look at its length, and zipfile takes what is there.
@@ -168,7 +171,7 @@ def end_record(view: memoryview, position: int) -> End | None:
 
 
 def _claims(
-    view: memoryview, position: int, short: Claim, odd: list[str]
+    view: Bytes, position: int, short: Claim, odd: list[str]
 ) -> tuple[tuple[Claim, ...], tuple[tuple[int, int], ...]]:
     """Return what the 32-bit record and every zip64 record that some reader finds say, and where these lie."""
     place = position - LOCATOR64_SIZE
@@ -202,7 +205,7 @@ def _claims(
     return distinct, tuple(spans)
 
 
-def central_header(view: memoryview, position: int, base: int, odd: list[tuple[int, str]]) -> tuple[Entry, int] | None:
+def central_header(view: Bytes, position: int, base: int, odd: list[tuple[int, str]]) -> tuple[Entry, int] | None:
     """Decode the directory entry at `position`, whose member offsets count from `base`.
 
     Returns the entry and the position behind it, or None when there is none or it does not fit.
@@ -229,7 +232,7 @@ def central_header(view: memoryview, position: int, base: int, odd: list[tuple[i
     return Entry(position, name, raw, flags, method, crc, packed, size, start + base, extra_size, attributes), stop
 
 
-def local_header(view: memoryview, position: int, odd: list[tuple[int, str]]) -> Entry | None:
+def local_header(view: Bytes, position: int, odd: list[tuple[int, str]]) -> Entry | None:
     """Decode the local header at `position`; None when there is none or it does not fit."""
     if position < 0 or position + LOCAL_SIZE > len(view):
         return None
@@ -245,7 +248,7 @@ def local_header(view: memoryview, position: int, odd: list[tuple[int, str]]) ->
     return Entry(position, name, raw, flags, method, crc, packed, size, position, extra_size, 0, data)
 
 
-def repeats(view: memoryview, entry: Entry) -> int:
+def repeats(view: Bytes, entry: Entry) -> int:
     """Return where a member's data begin if its local header says what the directory says, else -1.
 
     Sizes and CRC may be left to a descriptor. That is how nearly every writer does it, and takes half the time of
@@ -305,7 +308,7 @@ def _unicode_path(extra: bytes, raw: bytes, position: int, odd: list[tuple[int, 
             odd.append((position, f"its Unicode path is {content[5:].decode('utf-8', 'replace')!r}"))
 
 
-def descriptor_size(view: memoryview, position: int, entry: Entry) -> int:
+def descriptor_size(view: Bytes, position: int, entry: Entry) -> int:
     """Return the size of the data descriptor at `position` that repeats the entry's CRC and sizes, 0 if none does.
 
     The signature is optional and the sizes have 32 or 64 bits; nothing says which (§4.3.9).

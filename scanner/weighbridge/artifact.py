@@ -95,16 +95,21 @@ class Manifest:
 
     @property
     def digest(self) -> Digest:
-        """The tree digest, which binds every path, size and sha256, and nothing else.
+        """The tree digest of the files."""
+        return tree_digest(self.entries)
 
-        sha256 over a line that names the scheme and, per file in the order of the paths' code points,
-        `<sha256> <size> <length of the path in bytes> <path>` with a line feed.
-        """
-        tree = hashlib.sha256(_TREE)
-        for entry in self.entries:
-            path = entry.path.encode()
-            tree.update(b"%s %d %d %s\n" % (entry.sha256.encode(), entry.size, len(path), path))
-        return Digest("sha256", tree.hexdigest())
+
+def tree_digest(entries: Iterable[Entry]) -> Digest:
+    """Return the digest that binds every path, size and sha256 of some files, and nothing else.
+
+    sha256 over a line that names the scheme and, per file in the order of the paths' code points,
+    `<sha256> <size> <length of the path in bytes> <path>` with a line feed.
+    """
+    tree = hashlib.sha256(_TREE)
+    for entry in sorted(entries):
+        path = entry.path.encode()
+        tree.update(b"%s %d %d %s\n" % (entry.sha256.encode(), entry.size, len(path), path))
+    return Digest("sha256", tree.hexdigest())
 
 
 def admit(paths: Iterable[str], source: str) -> None:

@@ -1,0 +1,120 @@
+"""Files held against the digests that somebody vouches for: what is covered, and that nothing else lies beside it.
+
+A list of digests comes from a signature, a `SHA256SUMS`, a lock or a registry. Every file must be in it. What is not is
+refused, unless the person who verifies has named it: what the person who made the list wished to leave out counts for
+nothing, because files beside a model are as good a place for code as the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final
+
+from weighbridge.artifact import Entry, tree_digest
+from weighbridge.digest import Digest
+from weighbridge.evidence.tree import Contents, Measured, Plan, unspeakable
+from weighbridge.location import printable
+from weighbridge.records import dataclass
+from weighbridge.refusals import ContentMismatch, ManifestInvalid, UnsafeEntry
+
+_FIX: Final = "fetch the model again, or have its publisher sign what it is now"
+_FIX_EXTRA: Final = "remove them, or name in the trust policy's ignored_paths what may lie there unsigned"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What a file must be: the digests that its plan asks for, and its size where that is known."""
+
+    plan: Plan = Plan()
+    digests: tuple[str, ...]
+    size: int | None = None
+
+    def kept(self, measured: Measured) -> bool:
+        """Tell whether a file is what it must be; pieces must reach to its end."""
+        size = self.plan.ends[-1] if self.plan.ends else self.size
+        return measured.digests == self.digests and size in (None, measured.size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """The files that a list vouches for and that are as it says, those that it does not, and the covered tree."""
+
+    covered: tuple[str, ...]
+    uncovered: tuple[str, ...]
+    entries: tuple[Entry, ...]
+
+    @property
+    def tree(self) -> Digest:
+        """The tree digest of the covered files."""
+        return tree_digest(self.entries)
+
+
+def cover(
+    contents: Contents,
+    expected: Mapping[str, Expected],
+    *,
+    ignored: Collection[str] = (),
+    beside: Collection[str] = (),
+) -> Coverage:
+    """Return what a list covers of the files.
+
+    `ignored` are the paths of files and folders that may be there without being covered, `beside` those of files that
+    cannot be, as the signature itself. What is in the list is compared wherever it lies.
+
+    Raises ContentMismatch unless every file of the list is there as it says, and no other.
+    """
+    present = set(contents.paths)
+    missing = sorted(expected.keys() - present)
+    uncovered = sorted(present - expected.keys())
+    extra = [path for path in uncovered if path not in beside and not below(path, ignored)]
+    measured = contents.measure({path: expected[path].plan for path in sorted(expected.keys() & present)})
+    changed = [path for path, found in measured.items() if not expected[path].kept(found)]
+    if missing or extra or changed:
+        fix = _FIX if missing or changed else _FIX_EXTRA
+        raise ContentMismatch(contents.where, changed=sorted(changed), missing=missing, extra=extra, fix=fix)
+    return Coverage(
+        covered=tuple(sorted(measured)),
+        uncovered=tuple(uncovered),
+        entries=tuple(Entry(path, found.size, found.sha256) for path, found in sorted(measured.items())),
+    )
+
+
+def below(path: str, folders: Collection[str]) -> bool:
+    """Tell whether a path is one of those named, or lies in a folder that is."""
+    return any(path == one or path.startswith(f"{one.rstrip('/')}/") for one in folders)
+
+
+def check_names(names: Iterable[str], where: str) -> None:
+    """Raise ManifestInvalid unless every name is the path of a file below a folder, and none occurs twice.
+
+    Refused are the empty name, absolute ones, empty and dotted parts, backslashes and control characters, and a file
+    that is the folder of another.
+    """
+    seen: set[str] = set()
+    for name in names:
+        reason = refusal(name)
+        if reason or name in seen:
+            raise ManifestInvalid(where, f"the name {printable(name)!r}: {reason or 'it is listed twice'}")
+        seen.add(name)
+    for name in seen:
+        folder = name
+        while "/" in folder:
+            folder = folder.rpartition("/")[0]
+            if folder in seen:
+                raise ManifestInvalid(where, f"{printable(folder)!r} is a file and the folder of {printable(name)!r}")
+
+
+def refusal(name: str) -> str:
+    """Return why a name is not the path of a file below a folder, or nothing."""
+    if name.startswith("/"):
+        return "it is absolute"
+    if any(part in ("", ".", "..") for part in name.split("/")):
+        return "it has an empty or dotted part"
+    return unspeakable(name).replace("its name", "it")
+
+
+def refuse_unlistable(contents: Contents) -> None:
+    """Raise UnsafeEntry when a file has a name that no list of files can hold."""
+    for path in contents.paths:
+        if reason := refusal(path):
+            raise UnsafeEntry(f"{contents.where}: {printable(path)}", reason, "rename it")

@@ -9,20 +9,35 @@ Source: https://slsa.dev/spec/v1.1/verification_summary, https://in-toto.io/Stat
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from weighbridge.artifact import Entry, Manifest
 from weighbridge.digest import Digest
 from weighbridge.errors import SourceError
-from weighbridge.evidence import statement
+from weighbridge.evidence import bundle, statement
 from weighbridge.evidence.base import Signature
+from weighbridge.evidence.bundle import Bundle
 from weighbridge.evidence.statement import PASSED, SUMMARY, TIME, TREE, Statement
 from weighbridge.evidence.strict import member
+from weighbridge.evidence.trust_policy import TrustPolicy, bare
 from weighbridge.location import printable
 from weighbridge.records import dataclass
-from weighbridge.refusals import ApprovalFailed, ApprovalMalformed, SignatureMalformed, SignatureUnsupported
+from weighbridge.refusals import (
+    ApprovalExpired,
+    ApprovalFailed,
+    ApprovalMalformed,
+    ApprovalMismatch,
+    ApprovalMissing,
+    ApprovalRevoked,
+    ApprovalUntrusted,
+    EvidenceError,
+    SignatureMalformed,
+    SignatureUnsupported,
+)
 
 NAME: Final = "approval.json"
 LEAVES: Final = "approval.leaves"
@@ -77,6 +92,80 @@ class Approval:
     allowed: tuple[Allowed, ...] = ()
     derived_from: str = ""
     digest: str = ""
+
+
+def read(folder: int, *, trust: TrustPolicy, now: datetime, where: str) -> Approval:
+    """Return the approval in an open folder, verified; `where` is the folder's name for errors.
+
+    Raises a NotApproved, by what is wrong.
+    """
+    name = f"{where}/{NAME}"
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(NAME, flags, dir_fd=folder)
+    except FileNotFoundError as error:
+        fix = "`weighbridge gate` or `weighbridge approve` writes one when the model passes"
+        raise ApprovalMissing(name, "there is no approval", fix) from error
+    except OSError as error:
+        raise ApprovalMalformed(name, f"cannot be read: {error.strerror}") from error
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ApprovalMalformed(name, "not a file")
+        raw = file.read(bundle.LIMIT + 1)
+    return verify(raw, trust=trust, now=now, where=name)
+
+
+def verify(raw: bytes, *, trust: TrustPolicy, now: datetime, where: str) -> Approval:
+    """Return the approval in a bundle, if it holds: signed by an approver, passed, in time and not revoked.
+
+    Raises a NotApproved, by what is wrong.
+    """
+    try:
+        parsed = bundle.parse(raw, where)
+    except (SignatureMalformed, SignatureUnsupported) as error:
+        raise ApprovalMalformed(where, error.reason, "approve the model again") from error
+    signature = _signature(parsed, trust, now, where)
+    found = read_statement(signature, where)
+    _check_approver(found, trust, where)
+    if now >= found.expires:
+        since = found.expires.strftime(TIME)
+        raise ApprovalExpired(where, f"it expired at {since}", "run the gate again, or `weighbridge approve`")
+    for denied, what in ((trust.deny.tree(found.tree), found.tree), (trust.deny.approval(found.digest), found.digest)):
+        if denied:
+            raise ApprovalRevoked(where, f"{what} is denied by {trust.where}", "nothing may load this model")
+    return found
+
+
+def _signature(parsed: Bundle, trust: TrustPolicy, now: datetime, where: str) -> Signature:
+    """Return the signature of the first approver who made it."""
+    from weighbridge.evidence import verifier
+
+    refusals: list[EvidenceError] = []
+    for name in dict.fromkeys(one.signer for one in trust.approvers.values()):
+        try:
+            return verifier.verify(parsed, trust.signers[name], trust, now=now, where=where)
+        except EvidenceError as error:
+            refusals.append(error)
+    if not refusals:
+        fix = "`weighbridge key init` makes one who is trusted here, [approvers] in the trust policy names others"
+        raise ApprovalUntrusted(where, f"{trust.where} names nobody who may approve", fix)
+    names = ", ".join(sorted({one.signer for one in trust.approvers.values()}))
+    reason = f"none of the approvers {names} signed it: {refusals[-1].reason}"
+    raise ApprovalUntrusted(where, reason, f"have it approved by one of them, or name who did in {trust.where}")
+
+
+def _check_approver(found: Approval, trust: TrustPolicy, where: str) -> None:
+    """Raise unless the signer may speak for the verifier that is named, and judged by a policy that is accepted."""
+    mine = [one for one in trust.approvers.values() if one.signer == found.signer]
+    allowed = [one for one in mine if one.verifier_id == found.verifier]
+    if not allowed:
+        expected = " or ".join(sorted({one.verifier_id for one in mine}))
+        reason = f"{found.signer} speaks for {printable(found.verifier)}, and may only for {expected}"
+        raise ApprovalUntrusted(where, reason, f"correct [approvers] in {trust.where} if that is meant")
+    policies = [one.policy_sha256 for one in allowed]
+    if all(policies) and not any(bare(found.policy) in map(bare, accepted) for accepted in policies):
+        reason = f"it was judged by the policy {found.policy}, which {trust.where} does not accept"
+        raise ApprovalMismatch(where, reason, "run the gate with a policy that is accepted")
 
 
 def read_statement(signature: Signature, where: str) -> Approval:

@@ -218,14 +218,20 @@ class SourceRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approver:
-    """Whose approvals a loader accepts: a signer, and the verifier that it may speak for."""
+    """Whose approvals a loader accepts: a signer, and the verifier that it may speak for.
+
+    `policy_sha256` are the digests of the policies that may have been judged by; any when there is none.
+    """
 
     signer: str
     verifier_id: str
+    policy_sha256: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.verifier_id:
             raise ValueError("'verifier_id' is empty")
+        for digest in self.policy_sha256:
+            _check_sha256(digest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

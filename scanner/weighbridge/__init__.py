@@ -13,9 +13,10 @@ from weighbridge.version import __version__ as __version__
 if TYPE_CHECKING:
     from weighbridge import convert
     from weighbridge.guarding import guard
+    from weighbridge.isolation import lockdown
     from weighbridge.pipeline import scan
 
-__all__ = ["__version__", "convert", "guard", "scan"]
+__all__ = ["__version__", "convert", "guard", "lockdown", "scan"]
 
 
 def __getattr__(name: str) -> Any:
@@ -31,4 +32,8 @@ def __getattr__(name: str) -> Any:
         from weighbridge.guarding import guard
 
         return guard
+    if name == "lockdown":
+        from weighbridge.isolation import lockdown
+
+        return lockdown
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

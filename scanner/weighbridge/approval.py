@@ -42,6 +42,8 @@ from weighbridge.refusals import (
 NAME: Final = "approval.json"
 LEAVES: Final = "approval.leaves"
 EXTENSION: Final = "urn:weighbridge:approval:1"
+# Not what a link leads to, and never waiting for a writer of a pipe.
+_OPEN: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -100,15 +102,14 @@ def read(folder: int, *, trust: TrustPolicy, now: datetime, where: str) -> Appro
     Raises a NotApproved, by what is wrong.
     """
     name = f"{where}/{NAME}"
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        descriptor = os.open(NAME, flags, dir_fd=folder)
+        descriptor = os.open(NAME, _OPEN, dir_fd=folder)
     except FileNotFoundError as error:
         fix = "`weighbridge gate` or `weighbridge approve` writes one when the model passes"
         raise ApprovalMissing(name, "there is no approval", fix) from error
     except OSError as error:
         raise ApprovalMalformed(name, f"cannot be read: {error.strerror}") from error
-    with open(descriptor, "rb") as file:
+    with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ApprovalMalformed(name, "not a file")
         raw = file.read(bundle.LIMIT + 1)

@@ -64,7 +64,7 @@ def manifest_of(verdict: Verdict, root: str = "") -> Manifest:
             raise UsageError(f"{name}: there is no digest of it, so that nothing can be attested; scan it with digests")
     return Manifest(
         entries=tuple(
-            Entry(_relative(file.path, root), file.size, file.digest.value) for file in verdict.files if file.digest
+            Entry(relative(file.path, root), file.size, file.digest.value) for file in verdict.files if file.digest
         )
     )
 
@@ -194,7 +194,8 @@ def timestamp(at: datetime) -> str:
     return at.strftime(TIME)
 
 
-def _relative(path: str, root: str) -> str:
+def relative(path: str, root: str) -> str:
+    """Return the path below the folder `root` of a file that a verdict names."""
     prefix = os.path.normpath(root).replace(os.sep, "/") + "/" if root else ""
     return path.removeprefix(prefix)
 
@@ -210,7 +211,7 @@ def _by_file(verdict: Verdict) -> dict[str, dict[str, list[Any]]]:
 
 def _file(file: FileVerdict, root: str, found: Mapping[str, list[Any]]) -> Document:
     return {
-        "path": _relative(file.path, root),
+        "path": relative(file.path, root),
         "size": file.size,
         "sha256": file.digest.value if file.digest else None,
         "formats": list(file.formats),
@@ -257,7 +258,7 @@ def _gap(gap: Gap) -> Document:
 def _waived(one: Waived, root: str) -> Document:
     item = _finding(one.item) if isinstance(one.item, Finding) else _unknown(one.item)
     return {
-        "path": _relative(one.item.location.path[0], root),
+        "path": relative(one.item.location.path[0], root),
         "item": item,
         "reason": printable(one.waiver.reason),
         "approver": printable(one.waiver.approver),

@@ -1,0 +1,135 @@
+"""Approve a folder: measure every file that passed, sign what was measured, and write the approval beside the files.
+
+What is written is what `approval` reads. A file that is altered between the scan and the measurement has another
+digest than the verdict's, and nothing is approved.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from weighbridge import attest, leaves
+from weighbridge.approval import LEAVES, NAME, Allowed, ApprovedFile
+from weighbridge.artifact import Entry, Manifest
+from weighbridge.attest import Input
+from weighbridge.errors import SourceError
+from weighbridge.evidence.dsse import IN_TOTO
+from weighbridge.evidence.signers import Signer
+from weighbridge.leaves import Measured
+from weighbridge.location import printable
+from weighbridge.lock import NAME as LOCK
+from weighbridge.policy import FileVerdict, Verdict
+from weighbridge.records import dataclass
+from weighbridge.refusals import ChangedDuringRead
+
+# What lies at the top of an approved folder beside the model, and is no part of it.
+RESERVED: Final = frozenset({NAME, LEAVES, LOCK, "report.json", "report.html"})
+_OPEN: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """On what terms something is approved: when and until when (UTC), in whose name, and of which model.
+
+    `allowed` is what loaders refuse unless it is named; `inputs` are the attestations that the decision rests on;
+    `derived_from` is the tree that converted files were made from.
+    """
+
+    at: datetime
+    expires: datetime
+    verifier: str
+    resource: str
+    allowed: tuple[Allowed, ...] = ()
+    inputs: tuple[Input, ...] = ()
+    derived_from: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Granted:
+    """An approval that was written: the bundle, and the manifest of the files that it is about."""
+
+    bundle: bytes
+    manifest: Manifest
+
+
+def approve(folder: Path, verdict: Verdict, signer: Signer, terms: Terms, *, root: str = "") -> Granted:
+    """Approve the files of a folder that a verdict of pass is about, whose paths in it start with `root`.
+
+    Raises ChangedDuringRead when a file is not what was scanned, MalformedHeader when a safetensors file is one that no
+    loader here would take, SourceError when the system refuses, and whatever the signer raises; nothing is written
+    then.
+    """
+    manifest = attest.manifest_of(verdict, root)
+    measured = [_measure(folder / entry.path, entry, file) for entry, file in _paired(manifest, verdict.files, root)]
+    files = [
+        ApprovedFile(path=entry.path, size=one.size, sha256=one.sha256, format=_format(file), leaves=one.root)
+        for (entry, file), one in zip(_paired(manifest, verdict.files, root), measured, strict=True)
+    ]
+    payload = attest.grant(
+        verdict,
+        files,
+        at=terms.at,
+        expires=terms.expires,
+        verifier=terms.verifier,
+        resource=terms.resource,
+        inputs=terms.inputs,
+        allowed=terms.allowed,
+        derived_from=terms.derived_from,
+    )
+    bundle = signer.sign(payload, IN_TOTO)
+    write(folder / LEAVES, leaves.sidecar(measured))
+    write(folder / NAME, [bundle])
+    return Granted(bundle=bundle, manifest=manifest)
+
+
+def _paired(manifest: Manifest, files: Iterable[FileVerdict], root: str) -> list[tuple[Entry, FileVerdict]]:
+    """Return each entry with what the verdict says of the file."""
+    by_path = {attest.relative(file.path, root): file for file in files}
+    return [(entry, by_path[entry.path]) for entry in manifest.entries]
+
+
+def _format(file: FileVerdict) -> str:
+    return file.formats[0] if file.formats else ""
+
+
+def _measure(path: Path, entry: Entry, file: FileVerdict) -> Measured:
+    name = printable(str(path))
+    try:
+        descriptor = os.open(path, _OPEN)
+    except OSError as error:
+        raise SourceError(f"{name}: {error.strerror}") from error
+    try:
+        found = leaves.measure(descriptor, _format(file), name)
+    except OSError as error:
+        raise SourceError(f"{name}: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
+    if (found.sha256, found.size) != (entry.sha256, entry.size):
+        raise ChangedDuringRead(name, "the file is not what was scanned", "approve when nobody writes to the folder")
+    return found
+
+
+def write(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write a file beside its place and put it there in one step; raise SourceError when the system refuses."""
+    new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        try:
+            with new.open("xb") as file:
+                file.writelines(pieces)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(path)
+        finally:
+            new.unlink(missing_ok=True)
+    except OSError as error:
+        raise SourceError(f"{printable(str(path))}: {error.strerror or error}") from error
+
+
+def reserved(paths: Sequence[str]) -> str | None:
+    """Return the first path that a file of the model must not have, if there is one."""
+    return next((path for path in paths if path.casefold() in RESERVED), None)

@@ -36,6 +36,7 @@ status of every one is 1.
     * ChangedDuringLoad       LOAD_CHANGED           the file changed while it was being read
     * RemoteCode              LOAD_CODE              the model brings Python or names code elsewhere
     * ConfigRefused           LOAD_CONFIG            a key of a configuration that names code or other files
+    * ModeMissing             LOAD_MODE              the system or the file has not what the mode of loading needs
     * PickleRefused           LOAD_PICKLE            a pickle was about to be loaded where `guard` forbids it
     * IsolationMissing        LOAD_ISOLATION         a required layer of the sandbox is not to be had
 """
@@ -279,6 +280,12 @@ class ConfigRefused(LoadError):
     def __init__(self, where: str, key: str, reason: str, fix: str = "") -> None:
         super().__init__(where, f"{printable(key)}: {reason}", fix)
         self.key = key
+
+
+class ModeMissing(LoadError):
+    """The system, or the file, has not what the mode of loading needs; no other mode takes its place."""
+
+    code = "LOAD_MODE"
 
 
 class PickleRefused(LoadError):

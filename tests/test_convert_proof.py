@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,60 @@ from torch_pickles import DATA, legacy, view, write
 
 from fixtures.archives import torch_zip
 from fixtures.assemble import P2, P4
+from weighbridge.convert import proof, windows
 from weighbridge.convert.conversion import convert, listing, verify
-from weighbridge.errors import MismatchError, SourceError, UsageError
+from weighbridge.convert.sources.base import Store
+from weighbridge.errors import MismatchError, SourceError, TruncatedError, UnconvertibleError, UsageError
+from weighbridge.location import Location
+from weighbridge.reader import from_descriptor
+
+
+@pytest.fixture(params=["mapped", "mapped piece by piece", "read"])
+def compared(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Compare tensors in maps of them, in many small ones, and as it is done where neither is possible."""
+    if request.param == "read":
+        monkeypatch.setattr(windows, "_memcmp", lambda: None)
+    else:
+        monkeypatch.setattr(windows, "WORTH", 1)
+    if request.param == "mapped piece by piece":
+        monkeypatch.setattr(proof, "WINDOW", 5000)
+        monkeypatch.setattr(proof, "BLOCK", 700)
+    yield request.param
+
+
+def test_a_flipped_bit_is_found_anywhere(tmp_path: Path, compared: str) -> None:
+    source, destination = tmp_path / "model.pt", tmp_path / "out.safetensors"
+    source.write_bytes(checkpoint({"a": (41, 100), "b": (5,)}))
+    convert(source, destination)
+    verify(source, destination)
+    data = destination.read_bytes()
+    first = 8 + int.from_bytes(data[:8], "little")
+    for place in (first, first + 699, first + 700, first + 4999, first + 5000, first + 16_399, first + 16_400):
+        destination.write_bytes(data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
+        name = "a" if place < first + 16_400 else "b"
+        with pytest.raises(MismatchError, match=rf"tensor {name} differs"):
+            verify(source, destination)
+
+
+def test_checksums_and_digests_do_not_depend_on_how_bytes_are_read(tmp_path: Path, compared: str) -> None:
+    source, destination = tmp_path / "model.pt", tmp_path / "out.safetensors"
+    whole = checkpoint({"a": (41, 100), "b": (5,)}, ties={"c": "a"})
+    source.write_bytes(whole)
+    assert convert(source, destination).digests == listing(source, digests=True).digests
+    at = whole.index(struct.pack("<3f", 7, 8, 9))
+    source.write_bytes(whole[:at] + b"\1" + whole[at + 1 :])
+    with pytest.raises(UnconvertibleError, match=r"tensor 'a' and 1 more: archive/data/0 has CRC"):
+        convert(source, destination, overwrite=True)
+
+
+def test_a_window_on_a_file_that_was_cut_off_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"a" * 100_000)
+    with path.open("rb+") as file:
+        store = Store(reader=from_descriptor(file.fileno(), Location(("a",))), descriptor=file.fileno())
+        file.truncate(50_000)
+        with pytest.raises(TruncatedError, match="became shorter"):
+            windows.Window(store, 49_000, 2000)
 
 
 def test_one_flipped_bit_is_found(tmp_path: Path) -> None:

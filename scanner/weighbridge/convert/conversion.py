@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from weighbridge.convert import names
+from weighbridge.convert.blocks import forget
 from weighbridge.convert.copy import Copier, write
 from weighbridge.convert.digests import digest
 from weighbridge.convert.header import header, ordered
@@ -110,7 +111,10 @@ def planned(inputs: Inputs, options: Options) -> Plan:
     """Return the plan of the one source that knows the inputs; raise UnconvertibleError when none or several do."""
     found: list[Source] = [source for source in SOURCES if source.recognise(inputs)]
     if len(found) == 1:
-        return found[0].plan(inputs, options)
+        plan = found[0].plan(inputs, options)
+        for store in inputs.stores:  # what lies around the places that were looked at is mapped with them: 20 MB
+            forget(store.reader.view, 0, store.reader.size)
+        return plan
     origin = inputs.reader.origin
     if found:
         titles = " and a ".join(source.title for source in found)

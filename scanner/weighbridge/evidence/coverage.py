@@ -43,6 +43,12 @@ class Coverage:
     uncovered: tuple[str, ...]
     entries: tuple[Entry, ...]
 
+    @classmethod
+    def of(cls, measured: Mapping[str, Measured], uncovered: Iterable[str] = ()) -> Coverage:
+        """Return the coverage of files that were measured and found to be as a list says."""
+        entries = (Entry(path, found.size, found.sha256) for path, found in sorted(measured.items()))
+        return cls(covered=tuple(sorted(measured)), uncovered=tuple(uncovered), entries=tuple(entries))
+
     @property
     def tree(self) -> Digest:
         """The tree digest of the covered files."""
@@ -72,11 +78,7 @@ def cover(
     if missing or extra or changed:
         fix = _FIX if missing or changed else _FIX_EXTRA
         raise ContentMismatch(contents.where, changed=sorted(changed), missing=missing, extra=extra, fix=fix)
-    return Coverage(
-        covered=tuple(sorted(measured)),
-        uncovered=tuple(uncovered),
-        entries=tuple(Entry(path, found.size, found.sha256) for path, found in sorted(measured.items())),
-    )
+    return Coverage.of(measured, uncovered)
 
 
 def below(path: str, folders: Collection[str]) -> bool:

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self
+from typing import Final, NamedTuple, Protocol, Self
 
 from weighbridge.artifact import MAX_FILES, Entry
 from weighbridge.digest import CHUNK
@@ -22,9 +22,6 @@ from weighbridge.errors import SourceError, UsageError
 from weighbridge.location import printable
 from weighbridge.records import dataclass
 from weighbridge.refusals import ChangedDuringRead, SignatureUnsupported, UnsafeEntry
-
-if TYPE_CHECKING:
-    from hashlib import _Hash
 
 MAX_DEPTH: Final = 64  # folders in folders; repositories have up to ten
 MAX_ENTRIES: Final = 2 * MAX_FILES  # files and folders together: a folder without files costs as much to list
@@ -78,6 +75,16 @@ class Measured:
     digests: tuple[str, ...]
 
 
+class Hash(Protocol):
+    """A digest of bytes that come piece by piece."""
+
+    def update(self, data: memoryview, /) -> object:
+        """Add the next bytes."""
+
+    def hexdigest(self) -> str:
+        """Return the digest of all bytes so far."""
+
+
 class Contents(Protocol):
     """The files of a model: a folder, a single file, or what was fetched into a store."""
 
@@ -112,6 +119,7 @@ class Tree:
         self._threads = threads or os.cpu_count() or 1
         self._top = -1
         self._found: dict[str, State] = {}
+        self._measured: dict[tuple[str, Plan], tuple[State, Measured]] = {}
         self.single = False
 
     def __enter__(self) -> Self:
@@ -139,7 +147,9 @@ class Tree:
                 self._close()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._close()
 
     def _close(self) -> None:
@@ -179,12 +189,13 @@ class Tree:
     def measure(self, plans: Mapping[str, Plan]) -> dict[str, Measured]:
         """Return the files of the plans, measured; the largest are begun first, so that threads end together.
 
+        What was measured before by the same plan is not read again.
+
         Raises ChangedDuringRead when a file is altered while it is read, twice, or when in the end the files are not
         those that were listed and measured.
         """
-        sizes = self._found
-        waiting = deque(sorted(plans.items(), key=lambda item: -sizes[item[0]].size))
-        measured: dict[str, tuple[State, Measured]] = {}
+        todo = [item for item in plans.items() if item not in self._measured]
+        waiting = deque(sorted(todo, key=lambda item: -self._found[item[0]].size))
         workers = min(self._threads, len(waiting))
 
         def work() -> None:
@@ -194,12 +205,13 @@ class Tree:
                     path, plan = waiting.popleft()
                 except IndexError:
                     return
-                measured[path] = self._measure(path, plan, buffer)
+                self._measured[path, plan] = self._measure(path, plan, buffer)
 
         if workers <= 1:
             work()
         else:
             _share(work, workers, waiting)
+        measured = {path: self._measured[path, plan] for path, plan in plans.items()}
         self._refuse_changes({path: state for path, (state, _) in measured.items()})
         return {path: result for path, (_, result) in measured.items()}
 
@@ -217,7 +229,9 @@ class Tree:
                 self._release(descriptor)
             if before == after and result.size == before.size:
                 return before, result
-        raise ChangedDuringRead(self._name(path), "somebody writes to it while it is read", "try again when it is still")
+        raise ChangedDuringRead(
+            self._name(path), "somebody writes to it while it is read", "try again when it is still"
+        )
 
     def _refuse_changes(self, measured: Mapping[str, State]) -> None:
         """Raise ChangedDuringRead unless the files are still those that were listed, and as they were measured."""
@@ -295,7 +309,9 @@ class Tree:
                 finally:
                     os.close(below)
             else:
-                raise UnsafeEntry(self._name(path), f"{_kind(status.st_mode)}, which no signature can cover", "remove it")
+                raise UnsafeEntry(
+                    self._name(path), f"{_kind(status.st_mode)}, which no signature can cover", "remove it"
+                )
 
     def _name(self, path: str) -> str:
         return self.where if self.single else f"{self.where}: {printable(path)}"
@@ -348,7 +364,8 @@ def measure_descriptor(descriptor: int, plan: Plan, buffer: memoryview) -> Measu
     The sha256 of the whole is always taken: it is what binds a file wherever digests are compared here.
     """
     make = hasher(plan.algorithm)
-    whole, piece = hashlib.sha256(), None
+    whole = hashlib.sha256()
+    piece: Hash | None = None
     if plan.ends or plan.algorithm != "sha256":
         piece = make()
     ends, size, digests = deque(plan.ends), 0, []
@@ -376,7 +393,7 @@ def _simplest(plan: Plan, size: int) -> Plan:
     return Plan() if plan.algorithm == "sha256" and plan.ends == (size,) else plan
 
 
-def hasher(algorithm: str) -> Callable[[], _Hash]:
+def hasher(algorithm: str) -> Callable[[], Hash]:
     """Return what begins a digest; `algorithm` is one of SIZES.
 
     Raises SignatureUnsupported when it takes a library that is not installed.
@@ -391,8 +408,7 @@ def hasher(algorithm: str) -> Callable[[], _Hash]:
     except ImportError as error:
         reason = "its digests are BLAKE3, which takes a library that is not installed"
         raise SignatureUnsupported("signature", reason, "pip install 'weighbridge[blake3]'") from error
-    made: Callable[[], _Hash] = blake3
-    return made
+    return blake3
 
 
 def collisions(paths: tuple[str, ...]) -> list[tuple[str, str]]:

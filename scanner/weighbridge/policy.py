@@ -20,6 +20,7 @@ from weighbridge.facts import Gap
 from weighbridge.location import Location
 from weighbridge.records import dataclass, field, replace
 from weighbridge.remote import TRIAGE
+from weighbridge.requirements import Requirements, Unmet
 from weighbridge.rules import Finding, Judgement, Severity, Unknown
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ class Policy:
     unknown: Response = Response.INCONCLUSIVE
     gaps: Response = Response.INCONCLUSIVE
     waivers: tuple[Waiver, ...] = ()
+    require: Requirements = field(default_factory=Requirements)
     digest: str = field(default="", metadata={"derived": True})
 
 
@@ -223,8 +225,9 @@ class Verdict:
     """The answer, and everything it rests on; `excluded` are files that it does not cover because a pattern says so.
 
     `source` is the reference of the artifact with its revision, empty for files on disk. `triage` is there when only
-    parts were fetched: such a verdict is never pass. `evidence` is what was verified of where the files come from, and
-    `history` tells earlier steps of the decision, the first one first; both are for reports.
+    parts were fetched: such a verdict is never pass. `unmet` is what the policy asks besides and the model does not meet;
+    with any the outcome is fail. `evidence` is what was verified of where the files come from, and `history` tells
+    earlier steps of the decision, the first one first; both are for reports.
     """
 
     outcome: Outcome
@@ -244,6 +247,7 @@ class Verdict:
     opinions: tuple[Opinion, ...] = ()
     source: str = ""
     triage: Triage | None = None
+    unmet: tuple[Unmet, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     history: tuple[Decision, ...] = ()
 
@@ -262,6 +266,12 @@ class Verdict:
     def blocking(self) -> tuple[Finding, ...]:
         """The findings at or above the policy's severity."""
         return tuple(finding for finding in self.findings if blocks(finding, self.fail_at))
+
+
+def refuse(verdict: Verdict, unmet: Iterable[Unmet]) -> Verdict:
+    """Return a verdict with requirements added that are not met: with any it is fail."""
+    found = (*verdict.unmet, *unmet)
+    return replace(verdict, unmet=found, outcome=Outcome.FAIL if found else verdict.outcome)
 
 
 def blocks(finding: Finding, fail_at: Severity) -> bool:

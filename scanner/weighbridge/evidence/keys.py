@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from weighbridge.digest import Digest
-from weighbridge.refusals import SignatureInvalid, SignatureUnsupported
+from weighbridge.refusals import SignatureInvalid, SignatureMalformed, SignatureUnsupported
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+    from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
     from cryptography.hazmat.primitives.hashes import HashAlgorithm
 
 MIN_RSA: Final = 2048  # bits, NIST SP 800-131A
@@ -33,7 +36,7 @@ def load_public(pem: bytes, where: str) -> PublicKeyTypes:
         key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as error:
         raise SignatureUnsupported(where, f"not a public key in PEM: {error}") from error
-    _check_kind(key, where)
+    check_kind(key, where)
     return key
 
 
@@ -60,18 +63,62 @@ def pem_digest(pem: bytes, where: str) -> Digest:
 
 def check(key: PublicKeyTypes, signature: bytes, message: bytes, where: str) -> None:
     """Raise SignatureInvalid unless `signature` is one of `message` by the key."""
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519
     from cryptography.hazmat.primitives.hashes import SHA256
 
-    _check_kind(key, where)
-    try:
-        if isinstance(key, ec.EllipticCurvePublicKey):
-            key.verify(signature, message, ec.ECDSA(curve_hash(key.curve.name)))
-        elif isinstance(key, ed25519.Ed25519PublicKey):
+    check_kind(key, where)
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        with _refusing(key, where):
             key.verify(signature, message)
+        return
+    _check_hashed(
+        key,
+        signature,
+        message,
+        curve_hash(key.curve.name) if isinstance(key, ec.EllipticCurvePublicKey) else SHA256(),
+        where,
+    )
+
+
+def check_sha256(key: PublicKeyTypes, signature: bytes, digest: bytes, where: str) -> None:
+    """Raise SignatureInvalid unless `signature` is one, by the key, of a file with that sha256.
+
+    Raises SignatureUnsupported for keys that go with another hash, or that sign a file and not its digest.
+    """
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+    from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    check_kind(key, where)
+    other = isinstance(key, ec.EllipticCurvePublicKey) and not isinstance(curve_hash(key.curve.name), SHA256)
+    if other or isinstance(key, ed25519.Ed25519PublicKey):
+        raise SignatureUnsupported(where, "signed with a key that does not go with SHA-256", "sign an envelope instead")
+    if len(digest) != SHA256.digest_size:
+        raise SignatureMalformed(where, f"a sha256 of {len(digest)} bytes")
+    _check_hashed(key, signature, digest, Prehashed(SHA256()), where)
+
+
+def _check_hashed(
+    key: PublicKeyTypes, signature: bytes, message: bytes, algorithm: HashAlgorithm | Prehashed, where: str
+) -> None:
+    from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+
+    with _refusing(key, where):
+        if isinstance(key, ec.EllipticCurvePublicKey):
+            key.verify(signature, message, ec.ECDSA(algorithm))
         elif isinstance(key, rsa.RSAPublicKey):
-            key.verify(signature, message, padding.PKCS1v15(), SHA256())
+            key.verify(signature, message, padding.PKCS1v15(), algorithm)
+        else:
+            raise SignatureUnsupported(where, "a key that signs no hashes")
+
+
+@contextmanager
+def _refusing(key: PublicKeyTypes, where: str) -> Iterator[None]:
+    """Turn cryptography's refusal, which has no text, into ours."""
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        yield
     except InvalidSignature as error:
         reason = f"the signature is not one by the key {key_digest(key)}"
         raise SignatureInvalid(where, reason, "the file or the signature was altered, or another key signed") from error
@@ -89,7 +136,8 @@ def curve_hash(curve: str) -> HashAlgorithm:
     return SHA512()
 
 
-def _check_kind(key: PublicKeyTypes, where: str) -> None:
+def check_kind(key: PublicKeyTypes, where: str) -> None:
+    """Raise SignatureUnsupported when a key is of a kind that signs nothing here."""
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
     match key:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from weighbridge.digest import Digest
@@ -15,7 +17,7 @@ from weighbridge.evidence import dsse
 from weighbridge.evidence.base import Method
 from weighbridge.evidence.dsse import Envelope
 from weighbridge.evidence.strict import decode, member, read_object
-from weighbridge.records import dataclass
+from weighbridge.records import dataclass, field
 from weighbridge.refusals import SignatureMalformed, SignatureUnsupported
 
 # Bytes: the manifest of a repository with 200 000 files takes 40 MB in base64.
@@ -41,7 +43,8 @@ class Bundle:
     """A bundle: how it may be signed, with what, and what.
 
     `where` names it in errors. `methods` are those that its material allows. `certificates` are DER, the leaf
-    first. `hint` only says which key to try. `logged` tells whether it has entries of a transparency log.
+    first. `hint` only says which key to try. `logged` tells whether it has entries of a transparency log; they are in
+    `material`, the verification material as it stands.
     """
 
     where: str
@@ -51,6 +54,7 @@ class Bundle:
     certificates: tuple[bytes, ...] = ()
     hint: str = ""
     logged: bool = False
+    material: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def digest(self) -> Digest:
@@ -69,6 +73,7 @@ def parse(raw: bytes, where: str) -> Bundle:
     media_type = value.get("mediaType")
     if media_type not in MEDIA_TYPES:
         raise SignatureUnsupported(where, f"the media type {media_type!a} is not that of a sigstore bundle 0.1 to 0.3")
+    _refuse_aliases(value, where)
     material = member(value, "verificationMaterial", dict, where)
     logged = bool(material.get("tlogEntries"))
     methods, certificates, hint = _material(material, logged, where)
@@ -80,7 +85,23 @@ def parse(raw: bytes, where: str) -> Bundle:
         certificates=certificates,
         hint=hint,
         logged=logged,
+        material=MappingProxyType(material),
     )
+
+
+def _refuse_aliases(value: object, where: str) -> None:
+    """Refuse the other name that every field of a protocol buffer has: some readers would take it, some not."""
+    todo = [value]
+    while todo:
+        one = todo.pop()
+        if isinstance(one, dict):
+            if any("_" in key for key in one):
+                raise SignatureMalformed(
+                    where, "a field by its name in protocol buffers, which readers of JSON pass over"
+                )
+            todo.extend(one.values())
+        elif isinstance(one, list):
+            todo.extend(one)
 
 
 def _material(value: dict[str, Any], logged: bool, where: str) -> tuple[frozenset[Method], tuple[bytes, ...], str]:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -29,7 +29,7 @@ _STRANGER = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "stranger")])
 PublicKey: TypeAlias = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
 
-def spki(key: x509.base.CertificatePublicKeyTypes) -> bytes:
+def spki(key: PublicKey | ed25519.Ed25519PublicKey) -> bytes:
     """Return the DER of a public key."""
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 

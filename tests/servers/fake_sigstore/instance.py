@@ -85,12 +85,12 @@ class FakeSigstore:
         """Return a bundle over a file."""
         key, certificate = self._certified(person, defect)
         signature = self._sign(key, data, defect)
-        logged, *rest = self._logged(data, certificate, signature, defect)
+        logged, noted, whose = self._logged(data, certificate, signature, defect)
         digest = hashlib.sha256(logged).digest()
         if rekor == 1:
-            entry = self.rekor.log_digest(digest, *rest, self.now(), defect)
+            entry = self.rekor.log_digest(digest, noted, whose, self.now(), defect)
         else:
-            entry = self.rekor.log_v2(digest, *rest, defect)
+            entry = self.rekor.log_v2(digest, noted, whose, defect)
         stated = hashlib.sha256(b"other" if defect is Defect.OTHER_PAYLOAD else data).digest()
         signed = {"messageDigest": {"algorithm": "SHA2_256", "digest": b64(stated)}, "signature": b64(signature)}
         material = self._material(certificate, entry, signature, version, rekor == 2, defect)

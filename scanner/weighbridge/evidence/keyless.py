@@ -62,6 +62,11 @@ _STEPS: Final = (
 )
 
 
+_ALTERED: Final = "the file or its signature was altered"
+_ELSEWHERE: Final = "the bundle was altered, or another instance of sigstore than that of the trust root signed"
+_FIXES: Final = dict.fromkeys(("sct", "log", "timestamp"), _ELSEWHERE)
+
+
 class _AnyIdentity:
     """The policy that sigstore is given. Identities are compared once everything else is known to be right.
 
@@ -198,9 +203,8 @@ def _verified(bundle: Bundle, served: dict[str, Any], root: str) -> bytes:
         fix = "name the trust root of the instance that signed, or update it"
         raise SignerUntrusted(where, reason, fix) from error
     except (Error, ExtensionNotFound, UnsupportedAlgorithm, ValueError, TypeError, OverflowError) as error:
-        raise SignatureInvalid(
-            where, _said(error), "the file or its signature was altered", step=_step(error)
-        ) from error
+        step = _step(error)
+        raise SignatureInvalid(where, _said(error), _FIXES.get(step, _ALTERED), step=step) from error
 
 
 def _verifier(served: dict[str, Any], root: str) -> Verifier:

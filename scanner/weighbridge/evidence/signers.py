@@ -6,14 +6,24 @@ signing is in `keyless`.
 
 from __future__ import annotations
 
+import base64
 import hashlib
-from typing import TYPE_CHECKING, Protocol
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, Protocol
+from urllib.parse import unquote, unquote_to_bytes
 
 from weighbridge.errors import UsageError
 from weighbridge.evidence import bundle, dsse, keys
+from weighbridge.location import printable
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
+    from cryptography.x509 import Certificate
+
+# Where securesystemslib looks for the PKCS #11 module.
+_MODULE: Final = "PYKCS11LIB"
 
 
 class Signer(Protocol):
@@ -44,6 +54,123 @@ class KeySigner:
         """Return a bundle that hints at the key."""
         signature = sign_with(self._key, dsse.pae(payload_type, payload))
         return bundle.render(payload, payload_type, signature, {"publicKey": {"hint": self._hint}})
+
+
+class CertificateSigner:
+    """Signs with a private key, and puts the certificate of it and those above it into the bundle."""
+
+    def __init__(self, pem: bytes, certificates: Sequence[bytes], *, password: bytes | None = None, where: str) -> None:
+        """Take a private key and texts in PEM with certificates, that of the key first.
+
+        Raises UsageError when one of them is none, or the first certificate is of another key.
+        """
+        self._key = load_private(pem, password, where)
+        chain = [one for text in certificates for one in _load_chain(text, where)]
+        if not 1 <= len(chain) <= bundle.MAX_CERTIFICATES:
+            raise UsageError(f"{where}: {len(chain)} certificates; a bundle holds 1 to {bundle.MAX_CERTIFICATES}")
+        if keys.key_digest(chain[0].public_key()) != keys.key_digest(self._key.public_key()):
+            raise UsageError(f"{where}: the first certificate is of another key than the one that is to sign")
+        self._chain = chain
+
+    @property
+    def identity(self) -> str:
+        """The subject of the certificate."""
+        return self._chain[0].subject.rfc4514_string()
+
+    def sign(self, payload: bytes, payload_type: str) -> bytes:
+        """Return a bundle with the chain of certificates."""
+        from cryptography.hazmat.primitives.serialization import Encoding
+
+        signature = sign_with(self._key, dsse.pae(payload_type, payload))
+        chain = [{"rawBytes": base64.b64encode(one.public_bytes(Encoding.DER)).decode("ascii")} for one in self._chain]
+        return bundle.render(payload, payload_type, signature, {"x509CertificateChain": {"certificates": chain}})
+
+
+class Pkcs11Signer:
+    """Signs with a key on P-256 or P-384 that a token keeps (PKCS #11), through securesystemslib."""
+
+    def __init__(self, uri: str, pin: Callable[[], str]) -> None:
+        """Find the key that a URI of RFC 7512 names by `token` and `id`; `pin` is asked when the URI has none.
+
+        `module-path` says which library speaks to the token, else the environment variable PYKCS11LIB does. Raises
+        UsageError when there is no such key, or `weighbridge[pkcs11]` is not installed.
+        """
+        path, query = _parse_pkcs11(uri)
+        self._where = printable(uri.partition("?")[0])
+        number = _key_number(path.get("id", b""), self._where)
+        token = path["token"].decode("utf-8", "replace") if "token" in path else None
+        secret = query.get("pin-value")
+        self._module = query.get("module-path", "")
+
+        def answer(_: str) -> str:
+            return secret if secret is not None else pin()
+
+        with self._using_token():
+            from securesystemslib.signer import HSMSigner  # type: ignore[attr-defined]
+
+            _, public = HSMSigner.import_(number, token, answer)
+            self._token = HSMSigner(number, public, answer, token)
+        self._public = keys.load_public(public.keyval["public"].encode("ascii"), self._where)
+
+    @property
+    def identity(self) -> str:
+        """The digest that the key is known by."""
+        return str(keys.key_digest(self._public))
+
+    def sign(self, payload: bytes, payload_type: str) -> bytes:
+        """Return a bundle that hints at the key; raise UsageError when the token refuses."""
+        with self._using_token():
+            made = self._token.sign(dsse.pae(payload_type, payload))
+        material = {"publicKey": {"hint": key_hint(self._public)}}
+        return bundle.render(payload, payload_type, bytes.fromhex(made.signature), material)
+
+    @contextmanager
+    def _using_token(self) -> Iterator[None]:
+        """Name the module to securesystemslib, which looks in the environment alone, and take its errors for ours."""
+        try:
+            from pkcs11.exceptions import PKCS11Error
+        except ModuleNotFoundError as error:
+            raise UsageError(f"{self._where}: keys on tokens need `pip install 'weighbridge[pkcs11]'`") from error
+        before = os.environ.get(_MODULE)
+        if self._module:
+            os.environ[_MODULE] = self._module
+        try:
+            yield
+        except (PKCS11Error, ValueError, RuntimeError) as error:
+            said = " ".join(str(error).split())
+            kind = type(error).__name__
+            raise UsageError(f"{self._where}: the token refuses: {kind}{said and ': '}{printable(said)}") from error
+        finally:
+            if before is not None:
+                os.environ[_MODULE] = before
+            else:
+                os.environ.pop(_MODULE, None)
+
+
+def _parse_pkcs11(uri: str) -> tuple[dict[str, bytes], dict[str, str]]:
+    """Return the attributes of the path and of the query of a URI of RFC 7512."""
+    scheme, _, rest = uri.partition(":")
+    path, _, query = rest.partition("?")
+    if scheme != "pkcs11":
+        raise UsageError(f"{uri}: a key on a token is named pkcs11:token=NAME;id=%01?module-path=/lib/module.so")
+    parts = [one.partition("=") for one in path.split(";") if one]
+    settings = [one.partition("=") for one in query.split("&") if one]
+    return {key: unquote_to_bytes(text) for key, _, text in parts}, {key: unquote(text) for key, _, text in settings}
+
+
+def _key_number(id_: bytes, where: str) -> int:
+    if not id_ or id_[0] == 0:
+        raise UsageError(f"{where}: name the key by its id, such as id=%01, that does not begin with a zero byte")
+    return int.from_bytes(id_, "big")
+
+
+def _load_chain(pem: bytes, where: str) -> list[Certificate]:
+    from cryptography.x509 import load_pem_x509_certificates
+
+    try:
+        return load_pem_x509_certificates(pem)
+    except ValueError as error:
+        raise UsageError(f"{where}: no certificates in PEM: {error}") from error
 
 
 def key_hint(key: PublicKeyTypes) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from weighbridge.cli.judging import policy_from, report
+from weighbridge.cli.judging import detailed, policy_from, report
 from weighbridge.cli.options import (
     F,
     limits_from,
@@ -102,7 +102,7 @@ def desk_from(options: dict[str, Any]) -> Desk:
 
     limits = limits_from(options)
     rules, trust = load_rules(options["rules_folder"])
-    return Desk(rules=rules, trust=trust, limits=limits, digest=True)
+    return Desk(rules=rules, trust=trust, limits=limits, digest=True, detail=detailed(options))
 
 
 def judge_order(order: Order, options: dict[str, Any], store: Store, desk: Desk, **more: Any) -> Judged:

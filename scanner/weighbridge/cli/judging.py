@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
@@ -13,7 +15,7 @@ from weighbridge.cli.output import emit, use_color
 from weighbridge.errors import UsageError
 from weighbridge.pipeline import DEFAULT_POLICY
 from weighbridge.policy import Policy, Verdict, amend, load_policy, shipped_policy
-from weighbridge.report import FORMATS
+from weighbridge.report import DETAILED, FORMATS
 from weighbridge.report.base import Style
 from weighbridge.rules import Severity
 
@@ -24,11 +26,26 @@ class Reporting(click.Command):
     """Keeps the order of --format and --output, which click does not: an output belongs to the format before it."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse, and keep the reports to write as the parameter `reports`."""
+        """Parse, and keep the reports to write as the parameter `reports`, the time as `began`."""
         order = list(_in_order(args))
         rest = super().parse_args(ctx, args)
         ctx.params["reports"] = _pair(order)
+        ctx.params["began"] = _now()
         return rest
+
+
+def _now() -> datetime:
+    """Return the time; https://reproducible-builds.org/specs/source-date-epoch/ may say another.
+
+    Raises UsageError when that is no number of seconds.
+    """
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if not epoch:
+        return datetime.now(UTC)
+    try:
+        return datetime.fromtimestamp(int(epoch), UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise UsageError(f"SOURCE_DATE_EPOCH: {epoch!r} is no number of seconds since 1970") from error
 
 
 def _in_order(arguments: list[str]) -> Iterator[tuple[str, str]]:
@@ -120,9 +137,15 @@ def policy_from(options: dict[str, Any]) -> Policy:
     return policy
 
 
+def detailed(options: dict[str, Any]) -> bool:
+    """Tell whether a report is asked for that shows more of the files than the verdict rests on."""
+    return any(name in DETAILED for name, _ in options["reports"])
+
+
 def report(verdict: Verdict, options: dict[str, Any]) -> None:
     """Write every report; files first, so that standard output closing early loses none of them."""
+    times = {"began": options["began"], "ended": _now()}
     for name, output in sorted(options["reports"], key=lambda report: report[1] is None):
         color = output is None and use_color(options["color"], sys.stdout)
-        style = Style(color=color, quiet=options["quiet"], verbose=options["verbose"])
+        style = Style(color=color, quiet=options["quiet"], verbose=options["verbose"], **times)
         emit(FORMATS[name]()(verdict, style), output)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from weighbridge.cli.fetching import locked_options
-from weighbridge.cli.judging import Reporting, policy_from, policy_options, report, report_options
+from weighbridge.cli.judging import Reporting, detailed, policy_from, policy_options, report, report_options
 from weighbridge.cli.options import color_option, limit_options, limits_from, load_rules, rules_option, verbose_option
 from weighbridge.cli.progress import received, scanned
 from weighbridge.cli.remote import registry_options, settings_from
@@ -93,6 +93,7 @@ def _scan_paths(options: dict[str, Any], limits: Limits) -> Verdict:
         exclude=options["exclude"],
         progress=scanned(quiet=options["quiet"]),
         second_opinion=options["second_opinion"],
+        detail=detailed(options),
     )
 
 
@@ -108,7 +109,13 @@ def _scan_reference(reference: str, options: dict[str, Any], limits: Limits) -> 
         raise UsageError("--second-opinion reads files on disk; pull the model first")
     rules, trust = load_rules(options["rules_folder"])
     policy = policy_from(options)
-    desk = Desk(rules=rules, trust=trust, limits=limits, digest=not options["no_digest"] and not options["triage"])
+    desk = Desk(
+        rules=rules,
+        trust=trust,
+        limits=limits,
+        digest=not options["no_digest"] and not options["triage"],
+        detail=detailed(options),
+    )
     settings, order = settings_from(options), order_from(reference, options)
     if options["triage"]:
         return _triage(order, settings, desk, policy)

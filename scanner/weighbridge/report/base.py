@@ -5,8 +5,10 @@ Text that comes from a file passes through `printable` here or in the report, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Final
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Final, TypeVar
 
 from weighbridge.facts import (
     Anomaly,
@@ -22,8 +24,27 @@ from weighbridge.facts import (
     Pointer,
 )
 from weighbridge.location import printable
-from weighbridge.policy import Outcome, Verdict
+from weighbridge.policy import Outcome, Verdict, Waived, Waiver
 from weighbridge.records import dataclass
+from weighbridge.remote import TRIAGE
+from weighbridge.rules import Finding, Unknown
+
+T = TypeVar("T", Finding, Unknown, Gap)
+
+UNKNOWN_ID: Final = "UNK001"  # the rule under which documents for programs tell what nobody has reviewed,
+GAP_ID: Final = "GAP001"  # and that of what was not understood
+UNKNOWN_TITLE: Final = "Loading the file uses a name that nobody has reviewed"
+UNKNOWN_ABOUT: Final = "No rule names it and no trust entry covers it, so what it does is not known."
+UNKNOWN_HELP: Final = (
+    "Find out what the name does when it is called with these arguments; then accept this exact file with a waiver, or "
+    "ask the publisher for safetensors."
+)
+GAP_TITLE: Final = "Bytes of the file were not understood"
+GAP_ABOUT: Final = "Bytes that were not understood may do anything, so a scan with gaps does not pass."
+GAP_HELP: Final = "Raise the limit that was hit, or ask the publisher for a file that is whole and in a known format."
+FINGERPRINT_DIGITS: Final = 32
+# When reports say a verdict was given if nobody says otherwise, so that the same verdict gives the same bytes.
+NO_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 # The exit status of a scan, whatever the report; docs/exit-codes.md has the others.
 EXIT_STATUS: Final = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.INCONCLUSIVE: 3}
@@ -36,11 +57,13 @@ def exit_status(verdict: Verdict) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Style:
-    """How a report for people looks; documents for programs take no notice."""
+    """How a report for people looks, of which documents for programs take no notice, and when the scan was."""
 
     color: bool = False
     quiet: bool = False
     verbose: bool = False
+    began: datetime = NO_TIME
+    ended: datetime = NO_TIME
 
 
 # Yields lines without their ends.
@@ -71,6 +94,84 @@ def describe(fact: Fact) -> str:
         case _:
             text = f"{fact.kind} {fact.subject}"
     return printable(text)
+
+
+def fingerprint(rule: str, fact: Fact) -> str:
+    """Return what stays the same when bytes before the place are added or removed."""
+    parts = (rule, *fact.location.path, fact.kind, fact.subject, describe(fact))
+    text = "\0".join(parts).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(text).hexdigest()[:FINGERPRINT_DIGITS]
+
+
+def numbered(prints: Iterable[str]) -> Iterator[str]:
+    """Yield fingerprints with a number behind each, which tells apart those that are alike.
+
+    >>> list(numbered(["a", "b", "a"]))
+    ['a:1', 'b:1', 'a:2']
+    """
+    seen = dict[str, int]()
+    for one in prints:
+        seen[one] = seen.get(one, 0) + 1
+        yield f"{one}:{seen[one]}"
+
+
+def total(items: Iterable[Finding | Unknown]) -> int:
+    """Return how often the findings or unknowns were seen, repetitions included."""
+    return sum(1 + item.repeated for item in items)
+
+
+def repeated(item: Finding | Unknown) -> str:
+    """Return what is added to a text that stands for more than one place."""
+    return f" (and {item.repeated} more times in the same part)" if item.repeated else ""
+
+
+def by_file(items: Iterable[T]) -> dict[str, list[T]]:
+    """Return findings, unknowns or gaps by the path of their file."""
+    files: dict[str, list[T]] = {}
+    for item in items:
+        files.setdefault(item.location.path[0], []).append(item)
+    return files
+
+
+def waived_by_file(verdict: Verdict) -> dict[str, list[Waived]]:
+    """Return what waivers accept by the path of its file."""
+    files: dict[str, list[Waived]] = {}
+    for waived in verdict.waived:
+        files.setdefault(waived.item.location.path[0], []).append(waived)
+    return files
+
+
+def rule_id(item: Finding | Unknown) -> str:
+    """Return the rule under which documents for programs tell a finding or an unknown."""
+    return item.rule.id if isinstance(item, Finding) else UNKNOWN_ID
+
+
+def headline(verdict: Verdict) -> str:
+    """Return what the outcome rests on, in a few words."""
+    if not verdict.files:
+        return "there was no file to scan"
+    parts = []
+    if verdict.blocking:
+        parts.append(f"{counted(total(verdict.blocking), 'finding')} at or above {verdict.fail_at}")
+    if verdict.unknowns:
+        parts.append(f"{counted(total(verdict.unknowns), 'use')} of names that nobody has reviewed")
+    gaps = sum(gap.limit != TRIAGE for gap in verdict.gaps)
+    if gaps:
+        parts.append(f"{counted(gaps, 'part')} not understood")
+    return ", ".join(parts) or f"loading does nothing that the policy {printable(verdict.policy)} refuses"
+
+
+def worst_first(findings: Iterable[Finding]) -> list[list[Finding]]:
+    """Return findings in groups of one rule each, the most severe rule first."""
+    groups: dict[str, list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault(finding.rule.id, []).append(finding)
+    return sorted(groups.values(), key=lambda group: (-group[0].rule.severity.rank, group[0].rule.id))
+
+
+def accepted(waiver: Waiver) -> str:
+    """Return who accepted what a waiver covers, until when and why."""
+    return f"accepted by {printable(waiver.approver)} until {waiver.expires.isoformat()}: {printable(waiver.reason)}"
 
 
 def counted(number: int, noun: str) -> str:

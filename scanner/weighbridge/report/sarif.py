@@ -7,23 +7,31 @@ waiver a suppression, an unknown a result of the rule UNK001, and a gap a notifi
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 from urllib.parse import quote
 
-from weighbridge.facts import Fact, Gap
+from weighbridge.facts import Gap
 from weighbridge.location import Location, printable
-from weighbridge.policy import Verdict, Waiver
-from weighbridge.report.base import EXIT_STATUS, Style, describe
+from weighbridge.policy import Stale, Verdict, Waiver
+from weighbridge.report.base import (
+    EXIT_STATUS,
+    UNKNOWN_ABOUT,
+    UNKNOWN_HELP,
+    UNKNOWN_ID,
+    UNKNOWN_TITLE,
+    Style,
+    describe,
+    fingerprint,
+    numbered,
+    repeated,
+)
 from weighbridge.rules import Finding, Rule, Severity, Unknown
 
 SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
-UNKNOWN_ID: Final = "UNK001"
 ROOT: Final = "%SRCROOT%"
-FINGERPRINT_DIGITS: Final = 32
 
 # GitHub turns security-severity into critical (over 9.0), high (7.0), medium (4.0) and low.
 _SCORES: Final = {Severity.CRITICAL: "9.5", Severity.HIGH: "8.0", Severity.MEDIUM: "5.5", Severity.LOW: "2.0"}
@@ -33,10 +41,6 @@ _LEVELS: Final = {
     Severity.MEDIUM: "warning",
     Severity.LOW: "note",
 }
-_UNKNOWN_HELP: Final = (
-    "Find out what the name does when it is called with these arguments; then accept this exact file with a waiver, or "
-    "ask the publisher for safetensors."
-)
 
 Document = dict[str, Any]
 
@@ -82,16 +86,16 @@ def document(verdict: Verdict) -> Document:
 
 def _results(items: Iterable[tuple[Finding | Unknown, Waiver | None]], numbers: dict[str, int]) -> list[Document]:
     """Return the results; what is otherwise alike is told apart by its number in the fingerprint."""
-    results, seen = [], dict[str, int]()
-    for item, waiver in items:
-        result = _result(item)
-        print_ = _fingerprint(result["ruleId"], item.fact)
-        seen[print_] = seen.get(print_, 0) + 1
-        result["partialFingerprints"] = {"primaryLocationLineHash": f"{print_}:{seen[print_]}"}
+    found = list(items)
+    results = [_result(item) for item, _ in found]
+    prints = numbered(
+        fingerprint(result["ruleId"], item.fact) for result, (item, _) in zip(results, found, strict=True)
+    )
+    for result, (_, waiver), print_ in zip(results, found, prints, strict=True):
+        result["partialFingerprints"] = {"primaryLocationLineHash": print_}
         result["ruleIndex"] = numbers[result["ruleId"]]
         if waiver is not None:
             result["suppressions"] = [_suppression(waiver)]
-        results.append(result)
     return results
 
 
@@ -100,22 +104,13 @@ def _result(item: Finding | Unknown) -> Document:
         rule, level, text = item.rule.id, _LEVELS[item.rule.severity], f"{item.rule.title}: {describe(item.fact)}"
     else:
         rule, level, text = UNKNOWN_ID, "warning", f"{describe(item.fact)}: {printable(item.reason)}"
-    if item.repeated:
-        text += f" (and {item.repeated} more times in the same part)"
     return {
         "ruleId": rule,
         "level": level,
-        "message": {"text": text},
+        "message": {"text": f"{text}{repeated(item)}"},
         "locations": [_location(item.location)],
         "occurrenceCount": 1 + item.repeated,
     }
-
-
-def _fingerprint(rule: str, fact: Fact) -> str:
-    """Return what stays the same when bytes before the place are added or removed."""
-    parts = (rule, *fact.location.path, fact.kind, fact.subject, describe(fact))
-    text = "\0".join(parts).encode("utf-8", "surrogatepass")
-    return hashlib.sha256(text).hexdigest()[:FINGERPRINT_DIGITS]
 
 
 def _location(place: Location) -> Document:
@@ -177,9 +172,9 @@ def _unknown_descriptor() -> Document:
     return {
         "id": UNKNOWN_ID,
         "name": "NotReviewed",
-        "shortDescription": {"text": "Loading the file uses a name that nobody has reviewed"},
-        "fullDescription": {"text": "No rule names it and no trust entry covers it, so what it does is not known."},
-        "help": {"text": _UNKNOWN_HELP, "markdown": _UNKNOWN_HELP},
+        "shortDescription": {"text": UNKNOWN_TITLE},
+        "fullDescription": {"text": UNKNOWN_ABOUT},
+        "help": {"text": UNKNOWN_HELP, "markdown": UNKNOWN_HELP},
         "defaultConfiguration": {"level": "warning"},
         "properties": {"tags": ["security"], "precision": "medium", "security-severity": "6.0"},
     }
@@ -204,6 +199,7 @@ def _invocation(verdict: Verdict) -> Document:
         "exitCode": EXIT_STATUS[verdict.outcome],
         "exitCodeDescription": verdict.outcome.value,
         "toolExecutionNotifications": [_notification(gap) for gap in verdict.gaps],
+        "toolConfigurationNotifications": [_stale(stale) for stale in verdict.stale],
     }
 
 
@@ -216,6 +212,21 @@ def _notification(gap: Gap) -> Document:
     }
 
 
+def _stale(stale: Stale) -> Document:
+    waiver = stale.waiver
+    text = f"{stale.reason} waiver: {waiver.rule} for {waiver.digest}, until {waiver.expires.isoformat()}"
+    return {"level": "warning", "descriptor": {"id": "stale-waiver"}, "message": {"text": text}}
+
+
 def _suppression(waiver: Waiver) -> Document:
     justification = f"{waiver.reason} ({waiver.approver}, until {waiver.expires.isoformat()})"
-    return {"kind": "external", "status": "accepted", "justification": printable(justification)}
+    return {
+        "kind": "external",
+        "status": "accepted",
+        "justification": printable(justification),
+        "properties": {
+            "approver": printable(waiver.approver),
+            "digest": waiver.digest,
+            "expires": waiver.expires.isoformat(),
+        },
+    }

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from weighbridge.facts import Gap, Observed
 from weighbridge.location import printable
 from weighbridge.policy import Outcome, Triage, Verdict, Waived, blocks
 from weighbridge.remote import TRIAGE
-from weighbridge.report.base import Style, counted, describe, sized
+from weighbridge.report.base import (
+    GAP_ABOUT,
+    Style,
+    accepted,
+    counted,
+    describe,
+    headline,
+    sized,
+    total,
+    worst_first,
+)
 from weighbridge.rules import Finding, Rule, Severity, Unknown
 
 WIDTH: Final = 100
@@ -28,7 +38,6 @@ _UNKNOWN: Final = (
     "No reviewed entry covers these, so nobody knows what they do when the file is loaded. Ask the publisher for "
     "safetensors; or read the code of the package, and accept this exact file with a waiver (docs/policy.md)."
 )
-_GAPS: Final = "Bytes that were not understood may do anything, so a scan with gaps does not pass."
 
 
 def render(verdict: Verdict, style: Style) -> Iterator[str]:
@@ -59,30 +68,11 @@ def _headline(verdict: Verdict, style: Style) -> str:
     word = _paint(verdict.outcome.value, _OUTCOMES[verdict.outcome], style)
     names = [file for file in verdict.files if file.outcome is verdict.outcome]
     subject = printable(names[0].path) if len(names) == 1 else f"{len(names)} of {counted(len(verdict.files), 'file')}"
-    return f"{word}: {subject}: {_because(verdict)}" if names else f"{word}: {_because(verdict)}"
-
-
-def _because(verdict: Verdict) -> str:
-    """Return what the outcome rests on, in a few words."""
-    if not verdict.files:
-        return "there was no file to scan"
-    parts = []
-    if verdict.blocking:
-        parts.append(f"{counted(_total(verdict.blocking), 'finding')} at or above {verdict.fail_at}")
-    if verdict.unknowns:
-        parts.append(f"{counted(_total(verdict.unknowns), 'use')} of names that nobody has reviewed")
-    gaps = sum(gap.limit != TRIAGE for gap in verdict.gaps)
-    if gaps:
-        parts.append(f"{counted(gaps, 'part')} not understood")
-    return ", ".join(parts) or f"loading does nothing that the policy {printable(verdict.policy)} refuses"
+    return f"{word}: {subject}: {headline(verdict)}" if names else f"{word}: {headline(verdict)}"
 
 
 def _findings(verdict: Verdict, style: Style) -> Iterator[str]:
-    groups: dict[str, list[Finding]] = {}
-    for finding in verdict.findings:
-        groups.setdefault(finding.rule.id, []).append(finding)
-    worst_first = sorted(groups.values(), key=lambda group: (-group[0].rule.severity.rank, group[0].rule.id))
-    for group in worst_first:
+    for group in worst_first(verdict.findings):
         yield ""
         yield from _places(group, style)
         yield from _advice(group[0].rule, blocking=blocks(group[0], verdict.fail_at))
@@ -95,7 +85,7 @@ def _places(group: list[Finding], style: Style) -> Iterator[str]:
     for finding in shown:
         yield f"{_paint(str(finding.location), 'bold', style)}: {severity}: {rule.title} [{rule.id}]"
         yield f"    {describe(finding.fact)}{_spelled(finding)}"
-    rest = _total(group) - len(shown)
+    rest = total(group) - len(shown)
     if rest:
         yield f"    … and {counted(rest, 'more place')}"
 
@@ -124,7 +114,7 @@ def _unknowns(unknowns: tuple[Unknown, ...], style: Style) -> Iterator[str]:
     shown = len(groups) if style.verbose else NAMES
     for (subject, kind), group in list(groups.items())[:shown]:
         what = kind if subject == kind else f"{kind} {printable(subject)}"
-        times = f" ({counted(_total(group), 'time')})" if _total(group) > 1 else ""
+        times = f" ({counted(total(group), 'time')})" if total(group) > 1 else ""
         yield f"  {what}{times}: {printable(group[0].reason)}"
         for unknown in group if style.verbose else group[:1]:
             yield f"      {unknown.location}: {describe(unknown.fact)}"
@@ -144,7 +134,7 @@ def _gaps(gaps: tuple[Gap, ...], style: Style) -> Iterator[str]:
         yield f"  {gap.location}: {printable(gap.reason)}{size}{option}"
     if len(gaps) > GAPS and not style.verbose:
         yield f"  … and {counted(len(gaps) - GAPS, 'more')}".rstrip("s")
-    yield from _paragraph(_GAPS, "  = ")
+    yield from _paragraph(GAP_ABOUT, "  = ")
 
 
 def _waivers(verdict: Verdict) -> Iterator[str]:
@@ -160,10 +150,7 @@ def _waivers(verdict: Verdict) -> Iterator[str]:
 def _waived(waived: Waived) -> str:
     item, waiver = waived.item, waived.waiver
     what = f"{item.rule.title} [{item.rule.id}]" if isinstance(item, Finding) else f"unknown {describe(item.fact)}"
-    return (
-        f"{what}, accepted by {printable(waiver.approver)} until {waiver.expires.isoformat()}: "
-        f"{printable(waiver.reason)}"
-    )
+    return f"{what}, {accepted(waiver)}"
 
 
 def _beside(verdict: Verdict) -> Iterator[str]:
@@ -216,10 +203,6 @@ def _summary(verdict: Verdict) -> str:
         f"{sized(coverage.inert)} inert data, {sized(coverage.unexamined)} unexamined · "
         f"policy {printable(verdict.policy)} · rules {rules} · weighbridge {verdict.version}"
     )
-
-
-def _total(items: Iterable[Finding | Unknown]) -> int:
-    return sum(1 + item.repeated for item in items)
 
 
 def _paragraph(text: str, lead: str) -> list[str]:

@@ -1,0 +1,222 @@
+"""The parts of the page that say what there is: files and their digests, names, weights, evidence, and the history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from weighbridge.detail import DANGEROUS, TRUSTED, UNKNOWN, Decision, Import, Share
+from weighbridge.facts import Tensor
+from weighbridge.policy import FileVerdict, Verdict
+from weighbridge.report.base import NO_TIME, Style, counted, headline, sized
+from weighbridge.report.html.charts import Part, bar, covered, legend, length, share
+from weighbridge.report.html.markup import Markup, code, element, joined, section, table, text
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from weighbridge.evidence.base import Evidence
+
+# Rows of the tables; the JSON report has all files, `weighbridge inspect` and `weighbridge tensors` the rest.
+FILES: Final = 1000
+NAMES: Final = 300
+CHARTED: Final = 25
+# Colors of dtypes, the largest first; all others share the last.
+COLORS: Final = 6
+
+_WORSE: Final = (TRUSTED, UNKNOWN, DANGEROUS)
+
+
+def files(verdict: Verdict) -> Iterator[Markup]:
+    """Yield the part with every file, the worst first."""
+    worst = sorted(verdict.files, key=lambda file: (-file.outcome.rank, file.path))
+    rows = [_file(file) for file in worst[:FILES]]
+    notes = []
+    if len(worst) > FILES:
+        notes.append(f"… and {counted(len(worst) - FILES, 'more file')}")
+    if verdict.excluded:
+        notes.append(f"{counted(len(verdict.excluded), 'file')} excluded, and not covered by this verdict.")
+    yield section(
+        "files",
+        "Files",
+        table(
+            "The files that this verdict covers", ("verdict", "file", "size", "examined", "sha256"), rows, kind="files"
+        ),
+        joined(element("p", note, class_="note") for note in notes),
+    )
+
+
+def _file(file: FileVerdict) -> tuple[Markup, ...]:
+    formats = ", ".join(file.formats) or "no known format"
+    kept = [element("small", "in quarantine as ", code(file.quarantine))] if file.quarantine else []
+    size = file.coverage.total or 1
+    unexamined = share(file.coverage.unexamined, size)
+    label = f"{share(file.coverage.parsed, size)} parsed, {unexamined} not examined"
+    return (
+        element("span", file.outcome.value, class_=f"chip {file.outcome.value}"),
+        joined((code(file.path), element("small", formats), *kept), ""),
+        text(sized(file.size)),
+        bar(covered(file.coverage), label),
+        code(file.digest.value) if file.digest else element("small", "not digested"),
+    )
+
+
+def imports(verdict: Verdict) -> Iterator[Markup]:
+    """Yield the part with the names that the files use; those that are trusted fold away."""
+    merged: dict[str, tuple[Import, int]] = {}
+    for file in verdict.files:
+        for one in file.detail.imports if file.detail is not None else ():
+            before, count = merged.get(one.name, (None, 0))
+            merged[one.name] = (one if before is None else _both(before, one)), count + 1
+    if not merged:
+        return
+    several = len(verdict.files) > 1
+    order = sorted(merged.values(), key=lambda pair: (-_WORSE.index(pair[0].status), pair[0].name))
+    doubtful = [pair for pair in order if pair[0].status != TRUSTED]
+    trusted = [pair for pair in order if pair[0].status == TRUSTED]
+    parts = []
+    if doubtful:
+        parts.append(_names("Names that are dangerous or not reviewed", doubtful, several=several))
+    if trusted:
+        summary = element("summary", f"{counted(len(trusted), 'name')} that trust entries cover")
+        parts.append(element("details", summary, _names("Names that trust entries cover", trusted, several=several)))
+    yield section("imports", "Imports", *parts)
+
+
+def _both(one: Import, other: Import) -> Import:
+    worse = max(one, other, key=lambda each: _WORSE.index(each.status))
+    return Import(name=one.name, status=worse.status, uses=one.uses + other.uses, because=worse.because)
+
+
+def _names(caption: str, pairs: list[tuple[Import, int]], *, several: bool) -> Markup:
+    rows = [
+        (
+            element("span", one.status, class_=f"chip {one.status}"),
+            code(one.name),
+            text(str(one.uses)),
+            *((text(str(count)),) if several else ()),
+            text(one.because),
+        )
+        for one, count in pairs[:NAMES]
+    ]
+    heads = ("status", "name", "uses", *(("files",) if several else ()), "why")
+    rest = len(pairs) - len(rows)
+    more = element("p", f"… and {counted(rest, 'more name')}", class_="note") if rest else ""
+    return joined((table(caption, heads, rows, kind="names"), more))
+
+
+def weights(verdict: Verdict) -> Iterator[Markup]:
+    """Yield the part with the tensors: all bytes by dtype, and the largest ones."""
+    found = [file.detail.weights for file in verdict.files if file.detail is not None and file.detail.weights]
+    if not found:
+        return
+    count, size = sum(one.count for one in found), sum(one.size for one in found)
+    parts = _by_dtype([one for each in found for one in each.shares])
+    largest = sorted((one for each in found for one in each.largest), key=lambda one: (-one.size, one.name))
+    first = largest[0].size
+    rows = [_tensor(tensor, first) for tensor in largest[:CHARTED]]
+    rest = count - len(rows)
+    yield section(
+        "weights",
+        "Tensors",
+        element("p", f"{counted(count, 'tensor')}, {sized(size)}, by dtype:"),
+        bar(parts, "bytes of tensors by dtype"),
+        legend(parts),
+        table("The largest tensors", ("tensor", "dtype", "shape", "size", ""), rows, kind="tensors"),
+        element("p", f"… and {counted(rest, 'smaller tensor')}", class_="note") if rest else "",
+    )
+
+
+def _by_dtype(shares: list[Share]) -> list[Part]:
+    sizes: dict[str, int] = {}
+    for one in shares:
+        sizes[one.dtype] = sizes.get(one.dtype, 0) + one.size
+    order = sorted(sizes.items(), key=lambda pair: (-pair[1], pair[0]))
+    parts = [(f"series{number}", dtype, size) for number, (dtype, size) in enumerate(order[: COLORS - 1])]
+    if len(order) >= COLORS:
+        parts.append((f"series{COLORS - 1}", "others", sum(size for _, size in order[COLORS - 1 :])))
+    return parts
+
+
+def _tensor(tensor: Tensor, largest: int) -> tuple[Markup, ...]:
+    shape = " \u00d7 ".join(str(side) for side in tensor.shape) or "scalar"
+    return (
+        code(tensor.name),
+        text(tensor.dtype),
+        text(shape),
+        text(sized(tensor.size)),
+        length(tensor.size, largest, sized(tensor.size)),
+    )
+
+
+def evidence(verdict: Verdict) -> Iterator[Markup]:
+    """Yield the part that says who vouches for the files."""
+    if not verdict.evidence:
+        nothing = (
+            "No signature was looked at: this verdict rests on what the files hold, and says nothing of who made them."
+        )
+        yield section("signatures", "Signatures", element("p", nothing))
+        return
+    heads = ("claim", "who", "when", "of", "files")
+    rows = [_claim(one) for one in verdict.evidence]
+    yield section("signatures", "Signatures", table("What was verified of where the files come from", heads, rows))
+
+
+def _claim(one: Evidence) -> tuple[Markup, ...]:
+    signature = one.signature
+    uncovered = f", {len(one.uncovered)} not" if one.uncovered else ""
+    return (
+        joined((text(one.kind), element("small", f"{one.format} {one.predicate_type}".strip())), ""),
+        text(signature.who if signature is not None else "nobody signed it"),
+        text(_time(signature.signed_at) if signature is not None and signature.signed_at else ""),
+        code(str(one.subject)),
+        text(f"{len(one.covered)} covered{uncovered}"),
+    )
+
+
+def opinions(verdict: Verdict) -> Iterator[Markup]:
+    """Yield the part with what other programs say, which changes nothing."""
+    if verdict.opinions:
+        rows = [
+            (code(one.path), text(one.by), text(one.says), joined((text(detail) for detail in one.details), "; "))
+            for one in verdict.opinions
+        ]
+        heads = ("file", "by", "says", "because")
+        note = element("p", "What another program says stands beside the verdict and changes nothing in it.")
+        yield section("opinions", "Second opinion", note, table("Second opinions", heads, rows))
+
+
+def history(verdict: Verdict, style: Style) -> Iterator[Markup]:
+    """Yield the part that tells how the decision came about."""
+    steps = [*verdict.history, *_steps(verdict, style)]
+    items = (
+        element(
+            "li",
+            element("b", step.what),
+            element("span", f" by {step.who}") if step.who else "",
+            element("time", _time(step.when), datetime=step.when.isoformat()) if step.when else "",
+            element("p", step.note) if step.note else "",
+        )
+        for step in steps
+    )
+    yield section("history", "How it was decided", element("ol", joined(items), class_="timeline"))
+
+
+def _steps(verdict: Verdict, style: Style) -> Iterator[Decision]:
+    """Yield what every verdict went through."""
+    when = None if style.ended == NO_TIME else style.ended
+    coverage = verdict.coverage
+    read = f"{counted(len(verdict.files), 'file')}, {sized(coverage.total)}"
+    note = f"{read}, with the rules {verdict.rules_digest}"
+    if verdict.triage is not None:
+        note = f"{sized(verdict.triage.fetched)} of {sized(verdict.triage.size)} read from afar; {note}"
+    yield Decision(what="Scanned", who=f"Weighbridge {verdict.version}", when=when, note=note)
+    for waiver in dict.fromkeys(waived.waiver for waived in verdict.waived):
+        note = f"{waiver.rule} in {waiver.digest} until {waiver.expires.isoformat()}: {waiver.reason}"
+        yield Decision(what="Waived", who=waiver.approver, note=note)
+    policy = f"policy {verdict.policy} ({verdict.policy_digest}), which fails at {verdict.fail_at.value}"
+    yield Decision(what=f"Judged: {verdict.outcome.value}", who=policy, when=when, note=headline(verdict))
+
+
+def _time(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M UTC")

@@ -1,7 +1,8 @@
 """Find out what a model file would do before anybody loads it.
 
-`weighbridge.scan(paths)` and `weighbridge.convert(source, destination)` are what the command line calls; nothing here
-is imported until it is asked for, because starting must cost less than scanning a small file.
+`weighbridge.scan(paths)` and `weighbridge.convert(source, destination)` are what the command line calls;
+`weighbridge.load(path)` and `weighbridge.open(path)` give tensors of approved models, and nothing else. Nothing here is
+imported until it is asked for, because starting must cost less than scanning a small file.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from weighbridge.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from weighbridge import convert
+    from weighbridge import convert, load
     from weighbridge.guarding import guard
     from weighbridge.isolation import lockdown
+    from weighbridge.load.loading import open
     from weighbridge.pipeline import scan
 
-__all__ = ["__version__", "convert", "guard", "lockdown", "scan"]
+__all__ = ["__version__", "convert", "guard", "load", "lockdown", "open", "scan"]
 
 
 def __getattr__(name: str) -> Any:
@@ -25,9 +27,17 @@ def __getattr__(name: str) -> Any:
 
         return scan
     if name == "convert":
-        import weighbridge.convert as package
+        import weighbridge.convert as converting
 
-        return package
+        return converting
+    if name == "load":
+        import weighbridge.load as loading
+
+        return loading
+    if name == "open":
+        from weighbridge.load.loading import open
+
+        return open
     if name == "guard":
         from weighbridge.guarding import guard
 

@@ -1,0 +1,66 @@
+"""Which files of an approved folder make up the model that is meant."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from weighbridge.errors import UsageError
+from weighbridge.leaves import TENSORS
+from weighbridge.load.folder import Folder
+from weighbridge.location import printable
+from weighbridge.refusals import MalformedHeader
+
+_INDEX: Final = ".safetensors.index.json"
+
+
+def choose(folder: Folder, rest: str) -> tuple[str, ...]:
+    """Return the files that `rest` means: itself, or those of the folder that it is (empty: the approved one).
+
+    Of a folder it is the files that its one index names, and without an index all safetensors files that lie in it.
+    Raises UsageError when there are none or several indices, MalformedHeader when an index is none.
+    """
+    if rest in folder.files:
+        return (rest,)
+    inside = [path for path in folder.files if path.rpartition("/")[0] == rest]
+    indices = [path for path in inside if path.endswith(_INDEX)]
+    if len(indices) > 1:
+        raise UsageError(
+            f"{folder.where(rest)}: several indices ({', '.join(map(printable, indices))}); name the files"
+        )
+    if indices:
+        return tuple(sorted(set(weight_map(folder, indices[0]).values())))
+    found = tuple(sorted(path for path in inside if folder.files[path].format == TENSORS))
+    if not found:
+        elsewhere = sorted({path.rpartition("/")[0] for path, file in folder.files.items() if file.format == TENSORS})
+        hint = f"; there are some in {', '.join(printable(path or '.') for path in elsewhere)}" if elsewhere else ""
+        raise UsageError(f"{folder.where(rest)}: no approved safetensors files{hint}")
+    return found
+
+
+def weight_map(folder: Folder, index: str) -> Mapping[str, str]:
+    """Return the path in the folder of the file that holds each tensor, as an approved index says.
+
+    Raises MalformedHeader when it is no index, or names a file by anything but its name beside the index.
+    """
+    where = folder.where(index)
+    try:
+        found = json.loads(folder.read(index).decode("utf-8"), object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise MalformedHeader(where, f"not the JSON of an index: {error}", rule="index") from error
+    names = found.get("weight_map") if isinstance(found, dict) else None
+    if not isinstance(names, dict):
+        raise MalformedHeader(where, "no weight_map", rule="index")
+    for name in names.values():
+        if not isinstance(name, str) or name in ("", ".", "..") or "/" in name or "\\" in name:
+            raise MalformedHeader(where, f"{printable(str(name))} is not the name of a file beside it", rule="index")
+    parent = index.rpartition("/")[0]
+    return {tensor: f"{parent}/{name}" if parent else name for tensor, name in names.items()}
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key comes twice")
+    return found

@@ -102,7 +102,7 @@ class Walker:
                 self._items.setdefault(id(event.target), []).append(event)
             elif type(event) is State:
                 self._states.setdefault(id(event.target), []).append(event.state)
-        self._around = Around(changed=frozenset(self._items), states=self._states, leaf=leaf)
+        self.around = Around(changed=frozenset(self._items), states=self._states, leaf=leaf)
         self._calls = [event for event in events if type(event) is Call]
         self._found: set[int] = set()
         self._path: set[int] = set()
@@ -126,7 +126,7 @@ class Walker:
         if self._count > NODES_LIMIT:
             raise LimitError(self._reader.origin, f"the object has more than {NODES_LIMIT} values")
         self._found.add(id(value))
-        found = tensor(value, self._around)
+        found = tensor(value, self.around)
         if found is not None:
             node = Node(key, Kind.TENSOR, "tensor")
             node.content, node.tensors = found, 1
@@ -147,7 +147,7 @@ class Walker:
         return node
 
     def _container(self, key: str | None, value: Value, depth: int) -> Node:
-        flat = self._mapping(value)
+        flat = self.mapping(value)
         if flat is not None:
             names = set(flat[::2]) if all(isinstance(name, str) for name in flat[::2]) else set()
             kind = Kind.OPTIMIZER if names >= {"state", "param_groups"} else Kind.MAPPING
@@ -166,7 +166,7 @@ class Walker:
             node.children.append(self._node(key_text(name), value, depth + 1))
         return node
 
-    def _mapping(self, value: Value) -> list[Value] | None:
+    def mapping(self, value: Value) -> list[Value] | None:
         """Return keys and values of a dict or of an object of one of its kinds, None for anything else."""
         if type(value) is Dict:
             return None if id(value) in self._states else value
@@ -184,7 +184,7 @@ class Walker:
         if id(value) in self._objects:
             return Node(key, Kind.OPAQUE, f"the same {name} again")
         attributes = self._attributes(value)
-        parts = {part: self._mapping(attributes.get(part)) for part in _PARTS}
+        parts = {part: self.mapping(attributes.get(part)) for part in _PARTS}
         if all(part is not None for part in parts.values()):
             return self._module(key, name, parts, attributes, depth)
         self._objects.add(id(value))

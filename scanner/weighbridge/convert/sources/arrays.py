@@ -14,8 +14,8 @@ from weighbridge.convert.numpy_values import Arrays
 from weighbridge.convert.plan import Plan
 from weighbridge.convert.sources import torch_legacy
 from weighbridge.convert.sources.base import Inputs, Options, Source
+from weighbridge.convert.sources.pickled import Stream, run
 from weighbridge.convert.sources.pickled import plan as plan_result
-from weighbridge.convert.sources.pickled import run
 from weighbridge.errors import ArtifactError, UnconvertibleError
 from weighbridge.formats.base import Context
 from weighbridge.formats.compressed import KINDS
@@ -53,7 +53,8 @@ def plan(inputs: Inputs, options: Options) -> Plan:
     if machine.position != reader.size:
         raise ArtifactError(reader.at(machine.position), f"{reader.size - machine.position} bytes behind the pickle")
     arrays = Arrays(inputs, reader, store, machine.events)
-    found = plan_result(SOURCE.name, machine, reader, options, arrays.held, arrays.leaf)
+    stream = Stream(machine=machine, reader=reader, held=arrays.held, leaf=arrays.leaf)
+    found = plan_result(SOURCE.name, stream, options)
     if any(SLICED in path for path in found.scalars):
         advice = "save it again with protocol=4"
         raise UnconvertibleError(reader.origin, f"Paddle has cut large tensors of it into pieces; {advice}")

@@ -30,13 +30,12 @@ class Inputs:
     Files stay open, and are read through what was opened first, so that nobody can put another in their place.
     """
 
-    def __init__(self, path: Path, limits: Limits, files: ExitStack, descriptor: int | None = None) -> None:
+    def __init__(self, path: Path, limits: Limits, files: ExitStack) -> None:
         self.path = path
         self.budget = Budget(limits)
         self.stores: list[Store] = []
         self._files = files
         self._seen: list[tuple[int, Path, tuple[int, ...]]] = []
-        self.add_file(path, descriptor)
 
     @property
     def reader(self) -> Reader:
@@ -94,7 +93,18 @@ def opened(path: Path, limits: Limits, descriptor: int | None = None) -> Iterato
     A `descriptor` of that file that is open already is used instead of its name, and stays the caller's.
     """
     with ExitStack() as files:
-        yield Inputs(path, limits, files, descriptor)
+        inputs = Inputs(path, limits, files)
+        inputs.add_file(path, descriptor)
+        yield inputs
+
+
+@contextmanager
+def in_memory(reader: Reader, path: Path, limits: Limits) -> Iterator[Inputs]:
+    """Give the inputs of the file at `path` whose bytes are in memory already."""
+    with ExitStack() as files:
+        inputs = Inputs(path, limits, files)
+        inputs.add_computed(reader)
+        yield inputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

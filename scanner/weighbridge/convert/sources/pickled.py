@@ -31,6 +31,16 @@ class Held:
     fault: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """A pickle that was run, and where the storages are that it names, by key; `leaf` knows tensors of another kind."""
+
+    machine: Machine
+    reader: Reader
+    held: Mapping[str, Held]
+    leaf: Leaf | None = None
+
+
 def run(reader: Reader, start: int, budget: Budget, *, interleaved: bool = False) -> Machine:
     """Return a machine that has run the stream at `start` value by value, as torch's unpickler reads it.
 
@@ -47,24 +57,17 @@ def run(reader: Reader, start: int, budget: Budget, *, interleaved: bool = False
     return machine
 
 
-def plan(
-    source: str,
-    machine: Machine,
-    reader: Reader,
-    options: Options,
-    held: Mapping[str, Held],
-    leaf: Leaf | None = None,
-) -> Plan:
-    """Return the plan of a stream's result, whose storages are where `held` says, by key."""
-    walker = Walker(machine.events, reader, leaf)
-    root = walker.walk(machine.result)
-    choice = choose(root, options.state_dict, reader.origin, everything=options.everything)
+def plan(source: str, stream: Stream, options: Options) -> Plan:
+    """Return the plan of a stream's result."""
+    walker = Walker(stream.machine.events, stream.reader, stream.leaf)
+    root = walker.walk(stream.machine.result)
+    choice = choose(root, options.state_dict, stream.reader.origin, everything=options.everything)
     for name in walker.unseen():
         choice.drop("", f"a call of {name}, which loading the file makes and converting it does not")
     refused = list(choice.refused)
     tensors: list[PlannedTensor] = []
     for name, view in choice.tensors:
-        planned = placed(name, view, held)
+        planned = placed(name, view, stream.held)
         if isinstance(planned, PlannedTensor):
             tensors.append(planned)
         else:

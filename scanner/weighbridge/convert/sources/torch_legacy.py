@@ -9,7 +9,7 @@ from typing import Final
 
 from weighbridge.convert.plan import Plan
 from weighbridge.convert.sources.base import Inputs, Options, Source
-from weighbridge.convert.sources.pickled import Held, run, storages
+from weighbridge.convert.sources.pickled import Held, Stream, run, storages
 from weighbridge.convert.sources.pickled import plan as plan_result
 from weighbridge.convert.torch_tensors import StorageId
 from weighbridge.errors import ArtifactError, UnconvertibleError
@@ -34,6 +34,11 @@ def recognise(inputs: Inputs) -> bool:
 
 def plan(inputs: Inputs, options: Options) -> Plan:
     """Return the tensors of a stream; raise ArtifactError when the storages are not those that its pickle names."""
+    return plan_result(SOURCE.name, stream(inputs), options)
+
+
+def stream(inputs: Inputs) -> Stream:
+    """Return the pickle of a checkpoint; raise what `plan` does."""
     reader = inputs.reader
     position = 0
     machines: list[Machine] = []
@@ -48,7 +53,7 @@ def plan(inputs: Inputs, options: Options) -> Plan:
         raise UnconvertibleError(reader.at(system.start), f"its numbers are big-endian; {advice}")
     reader.seek(position)
     held = _held(reader, keys.result, {storage.key: storage for storage in storages(machine)})
-    return plan_result(SOURCE.name, machine, reader, options, held)
+    return Stream(machine=machine, reader=reader, held=held)
 
 
 def _item(value: Value, key: str) -> Value:

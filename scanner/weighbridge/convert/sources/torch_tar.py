@@ -11,7 +11,7 @@ from typing import Final
 from weighbridge.convert.dtypes import TORCH, UNCONVERTIBLE
 from weighbridge.convert.plan import Plan
 from weighbridge.convert.sources.base import Inputs, Options, Source
-from weighbridge.convert.sources.pickled import Held, run
+from weighbridge.convert.sources.pickled import Held, Stream, run
 from weighbridge.convert.sources.pickled import plan as plan_result
 from weighbridge.convert.torch_tensors import DIMENSIONS, StorageId, Unfit, View, number
 from weighbridge.errors import ArtifactError
@@ -38,6 +38,11 @@ def recognise(inputs: Inputs) -> bool:
 
 def plan(inputs: Inputs, options: Options) -> Plan:
     """Return the tensors of an archive; raise ArtifactError at anything that torch did not write."""
+    return plan_result(SOURCE.name, stream(inputs), options)
+
+
+def stream(inputs: Inputs) -> Stream:
+    """Return the pickle of an archive; raise what `plan` does."""
     parts = _parts(inputs)
     storages = _Storages(parts["storages"], inputs.budget)
     tensors = _tensors(parts["tensors"], inputs.budget, storages.named)
@@ -50,7 +55,7 @@ def plan(inputs: Inputs, options: Options) -> Plan:
                 return tensors.get(str(key))
         return None
 
-    return plan_result(SOURCE.name, machine, program, options, storages.held, leaf)
+    return Stream(machine=machine, reader=program, held=storages.held, leaf=leaf)
 
 
 def _parts(inputs: Inputs) -> dict[str, Reader]:

@@ -14,7 +14,7 @@ from typing import Final
 from weighbridge.convert.plan import Checksum, Plan, Range
 from weighbridge.convert.sources.archive import checked, listed
 from weighbridge.convert.sources.base import Inputs, Options, Source
-from weighbridge.convert.sources.pickled import Held, run, storages
+from weighbridge.convert.sources.pickled import Held, Stream, run, storages
 from weighbridge.convert.sources.pickled import plan as plan_result
 from weighbridge.errors import ArtifactError, UnconvertibleError
 from weighbridge.formats.zip.records import ENCRYPTED, STORED, Entry
@@ -33,16 +33,26 @@ def recognise(inputs: Inputs) -> bool:
 
 def plan(inputs: Inputs, options: Options) -> Plan:
     """Return the tensors of a checkpoint; raise ArtifactError when readers could disagree on any member."""
-    reader, archive = inputs.reader, checked(inputs)
-    root, program = _program(reader, archive.entries)
-    _check_layout(reader, archive.entries, root)
+    archive = checked(inputs)
+    planned = plan_result(SOURCE.name, _stream(inputs, archive.entries), options)
+    return replace(planned, checksums=_checksums(archive.entries, planned))
+
+
+def stream(inputs: Inputs) -> Stream:
+    """Return the pickle of a checkpoint; raise what `plan` does."""
+    return _stream(inputs, checked(inputs).entries)
+
+
+def _stream(inputs: Inputs, entries: list[Entry]) -> Stream:
+    reader = inputs.reader
+    root, program = _program(reader, entries)
+    _check_layout(reader, entries, root)
     machine = run(program, 0, inputs.budget)
     if machine.position != program.size:
         raise ArtifactError(program.at(machine.position), f"{program.size - machine.position} bytes behind the pickle")
-    held = {entry.name.removeprefix(f"{root}/data/"): _held(reader, entry) for entry in archive.entries}
     storages(machine)
-    planned = plan_result(SOURCE.name, machine, program, options, held)
-    return replace(planned, checksums=_checksums(archive.entries, planned))
+    held = {entry.name.removeprefix(f"{root}/data/"): _held(reader, entry) for entry in entries}
+    return Stream(machine=machine, reader=program, held=held)
 
 
 def _program(reader: Reader, entries: list[Entry]) -> tuple[str, Reader]:

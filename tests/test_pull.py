@@ -170,7 +170,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(hub: FakeHub, monkeypatch: 
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(materialise, "_fill", refuse)
+    monkeypatch.setattr(materialise, "fill", refuse)
     with pytest.raises(SourceError, match="m: No space left on device"):
         pull()
     assert not list(Path().iterdir())

@@ -42,17 +42,26 @@ def materialise(
 
     Raises SourceError when the system refuses; the destination is untouched then.
     """
+    with building(store, destination) as folder:
+        new = folder / "new"
+        new.mkdir()
+        for name, text in texts.items():
+            (new / name).write_text(text, encoding="utf-8", newline="\n")
+            sync(new / name)
+        fill(new, manifest, store, copy=copy)
+        put(new, destination)
+
+
+@contextmanager
+def building(store: Store, destination: Path) -> Iterator[Path]:
+    """Give an empty folder on the file system of the destination to build in, which is gone afterwards.
+
+    Raises SourceError when the system refuses something while it is there.
+    """
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
         with _beside(store, destination) as folder:
-            new = folder / "new"
-            new.mkdir()
-            for name, text in texts.items():
-                (new / name).write_text(text, encoding="utf-8", newline="\n")
-                sync(new / name)
-            _fill(new, manifest, store, copy=copy)
-            _put(new, destination, folder / "old")
-            sync(destination.parent)
+            yield folder
     except OSError as error:
         raise SourceError(f"{destination}: {error.strerror or error}") from error
 
@@ -76,7 +85,8 @@ def _beside(store: Store, destination: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _fill(folder: Path, manifest: Manifest, store: Store, *, copy: bool) -> None:
+def fill(folder: Path, manifest: Manifest, store: Store, *, copy: bool = False) -> None:
+    """Make the files of a manifest, read-only, in a folder that is being built; see `materialise`."""
     made = {folder}
     for entry in manifest.entries:
         target = folder / entry.path
@@ -125,13 +135,14 @@ def _link(source: Path, target: Path) -> bool:
     return True
 
 
-def _put(new: Path, destination: Path, old: Path) -> None:
-    """Put a folder to its place; what was there is at `old` then, or at `new` when the two were exchanged."""
+def put(new: Path, destination: Path) -> None:
+    """Put a folder that was built (see `building`) to its place; what was there goes with the place of building."""
     if not os.path.lexists(destination):
         new.rename(destination)
     elif not _exchange(new, destination):
-        destination.rename(old)
+        destination.rename(new.with_name(f"{new.name}.old"))
         new.rename(destination)
+    sync(destination.parent)
 
 
 def _exchange(one: Path, other: Path) -> bool:

@@ -50,6 +50,11 @@ class KeySigner:
         """The digest that the key is known by."""
         return str(keys.key_digest(self._key.public_key()))
 
+    @property
+    def public_key(self) -> PublicKeyTypes:
+        """The key that verifies what is signed."""
+        return self._key.public_key()
+
     def sign(self, payload: bytes, payload_type: str) -> bytes:
         """Return a bundle that hints at the key."""
         signature = sign_with(self._key, dsse.pae(payload_type, payload))
@@ -76,6 +81,11 @@ class CertificateSigner:
     def identity(self) -> str:
         """The subject of the certificate."""
         return self._chain[0].subject.rfc4514_string()
+
+    @property
+    def public_key(self) -> PublicKeyTypes:
+        """The key that verifies what is signed."""
+        return self._key.public_key()
 
     def sign(self, payload: bytes, payload_type: str) -> bytes:
         """Return a bundle with the chain of certificates."""
@@ -116,6 +126,11 @@ class Pkcs11Signer:
     def identity(self) -> str:
         """The digest that the key is known by."""
         return str(keys.key_digest(self._public))
+
+    @property
+    def public_key(self) -> PublicKeyTypes:
+        """The key that verifies what is signed."""
+        return self._public
 
     def sign(self, payload: bytes, payload_type: str) -> bytes:
         """Return a bundle that hints at the key; raise UsageError when the token refuses."""

@@ -1,0 +1,161 @@
+"""What a trust policy requires of a model, held against its files and the signatures among them.
+
+1. Find the rule for the source.
+2. Collect the signatures: files under the names that the rule gives, or those that were handed over.
+3. Verify them, by as many different signers as the rule requires. What anybody else signed counts for nothing.
+4. Hold the files against each signature that counts.
+5. Look for the tree on the list of what is denied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from typing import Final
+
+from weighbridge.digest import Digest
+from weighbridge.evidence import bundle, oms, patterns, verifier
+from weighbridge.evidence.base import Evidence, Signature
+from weighbridge.evidence.bundle import Bundle
+from weighbridge.evidence.coverage import Coverage, below
+from weighbridge.evidence.tree import Contents, Plan
+from weighbridge.evidence.trust_entries import Missing, Pin, SourceRule, Uncovered
+from weighbridge.evidence.trust_policy import TrustPolicy
+from weighbridge.location import printable
+from weighbridge.records import dataclass
+from weighbridge.refusals import (
+    ApprovalRevoked,
+    SignatureMalformed,
+    SignatureMissing,
+    SignatureUnsupported,
+    SourceUncovered,
+)
+
+# Files that may be signatures; a model has one or two, and each costs a verification for each signer.
+MAX_SIGNATURES: Final = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Satisfied:
+    """What a model has that its rule requires.
+
+    `evidence` has an entry for each signature that counts; there is none when the rule lets the model in unsigned.
+    `tree` is the digest of the files that are covered, of all without a signature. `uncovered` are the files that not
+    all signatures cover. `warnings` say what the rule would have refused, had it not said to warn.
+    """
+
+    rule: SourceRule
+    tree: Digest
+    evidence: tuple[Evidence, ...] = ()
+    uncovered: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def signed(self) -> bool:
+        """Whether anybody signed the model whom the rule requires."""
+        return bool(self.evidence)
+
+
+def require(
+    contents: Contents,
+    source: str,
+    trust: TrustPolicy,
+    *,
+    now: datetime,
+    pinned: bool = True,
+    given: Mapping[str, bytes] | None = None,
+    beside: Collection[str] = (),
+) -> Satisfied:
+    """Return how files satisfy what a trust policy requires of their source, a reference without its revision.
+
+    `pinned` tells whether the reference says which revision is meant. `given` are the only signatures to look at, by
+    the name that messages call them; without it they are looked for among the files. `beside` are the paths of files
+    that no signature covers and that are not the model's.
+
+    Raises SourceUncovered when there is no rule, SignatureMissing when nobody signed, the refusal that says why when
+    nobody signed who is required, ContentMismatch when the files are not those that were signed.
+    """
+    rule = trust.rule_for(source)  # 1
+    if rule.pin is Pin.REQUIRED and not pinned:
+        reason = f"the rule for {printable(rule.source)} wants a reference that says which revision is meant"
+        raise SourceUncovered(printable(source), reason, "add @revision, or take it from a lock")
+    bundles = _bundles(_collect(contents, rule) if given is None else given)  # 2
+    signatures = verifier.verify_any(list(bundles.values()), rule, trust, now=now, where=contents.where)  # 3
+    if not signatures:
+        return _unsigned(contents, rule, trust, beside)
+    names = {one.digest: name for name, one in bundles.items()}
+    found = {*beside, *(names[one.bundle] for one in signatures if given is None)}
+    covered = [_covered(contents, one, names[one.bundle], rule, found) for one in signatures]  # 4
+    coverages = [coverage for _, coverage in covered]
+    _refuse_denied(contents, [one.tree for one in coverages], trust, beside)  # 5
+    uncovered = sorted({path for one in coverages for path in one.uncovered})
+    extra = [path for path in uncovered if path not in found and not below(path, rule.ignored_paths)]
+    return Satisfied(
+        rule=rule,
+        tree=coverages[0].tree,
+        evidence=tuple(evidence for evidence, _ in covered),
+        uncovered=tuple(uncovered),
+        warnings=tuple(f"no signature covers {printable(path)}" for path in extra),
+    )
+
+
+def _collect(contents: Contents, rule: SourceRule) -> Mapping[str, bytes]:
+    """Return the bytes of the files that may be signatures; nothing when none is required."""
+    if not rule.require:
+        return {}
+    names = [path for path in contents.paths if any(patterns.matches(one, path) for one in rule.signature_files)]
+    if len(names) > MAX_SIGNATURES:
+        wanted = ", ".join(map(printable, rule.signature_files))
+        raise SignatureMalformed(contents.where, f"{len(names)} files match {wanted}, limit is {MAX_SIGNATURES}")
+    return {path: contents.read(path, bundle.LIMIT) for path in names}
+
+
+def _bundles(found: Mapping[str, bytes]) -> dict[str, Bundle]:
+    """Return those that are bundles, by name; raise what is wrong with the first when none is."""
+    parsed, refused = {}, []
+    for name, raw in found.items():
+        try:
+            parsed[name] = bundle.parse(raw, printable(name))
+        except (SignatureMalformed, SignatureUnsupported) as error:
+            refused.append(error)
+    if refused and not parsed:
+        raise refused[0]
+    return parsed
+
+
+def _covered(
+    contents: Contents, signature: Signature, where: str, rule: SourceRule, beside: Collection[str]
+) -> tuple[Evidence, Coverage]:
+    """Return what a signature covers; with a rule that only warns, anything may lie beside it."""
+    lenient = set(contents.paths) if rule.unsigned_files is Uncovered.WARN else beside
+    return oms.verify(contents, signature, printable(where), ignored=rule.ignored_paths, beside=lenient)
+
+
+def _unsigned(contents: Contents, rule: SourceRule, trust: TrustPolicy, beside: Iterable[str]) -> Satisfied:
+    """Return what there is to say of a model that its rule lets in without a signature."""
+    if rule.missing is Missing.DENY and rule.require:
+        raise SignatureMissing(contents.where, "no signature, and the trust policy requires one")
+    tree = _tree(contents, set(contents.paths) - set(beside))
+    _refuse_denied(contents, [tree], trust, beside)
+    warned = rule.missing is Missing.WARN
+    return Satisfied(
+        rule=rule,
+        tree=tree,
+        uncovered=contents.paths,
+        warnings=(f"no signature, and {' or '.join(rule.require)} should have signed",) if warned else (),
+    )
+
+
+def _refuse_denied(contents: Contents, trees: list[Digest], trust: TrustPolicy, beside: Iterable[str]) -> None:
+    """Raise ApprovalRevoked when the covered files are denied, or all files with or without those beside them."""
+    if not trust.deny.tree_sha256:
+        return
+    every = set(contents.paths)
+    for tree in (*trees, _tree(contents, every), _tree(contents, every - set(beside))):
+        if trust.deny.tree(tree.value):
+            reason = f"the tree {tree} is on the list of what is denied in {trust.where}"
+            raise ApprovalRevoked(contents.where, reason)
+
+
+def _tree(contents: Contents, paths: Collection[str]) -> Digest:
+    return Coverage.of(contents.measure({path: Plan() for path in paths})).tree

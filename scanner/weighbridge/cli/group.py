@@ -64,6 +64,18 @@ def _tensors() -> click.Command:
     return tensors
 
 
+def _verify() -> click.Command:
+    from weighbridge.cli.verify import verify
+
+    return verify
+
+
+def _sign() -> click.Command:
+    from weighbridge.cli.sign import sign
+
+    return sign
+
+
 COMMANDS: Final[dict[str, Callable[[], click.Command]]] = {
     "scan": _scan,
     "pull": _pull,
@@ -72,6 +84,8 @@ COMMANDS: Final[dict[str, Callable[[], click.Command]]] = {
     "convert": _convert,
     "inspect": _inspect,
     "tensors": _tensors,
+    "verify": _verify,
+    "sign": _sign,
     "rules": _rules,
     "store": _store,
 }

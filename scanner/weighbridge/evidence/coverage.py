@@ -18,7 +18,7 @@ from weighbridge.records import dataclass
 from weighbridge.refusals import ContentMismatch, ManifestInvalid, UnsafeEntry
 
 _FIX: Final = "fetch the model again, or have its publisher sign what it is now"
-_FIX_EXTRA: Final = "remove them, or name in the trust policy's ignored_paths what may lie there unsigned"
+_FIX_EXTRA: Final = "remove them, or name what may lie there unsigned: ignored_paths of the trust policy, or --ignore"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from weighbridge.errors import UsageError
 from weighbridge.evidence import bundle, oms, statement
-from weighbridge.evidence.coverage import check_names
+from weighbridge.evidence.coverage import below, check_names
 from weighbridge.evidence.dsse import IN_TOTO
 from weighbridge.evidence.statement import Subject
 from weighbridge.evidence.tree import Plan, Tree
@@ -32,11 +32,13 @@ Check = Callable[["Bundle"], "Signature"]
 
 
 def sign(
-    folder: Path, destination: Path, signer: Signer, check: Check, *, beside: Collection[str] = (), threads: int = 0
+    folder: Path, destination: Path, signer: Signer, check: Check, *, left_out: Collection[str] = (), threads: int = 0
 ) -> Evidence:
     """Sign every file of a folder and write the bundle, which may lie in the folder; return what it proves.
 
-    1. Digest the files; what is at the destination, and what `beside` names, is left out.
+    `left_out` are paths of files and folders that are not signed.
+
+    1. Digest the files; what is at the destination is left out.
     2. Sign the statement.
     3. Verify the bundle as any reader would, and hold the files against it.
     4. Write it beside its destination and rename it.
@@ -44,22 +46,22 @@ def sign(
     Raises UsageError when there is nothing to sign or the bundle cannot be written, UnsafeEntry for what cannot be
     signed, ChangedDuringRead when somebody writes to the folder meanwhile.
     """
+    where = printable(str(destination))
     with Tree(folder, threads=threads) as tree:
         if tree.single:
             raise UsageError(f"{tree.where}: a file, and folders are what is signed here")
-        inside = _inside(folder, destination)
-        left_out = sorted({*beside, *([inside] if inside else [])})
-        payload = state(tree, folder.resolve().name, left_out)  # 1
+        out = sorted({*(path.strip("/") for path in left_out), *_inside(folder, destination)})
+        payload = state(tree, folder.resolve().name, out)  # 1
         raw = signer.sign(payload, IN_TOTO)  # 2
-        signature = check(bundle.parse(raw, printable(str(destination))))  # 3
-        evidence, _ = oms.verify(tree, signature, printable(str(destination)), beside=left_out)
+        signature = check(bundle.parse(raw, where))  # 3
+        evidence, _ = oms.verify(tree, signature, where, ignored=out)
     write(destination, raw)  # 4
     return evidence
 
 
 def state(tree: Tree, model: str, left_out: Collection[str] = ()) -> bytes:
     """Return the statement about the files of a folder, as the payload of an envelope."""
-    paths = [path for path in tree.paths if path not in left_out]
+    paths = [path for path in tree.paths if not below(path, left_out)]
     if not paths:
         raise UsageError(f"{tree.where}: there is no file to sign")
     check_names(paths, tree.where)
@@ -92,7 +94,7 @@ def write(destination: Path, raw: bytes) -> None:
         raise UsageError(f"{printable(str(destination))}: {error.strerror or error}") from error
 
 
-def _inside(folder: Path, destination: Path) -> str:
-    """Return the path that a destination has below a folder, empty when it lies elsewhere."""
+def _inside(folder: Path, destination: Path) -> tuple[str, ...]:
+    """Return the path that a destination has below a folder, nothing when it lies elsewhere."""
     top, place = folder.resolve(), destination.parent.resolve() / destination.name
-    return place.relative_to(top).as_posix() if place.is_relative_to(top) else ""
+    return (place.relative_to(top).as_posix(),) if place.is_relative_to(top) else ()

@@ -1,0 +1,113 @@
+"""What the commands that sign share: with what, and that the signature is good before anybody gets it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from weighbridge.cli.options import F
+from weighbridge.cli.trusting import read_file
+from weighbridge.errors import UsageError
+from weighbridge.location import printable
+
+if TYPE_CHECKING:
+    from weighbridge.evidence.base import Signature
+    from weighbridge.evidence.bundle import Bundle
+    from weighbridge.evidence.signers import Signer
+
+# The password of a private key, for machines; people are asked.
+VARIABLE: Final = "WEIGHBRIDGE_KEY_PASSWORD"
+# The name of the signer in what a command has just made itself.
+MADE: Final = "you"
+_FILE: Final = click.Path(dir_okay=False, path_type=Path)
+
+_OPTIONS: Final = (
+    click.option(
+        "--key", type=_FILE, metavar="PEM", help="The private key.  [default: that of `weighbridge key init`]"
+    ),
+    click.option(
+        "--certificate",
+        "certificates",
+        type=_FILE,
+        multiple=True,
+        metavar="PEM",
+        help="The certificate of the key, then those above it; repeatable.",
+    ),
+    click.option("--pkcs11", metavar="URI", help="A key on a token, such as pkcs11:token=NAME;id=%01."),
+)
+
+
+def signer_options(command: F) -> F:
+    """Add the options that say with what to sign; `signer_from` reads them."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def signer_from(options: dict[str, Any]) -> Signer:
+    """Return who signs by the options: the user's own key without any.
+
+    Raises UsageError when there is no such key, or the options make no sense together.
+    """
+    from weighbridge.evidence.signers import CertificateSigner, KeySigner, Pkcs11Signer
+
+    named, certificates = options["key"], options["certificates"]
+    if options["pkcs11"] is not None:
+        if named is not None or certificates:
+            raise UsageError("--pkcs11 goes with neither --key nor --certificate")
+        return Pkcs11Signer(options["pkcs11"], lambda: _ask("PIN of the token"))
+    if certificates and named is None:
+        raise UsageError("--certificate goes with --key, the private key of the certificate")
+    pem, where = _private_key(named)
+    password = _password(pem, where)
+    if certificates:
+        from weighbridge.evidence.trust_entries import MAX_ROOT
+
+        chain = [read_file(path, MAX_ROOT) for path in certificates]
+        return CertificateSigner(pem, chain, password=password, where=where)
+    return KeySigner(pem, password=password, where=where)
+
+
+def check_made(signer: Signer, bundle: Bundle) -> Signature:
+    """Return the signature in a bundle that the signer has just made; raise SignatureInvalid when it is not good."""
+    from weighbridge.evidence import dsse
+    from weighbridge.evidence.base import Method, Signature
+    from weighbridge.evidence.dsse import Envelope
+    from weighbridge.evidence.signers import CertificateSigner, KeySigner, Pkcs11Signer
+    from weighbridge.refusals import SignatureInvalid
+
+    if not isinstance(bundle.content, Envelope) or not isinstance(signer, KeySigner | CertificateSigner | Pkcs11Signer):
+        raise SignatureInvalid(bundle.where, "the signer made something else than a signed statement")
+    dsse.verify(bundle.content, signer.public_key, bundle.where)
+    return Signature(
+        method=Method.CERTIFICATE if isinstance(signer, CertificateSigner) else Method.KEY,
+        signer=MADE,
+        identity=signer.identity,
+        payload_type=bundle.content.payload_type,
+        payload=bundle.content.payload,
+        bundle=bundle.digest,
+    )
+
+
+def _private_key(named: Path | None) -> tuple[bytes, str]:
+    """Return the private key in PEM, and what errors call it."""
+    from weighbridge.evidence import home
+
+    path = named or home.key_path()
+    return home.read_private(path), printable(str(path))
+
+
+def _password(pem: bytes, where: str) -> bytes | None:
+    """Return the password of a key that is encrypted, asking a person for it when no variable has it."""
+    if b"ENCRYPTED" not in pem:
+        return None
+    given = os.environ.get(VARIABLE)
+    return (given if given is not None else _ask(f"Password of {where}")).encode()
+
+
+def _ask(what: str) -> str:
+    answer: str = click.prompt(what, hide_input=True, err=True)
+    return answer

@@ -125,7 +125,10 @@ def _ints(value: Value, session: Session) -> bool:
     if type(value) is not tuple and type(value) is not list:
         return False
     session.spend(len(value))
-    return all((type(item) is int and 0 <= item < INDEX_LIMIT) or type(item) is ElidedUint for item in value)
+    for item in value:  # noqa: SIM110 - as in `_any_of`
+        if not ((type(item) is int and 0 <= item < INDEX_LIMIT) or type(item) is ElidedUint):
+            return False
+    return True
 
 
 _SCALARS: Final = frozenset({str, bytes, int, float, bool, complex, type(None), Span}) | ELISIONS
@@ -401,7 +404,13 @@ def _dict_of(key: Check, item: Check) -> Check:
         if type(value) is not Dict:
             return False
         session.spend(len(value))
-        return all(key(part, session) for part in value[::2]) and all(item(part, session) for part in value[1::2])
+        for part in value[::2]:
+            if not key(part, session):
+                return False
+        for part in value[1::2]:  # noqa: SIM110 - as in `_any_of`
+            if not item(part, session):
+                return False
+        return True
 
     return check
 

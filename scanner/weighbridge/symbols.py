@@ -58,9 +58,12 @@ class Event:
 
 
 class Global(Event):
-    """An imported name; one object per name and stream. `module` and `name` are normalised."""
+    """An imported name; one object per name and stream. `module` and `name` are normalised.
 
-    __slots__ = ("module", "name", "spelled")
+    `dotted` is the normalised name as it is written in rules and trust entries.
+    """
+
+    __slots__ = ("dotted", "module", "name", "spelled")
     kind = "import"
 
     def __init__(self, origin: Location, offset: int, spelled: tuple[str, str], module: str, name: str) -> None:
@@ -69,11 +72,7 @@ class Global(Event):
         self.spelled = spelled
         self.module = module
         self.name = name
-
-    @property
-    def dotted(self) -> str:
-        """The normalised name as it is written in rules and trust entries."""
-        return f"{self.module}.{self.name}"
+        self.dotted = f"{module}.{name}"
 
     @property
     def subject(self) -> str:

@@ -11,9 +11,9 @@ them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from weighbridge import rule_files
 from weighbridge.facts import Program
@@ -136,7 +136,6 @@ class _Session:
         self._tags: dict[Call, str] = {}
         self._owners: dict[Call | PersistentId, Global] = {}
         self._denied: set[Call] = set()
-        self._unnamed: set[Global] = set()
         self._work = 0
         self._plain_keys: list[Value] = []
 
@@ -180,53 +179,19 @@ class _Session:
 
     def _verdict(self, event: Event) -> str:
         """Return why an event is not covered, or nothing; remember it for what happens to the result."""
-        reason = self._repeated(event)
-        if reason is None:
-            reason = self._bounded_reason(event)
+        try:
+            reason = _REASONS.get(type(event), _not_covered)(self, event)
+        except WorkError:
+            reason = f"its arguments take more than {WORK_LIMIT} steps to match"
         if reason:
             if self._careful and reason != NO_ENTRY:
                 raise _DoubtError
             if type(event) is Call:
                 self._denied.add(event)
-            elif type(event) is Global:
-                self._unnamed.add(event)
         return reason
 
-    def _repeated(self, event: Event) -> str | None:
-        """Return the reason for an event that needs no look: a file may make a million objects of one unknown class."""
-        if type(event) is Call:
-            if type(event.callable) is Global and event.callable in self._unnamed:
-                return NO_ENTRY
-        elif type(event) is State and type(event.target) is Call and event.target in self._denied:
-            return ""
-        return None
-
-    def _bounded_reason(self, event: Event) -> str:
-        try:
-            return self._reason(event)
-        except WorkError:
-            return f"its arguments take more than {WORK_LIMIT} steps to match"
-
-    def _reason(self, event: Event) -> str:
-        """Return why an event is not trusted, or nothing."""
-        match event:
-            case Call():
-                return self._reason_of_call(event)
-            case State():
-                return self._reason_of_state(event)
-            case Global():
-                return "" if self._entry(event) is not None else NO_ENTRY
-            case Items():
-                return self._reason_of_items(event)
-            case Key():
-                return self._reason_of_key(event)
-            case PersistentId():
-                return self._reason_of_persistent(event)
-            case ComputedName():
-                return "the name is computed while loading"
-            case Extension():
-                return "the extension registry of the loading process decides what this is"
-        return "no trust entry covers this"
+    def _reason_of_import(self, name: Global) -> str:
+        return "" if self._entry(name) is not None else NO_ENTRY
 
     def _entry(self, name: Global) -> Entry | None:
         try:
@@ -248,16 +213,17 @@ class _Session:
         return None
 
     def _reason_of_call(self, call: Call) -> str:
-        entry = self._entry_of_callable(call.callable)
+        function = call.callable
+        entry = self._entry(function) if type(function) is Global else self._entry_of_callable(function)
         if entry is None:
-            return NO_ENTRY if type(call.callable) is Global else "what it calls is computed"
-        makes = call.form is Form.NEWOBJ or call.form is Form.NEWOBJ_EX
+            return NO_ENTRY if type(function) is Global else "what it calls is computed"
+        makes = call.form in _MAKING
         if makes and entry.plain and call.arguments == () and not call.keywords:
             self._tags[call] = "instance"
             return ""
         signatures = entry.new if makes else entry.call
         for signature in signatures:
-            if signature.arguments(call.arguments, self) and self._keywords_fit(call, signature):
+            if signature.arguments(call.arguments, self) and (not call.keywords or self._keywords_fit(call, signature)):
                 self._tags[call] = signature.result
                 if signature.result == "@1" and type(call.arguments) is tuple:
                     self._owners[call] = call.arguments[0]
@@ -268,8 +234,6 @@ class _Session:
         return f"its arguments do not fit {' or '.join(signature.text for signature in signatures)}"
 
     def _keywords_fit(self, call: Call, signature: Signature) -> bool:
-        if not call.keywords:
-            return True
         return signature.keywords is not None and signature.keywords(call.keywords, self)
 
     def _owner(self, call: Call) -> Global | None:
@@ -387,3 +351,23 @@ class _Session:
             elif type(event) is Items:
                 kept += event.values
         return kept
+
+
+_MAKING: Final = frozenset({Form.NEWOBJ, Form.NEWOBJ_EX})
+
+
+def _not_covered(_: _Session, __: Event) -> str:
+    return "no trust entry covers this"
+
+
+# Looked up, because asking an event for its type one by one takes as long as the answer.
+_REASONS: Final[dict[type[Event], Callable[[_Session, Any], str]]] = {
+    Call: _Session._reason_of_call,
+    State: _Session._reason_of_state,
+    Global: _Session._reason_of_import,
+    Items: _Session._reason_of_items,
+    Key: _Session._reason_of_key,
+    PersistentId: _Session._reason_of_persistent,
+    ComputedName: lambda _, __: "the name is computed while loading",
+    Extension: lambda _, __: "the extension registry of the loading process decides what this is",
+}

@@ -11,7 +11,8 @@ from weighbridge.formats.zip.records import DEFERRED, ENCRYPTED, UTF8, Entry
 
 # Almost every name of almost every archive; the others are looked at in detail.
 _ORDINARY: Final = re.compile(r"(?!.*\.\.)[A-Za-z0-9_.@+=][\w.@+=\- /,()~]*", re.ASCII).fullmatch
-_ORDINARY_FLAGS: Final = ENCRYPTED | 0x0006 | DEFERRED | UTF8  # 0x0006: how hard deflate tried
+_PLAIN_FLAGS: Final = 0x0006 | DEFERRED | UTF8  # 0x0006: how hard deflate tried
+_ODD_FLAGS: Final = ~(_PLAIN_FLAGS | ENCRYPTED)
 
 
 def names(entries: Iterable[Entry]) -> Iterator[Oddity]:
@@ -29,10 +30,15 @@ def names(entries: Iterable[Entry]) -> Iterator[Oddity]:
             yield Oddity("zip-duplicate-member", entry.record, detail)
         if _ORDINARY(entry.name) is None:
             yield from _name(entry)
-        if entry.flags & ~_ORDINARY_FLAGS:
-            yield Oddity("zip-flags", entry.record, f"{entry.name!r} has flags {entry.flags:#x}")
-        if entry.flags & ENCRYPTED:
-            yield Oddity("zip-encrypted", entry.record, f"{entry.name!r} is marked as encrypted")
+        if entry.flags | _PLAIN_FLAGS != _PLAIN_FLAGS:
+            yield from _flags(entry)
+
+
+def _flags(entry: Entry) -> Iterator[Oddity]:
+    if entry.flags & _ODD_FLAGS:
+        yield Oddity("zip-flags", entry.record, f"{entry.name!r} has flags {entry.flags:#x}")
+    if entry.flags & ENCRYPTED:
+        yield Oddity("zip-encrypted", entry.record, f"{entry.name!r} is marked as encrypted")
 
 
 def _name(entry: Entry) -> Iterator[Oddity]:

@@ -129,12 +129,14 @@ def _plausible(view: Bytes, end: End) -> bool:
 def candidates(end: End) -> list[Directory]:
     """Return where the directory may lie: at its offset, and where it would end at the end record."""
     last = end.position - CENTRAL_SIZE
-    return [
-        Directory(start, start - claim.offset, claim)
-        for claim in end.claims
-        for start in dict.fromkeys((claim.offset, claim.behind - claim.size))
-        if 0 <= start <= last
-    ]
+    found = []
+    for claim in end.claims:
+        start, adjusted = claim.offset, claim.behind - claim.size
+        if 0 <= start <= last:
+            found.append(Directory(start, 0, claim))
+        if adjusted != start and 0 <= adjusted <= last:
+            found.append(Directory(adjusted, adjusted - start, claim))
+    return found
 
 
 def directories(view: Bytes, end: End, archive: Archive) -> list[Directory]:
@@ -180,7 +182,7 @@ def resolve(view: Bytes, entry: Entry, listed: dict[int, Entry], archive: Archiv
         return
     stop = entry.data + entry.packed
     if entry.flags & DEFERRED:
-        stop += _descriptor(view, entry, archive)
+        stop += descriptor_size(view, stop, entry) or _descriptor(view, entry, archive)
     archive.covered.append((entry.start, stop))
     listed[entry.start] = entry
 

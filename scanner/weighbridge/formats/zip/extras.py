@@ -6,6 +6,7 @@ Source: APPNOTE.TXT §4.5 and §4.6, Info-ZIP's proginfo/extrafld.txt; torch/csr
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from struct import Struct
 from typing import Final
 
@@ -13,9 +14,11 @@ from weighbridge.formats.zip.records import CENTRAL_SIZE, LOCAL_SIZE, Bytes, Ent
 
 _SIZE: Final = Struct("<H").unpack_from
 _FIELD: Final = Struct("<HH").unpack_from
+_PADDED: Final = Struct("<HH").pack
 _TORCH: Final = 0x4246  # torch pads with a field of the letter Z before nearly every member
 _PADDING: Final = frozenset({_TORCH, 0xD935, 0xA220})  # torch, Android and Office align data with these
 
+_PADDED_LIMIT: Final = 1 << 12  # a page; what pads more is looked at field by field
 # What each of these holds is fixed and small: sizes, times, owners, a name or comment again, an alignment.
 LONGEST: Final = {
     0x0001: 32,  # zip64
@@ -39,7 +42,7 @@ def unknown(view: Bytes, entries: Iterable[Entry]) -> Iterator[tuple[int, int, s
             begin = entry.start + LOCAL_SIZE + name_size
             if begin < entry.data and begin not in seen:
                 seen.add(begin)
-                if not _pads(bytes(view[begin : entry.data])):
+                if view[begin : entry.data] != _padding(entry.data - begin):
                     yield from _fields(view, begin, min(entry.data, len(view)))
         if entry.extra and entry.record != entry.start:
             begin = entry.record + CENTRAL_SIZE + len(entry.raw)
@@ -48,10 +51,10 @@ def unknown(view: Bytes, entries: Iterable[Entry]) -> Iterator[tuple[int, int, s
                 yield from _fields(view, begin, min(begin + entry.extra, len(view)))
 
 
-def _pads(extra: bytes) -> bool:
-    """Tell whether extra fields are one field of torch's padding, as in front of nearly every member."""
-    size = len(extra) - 4
-    return size >= 0 and _FIELD(extra) == (_TORCH, size) and extra.count(b"Z", 4) == size
+@lru_cache(maxsize=128)  # torch pads up to 63 bytes
+def _padding(size: int) -> bytes:
+    """Return extra fields of that size that are one field of torch's padding, as in front of nearly every member."""
+    return _PADDED(_TORCH, size - 4) + b"Z" * (size - 4) if 4 <= size < _PADDED_LIMIT else b""
 
 
 def _fields(view: Bytes, at: int, end: int) -> Iterator[tuple[int, int, str]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from weighbridge.errors import ArtifactError, LimitError
-from weighbridge.facts import Anomaly, Fact, Gap, Inert, Member
+from weighbridge.facts import Anomaly, Fact, Gap, Member, inert_member
 from weighbridge.formats.base import Context, gap
 from weighbridge.formats.zip.checks import escapes
 from weighbridge.formats.zip.records import ENCRYPTED, STORED, Entry
@@ -55,10 +55,7 @@ class Members:
         """Return the facts of a stored member whose bytes are plain data; they are not read."""
         location = self.reader.at(entry.data)
         self.context.budget.spend_members(location)
-        return (
-            Member(location=location, name=entry.name, size=entry.size, stored=entry.packed),
-            Inert(location=location, size=entry.packed, reason=reason),
-        )
+        return inert_member(location, entry.name, entry.size, reason)
 
     def examine(self, entry: Entry, look: Look | None = None) -> Iterator[Fact]:
         """Yield a member and what is found in its bytes; one that cannot be read leaves a gap."""

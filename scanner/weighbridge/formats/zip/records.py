@@ -26,6 +26,7 @@ END64_SIZE: Final = 56
 
 SENTINEL16: Final = 0xFFFF  # the value is in the zip64 record
 SENTINEL32: Final = 0xFFFFFFFF
+_FULL: Final = (SENTINEL16, SENTINEL32, SENTINEL32)  # a record that leaves everything to the zip64 record
 
 DEFERRED: Final = 0x0008  # sizes and CRC follow the data in a descriptor
 UTF8: Final = 0x0800
@@ -40,6 +41,7 @@ _FIELD: Final = Struct("<2H").unpack_from
 _U64: Final = Struct("<Q").unpack_from
 _DESCRIPTOR32: Final = Struct("<3L").unpack_from
 _DESCRIPTOR64: Final = Struct("<L2Q").unpack_from
+_DESCRIPTORS: Final = ((_DESCRIPTOR32, 12), (_DESCRIPTOR64, 20))
 
 # A small archive is looked at as bytes, whose parts are taken in a third of the time that those of a view take.
 Bytes = bytes | memoryview
@@ -132,7 +134,7 @@ class Entry:
 
 def signed(view: Bytes, position: int, signature: bytes) -> bool:
     """Tell whether a record's signature stands at `position`."""
-    return bytes(view[position : position + 4]) == signature
+    return view[position : position + 4] == signature
 
 
 def decode_name(raw: bytes, flags: int) -> str:
@@ -193,6 +195,8 @@ def _claims(
     if not claims:
         return (short,), tuple(spans)
     wide = claims[0]
+    if len(claims) == 1 and (short.members, short.size, short.offset) in (_FULL, wide[:3]):
+        return (wide,), tuple(spans)
     merged = Claim(
         wide.members if short.members == SENTINEL16 else short.members,
         wide.size if short.size == SENTINEL32 else short.size,
@@ -226,9 +230,9 @@ def central_header(view: Bytes, position: int, base: int, odd: list[tuple[int, s
         extra = bytes(view[name_end : min(stop, name_end + extra_size)])
         size, packed, start = _zip64(extra, [size, packed, start], position, odd)
         _unicode_path(extra, raw, position, odd)
-    if disk not in (0, SENTINEL16):
+    if disk and disk != SENTINEL16:
         odd.append((position, f"the member is on disk {disk}"))
-    name = decode_name(raw, flags)
+    name = raw.decode("ascii") if raw.isascii() else decode_name(raw, flags)
     return Entry(position, name, raw, flags, method, crc, packed, size, start + base, extra_size, attributes), stop
 
 
@@ -314,13 +318,14 @@ def descriptor_size(view: Bytes, position: int, entry: Entry) -> int:
     The signature is optional and the sizes have 32 or 64 bits; nothing says which (§4.3.9).
     """
     sums = (entry.crc, entry.packed, entry.size)
-    for lead in (4, 0):
-        if lead and not signed(view, position, DESCRIPTOR):
-            continue
-        for decode, size in ((_DESCRIPTOR32, 12), (_DESCRIPTOR64, 20)):
+    lead = 4 if view[position : position + 4] == DESCRIPTOR else 0
+    while True:
+        for decode, size in _DESCRIPTORS:
             try:
                 if decode(view, position + lead) == sums:
                     return lead + size
             except error:
                 continue
-    return 0
+        if not lead:
+            return 0
+        lead = 0

@@ -111,7 +111,9 @@ def roots(entries: Iterable[Entry]) -> frozenset[str]:
     for entry in entries:
         root, slash, name = entry.name.lower().partition("/")
         if slash:
-            inside.setdefault(root, set()).add(name)
+            if root not in inside:
+                inside[root] = set()
+            inside[root].add(name)
     return frozenset(
         root for root, names in inside.items() if not (names.isdisjoint(_PROGRAMS) or names.isdisjoint(_MARKS))
     )
@@ -132,7 +134,7 @@ def parse(members: Members, entries: list[Entry], roots_: frozenset[str]) -> Ite
     """Yield the facts of all members: those that say what is tensor data first, then the data."""
     reader = members.reader
     yield Recognised(location=reader.origin, format="torch-zip", size=reader.size)
-    pickles = {entry.name[:-4].lower() for entry in entries if entry.name.lower().endswith(".pkl")}
+    pickles = {entry.name[:-4].lower() for entry in entries if entry.name[-4:].lower() == ".pkl"}
     layout = _Layout(roots_, pickles)
     for entry in entries:
         yield from _member(members, entry, layout)

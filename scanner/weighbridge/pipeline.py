@@ -97,14 +97,14 @@ class Desk:
                 raw = False
         finally:
             os.close(descriptor)
-        return replace(self._examined(target, facts, tally, digest, raw=raw), detail=detail)
+        return self._examined(target, facts, tally, digest, raw=raw, detail=detail)
 
     def _fetch(self, target: Target, blocks: Blocks) -> Examined:
         """Return what the parts of a remote file amount to that a parser asks for."""
         examination = self._begin()
         facts, tally = examination.run(RangeReader(blocks, Location((target.name,))))
         raw = len(facts) == 1 and isinstance(facts[0], Gap) and blocks.remote.size > 0
-        return replace(self._examined(target, facts, tally, raw=raw), detail=self._detail(examination, facts))
+        return self._examined(target, facts, tally, raw=raw, detail=self._detail(examination, facts))
 
     def _begin(self) -> Examination:
         if not self.detail:
@@ -136,17 +136,26 @@ class Desk:
             return *examination.run(reader), digest.result()
 
     def _examined(
-        self, target: Target, facts: list[Fact], tally: Tally, digest: Digest | None = None, *, raw: bool = False
+        self,
+        target: Target,
+        facts: list[Fact],
+        tally: Tally,
+        digest: Digest | None = None,
+        *,
+        raw: bool = False,
+        detail: Detail | None = None,
     ) -> Examined:
+        path = (target.name,)
         return Examined(
             path=target.name,
             size=tally.size,
             digest=digest,
-            formats=tuple(f.format for f in facts if isinstance(f, Recognised) and f.location.path == (target.name,)),
+            formats=tuple([f.format for f in facts if isinstance(f, Recognised) and f.location.path == path]),
             coverage=Coverage(parsed=tally.parsed, inert=tally.inert, unexamined=tally.unexamined),
             judgement=check(facts, self.rules, self.trust),
             references=companions.references(facts),
             raw=raw,
+            detail=detail,
         )
 
     def settle(self, targets: list[Target], examined: list[Examined]) -> list[Examined]:

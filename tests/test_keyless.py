@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from keyless_signing import GITHUB, MAIN, MODELS, ROBOT, STATEMENT, WORKFLOW, instance, offline, root, signer, verify
@@ -25,9 +25,10 @@ pytestmark = pytest.mark.usefixtures("offline")
 INVALID, UNTRUSTED, EXPIRED = "SIG_INVALID", "SIGNER_UNTRUSTED", "SIGNER_EXPIRED"
 MALFORMED, UNSUPPORTED = "SIG_MALFORMED", "SIG_UNSUPPORTED"
 
+Row: TypeAlias = tuple[Defect, tuple[int, ...], str, str, str]
 # For each defect: the versions of the log with which it is one, the code, the step of an invalid signature, and a part
 # of what is said.
-DEFECTS = [
+DEFECTS: list[Row] = [
     (Defect.UNKNOWN_CA, (1, 2), UNTRUSTED, "", "of no authority of the trust root"),
     (Defect.FORGED_CA, (1, 2), UNTRUSTED, "", "of no authority of the trust root"),
     (Defect.EXPIRED, (1, 2), EXPIRED, "", "its certificate is valid from"),
@@ -71,15 +72,15 @@ DEFECTS = [
     (Defect.OTHER_KEY, (1, 2), INVALID, "signature", "invalid"),
 ]
 # What is wrong with the signature itself differs between an envelope and a file.
-ENVELOPES = [
+ENVELOPES: list[Row] = [
     (Defect.OTHER_PAYLOAD, (1, 2), INVALID, "signature", "invalid signature"),
     (Defect.NO_SIGNATURE, (1, 2), MALFORMED, "", "exactly one signature"),
     (Defect.TWO_SIGNATURES, (1, 2), MALFORMED, "", "exactly one signature"),
 ]
-FILES = [(Defect.OTHER_PAYLOAD, (1, 2), INVALID, "signature", "invalid")]
+FILES: list[Row] = [(Defect.OTHER_PAYLOAD, (1, 2), INVALID, "signature", "invalid")]
 
 
-def _each(*tables: list[tuple[Defect, tuple[int, ...], str, str, str]]) -> list[Any]:
+def _each(*tables: list[Row]) -> list[Any]:
     return [
         pytest.param(version, defect, code, step, said, id=f"{defect}-v{version}")
         for table in tables

@@ -71,7 +71,7 @@ def parse(raw: bytes, where: str) -> Bundle:
         raise SignatureMalformed(where, f"{len(raw)} bytes, a bundle has at most {LIMIT}")
     value = read_object(raw, where)
     media_type = value.get("mediaType")
-    if media_type not in MEDIA_TYPES:
+    if not isinstance(media_type, str) or media_type not in MEDIA_TYPES:
         raise SignatureUnsupported(where, f"the media type {media_type!a} is not that of a sigstore bundle 0.1 to 0.3")
     _refuse_aliases(value, where)
     material = member(value, "verificationMaterial", dict, where)

@@ -46,6 +46,7 @@ def load(der: bytes, where: str) -> Certificate:
     SignerUntrusted for a certificate that was issued for something else than signing.
     """
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -54,6 +55,8 @@ def load(der: bytes, where: str) -> Certificate:
         usage = _extension(certificate, x509.KeyUsage)
         purposes = _extension(certificate, x509.ExtendedKeyUsage)
         key = certificate.public_key()
+    except UnsupportedAlgorithm as error:
+        raise SignatureUnsupported(where, f"the key of the certificate: {error}") from error
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, x509.InvalidVersion) as error:
         raise SignatureMalformed(where, f"the certificate cannot be read: {error}") from error
     if usage is None or not usage.digital_signature or usage.key_cert_sign:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from weighbridge.cli.options import F
-
 if TYPE_CHECKING:
+    from weighbridge.cli.options import F
     from weighbridge.registries.base import Settings
 
 _OPTIONS: Final = (

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from weighbridge.cli.options import F
 from weighbridge.cli.trusting import read_file
 from weighbridge.errors import UsageError
 from weighbridge.location import printable
 
 if TYPE_CHECKING:
+    from weighbridge.cli.options import F
     from weighbridge.evidence.base import Signature
     from weighbridge.evidence.bundle import Bundle
     from weighbridge.evidence.signers import Signer

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from weighbridge.cli.options import F
 from weighbridge.errors import UsageError
 from weighbridge.location import printable
 
 if TYPE_CHECKING:
+    from weighbridge.cli.options import F
     from weighbridge.evidence.trust_entries import Root, TrustedSigner
     from weighbridge.evidence.trust_policy import TrustPolicy
 

@@ -98,14 +98,11 @@ def verify(model: str, **options: Any) -> int:
 
 
 def _verify_path(model: str, options: dict[str, Any]) -> _Result:
-    from weighbridge.cli.fetching import canonical
     from weighbridge.evidence.tree import Tree
 
-    if "://" in model:
-        canonical(model)  # which no registry has, and says so
     path = Path(model)
     if not path.exists():
-        raise UsageError(f"{printable(model)}: no such file or folder")
+        raise UsageError(f"{printable(model)}: no such file or folder, and no reference to a registry")
     source = options["source"] or path.absolute().as_uri()
     with Tree(path) as tree:
         named = [options[name] for name in ("signature", "checksums", "lock_file") if options[name] is not None]
@@ -204,9 +201,11 @@ def _locked(found: Any, source: str | None, path: Path) -> Any:
 
 def _own_lock(tree: Tree, path: Path) -> set[str]:
     """Return the path of the lock that a pull writes beside a model, if it is one: it is data, and known as such."""
+    if tree.single or not any(one.endswith(".lock") for one in tree.paths):
+        return set()  # without importing the half of everything that a lock has to do with
     from weighbridge import lock
 
-    if tree.single or lock.NAME not in tree.paths:
+    if lock.NAME not in tree.paths:
         return set()
     try:
         lock.read(path / lock.NAME)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 FILES: Final = 1000
 NAMES: Final = 300
 CHARTED: Final = 25
+REASONS: Final = 3  # of another program
 # Colors of dtypes, the largest first; all others share the last.
 COLORS: Final = 6
 
@@ -178,7 +179,7 @@ def opinions(verdict: Verdict) -> Iterator[Markup]:
     """Yield the part with what other programs say, which changes nothing."""
     if verdict.opinions:
         rows = [
-            (code(one.path), text(one.by), text(one.says), joined((text(detail) for detail in one.details), "; "))
+            (code(one.path), text(one.by), text(one.says), joined((text(detail) for detail in one.details[:REASONS]), "; "))
             for one in verdict.opinions
         ]
         heads = ("file", "by", "says", "because")

@@ -81,18 +81,24 @@ def _place(item: Finding | Unknown, reason: str = "") -> Markup:
         "li",
         element("pre", element("code", describe(fact))),
         element("p", code(str(item.location)), f"{written}{repeated(item)}", class_="where"),
-        element("p", reason, class_="because") if reason else "",
+        element("p", reason, class_="reason") if reason else "",
     )
 
 
 def _references(rule: Rule) -> Markup:
     of = rule.references
-    links = [_link(f"CWE-{cwe}", f"https://cwe.mitre.org/data/definitions/{cwe}.html") for cwe in of.cwe]
-    links += [_link(f"ATLAS {name}", f"{_ATLAS}{name}") for name in of.atlas]
-    links += [text(f"OWASP {name}") for name in of.owasp]
-    links += [_link(name, f"{_ADVISORIES.get(name.partition('-')[0], '')}{name}") for name in of.advisories]
-    links += [_link(url, url) for url in of.urls]
-    return element("p", joined(links, " · "), class_="references") if links else Markup("")
+    kinds = [_link(f"CWE-{cwe}", f"https://cwe.mitre.org/data/definitions/{cwe}.html") for cwe in of.cwe]
+    kinds += [_link(f"ATLAS {name}", f"{_ATLAS}{name}") for name in of.atlas]
+    kinds += [text(f"OWASP {name}") for name in of.owasp]
+    more = [_link(name, f"{_ADVISORIES.get(name.partition('-')[0], '')}{name}") for name in of.advisories]
+    more += [_link(url, url) for url in of.urls]
+    parts = []
+    if kinds:
+        parts.append(element("p", joined(kinds, " · "), class_="references"))
+    if more:
+        summary = element("summary", f"{counted(len(more), 'source')} about attacks of this kind")
+        parts.append(element("details", summary, element("p", joined(more, " · ")), class_="references"))
+    return joined(parts)
 
 
 def _link(name: str, address: str) -> Markup:

@@ -182,10 +182,18 @@ def _problem(chain: list[Certificate], roots: list[Certificate], at: datetime) -
     try:
         verifier.verify(chain[0], chain[1:])
     except VerificationError as error:
-        return str(error)
+        return _said(error)
     except _foreign() as error:
         return f"a malformed certificate: {error}"
     return ""
+
+
+def _said(error: Exception) -> str:
+    """Return the part of cryptography's message that is about the certificates."""
+    text = str(error).partition(" (encountered")[0]
+    for noise in ("validation failed: ", "candidates exhausted: ", "Python extension validator failed: ValueError: "):
+        text = text.removeprefix(noise)
+    return "nothing in the bundle or the root issued it" if text.startswith("all candidates exhausted") else text
 
 
 def _extension_policies() -> tuple[ExtensionPolicy, ExtensionPolicy]:

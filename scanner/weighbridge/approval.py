@@ -97,9 +97,17 @@ class Approval:
 
 
 def read(folder: int, *, trust: TrustPolicy, now: datetime, where: str) -> Approval:
-    """Return the approval in an open folder, verified; `where` is the folder's name for errors.
+    """Return the approval in an open folder, if it holds; `where` is the folder's name for errors.
 
     Raises a NotApproved, by what is wrong.
+    """
+    return verify(read_bundle(folder, where), trust=trust, now=now, where=f"{where}/{NAME}")
+
+
+def read_bundle(folder: int, where: str) -> bytes:
+    """Return the bytes of the approval in an open folder.
+
+    Raises ApprovalMissing or ApprovalMalformed when there is none.
     """
     name = f"{where}/{NAME}"
     try:
@@ -112,8 +120,7 @@ def read(folder: int, *, trust: TrustPolicy, now: datetime, where: str) -> Appro
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ApprovalMalformed(name, "not a file")
-        raw = file.read(bundle.LIMIT + 1)
-    return verify(raw, trust=trust, now=now, where=name)
+        return file.read(bundle.LIMIT + 1)
 
 
 def verify(raw: bytes, *, trust: TrustPolicy, now: datetime, where: str) -> Approval:
@@ -121,19 +128,27 @@ def verify(raw: bytes, *, trust: TrustPolicy, now: datetime, where: str) -> Appr
 
     Raises a NotApproved, by what is wrong.
     """
-    try:
-        parsed = bundle.parse(raw, where)
-    except (SignatureMalformed, SignatureUnsupported) as error:
-        raise ApprovalMalformed(where, error.reason, "approve the model again") from error
-    signature = _signature(parsed, trust, now, where)
-    found = read_statement(signature, where)
-    _check_approver(found, trust, where)
+    found = authenticate(raw, trust=trust, now=now, where=where)
     if now >= found.expires:
         since = found.expires.strftime(TIME)
         raise ApprovalExpired(where, f"it expired at {since}", "run the gate again, or `weighbridge approve`")
     for denied, what in ((trust.deny.tree(found.tree), found.tree), (trust.deny.approval(found.digest), found.digest)):
         if denied:
             raise ApprovalRevoked(where, f"{what} is denied by {trust.where}", "nothing may load this model")
+    return found
+
+
+def authenticate(raw: bytes, *, trust: TrustPolicy, now: datetime, where: str) -> Approval:
+    """Return the approval in a bundle that an approver signed, which may have expired or been revoked since.
+
+    Raises a NotApproved, by what is wrong.
+    """
+    try:
+        parsed = bundle.parse(raw, where)
+    except (SignatureMalformed, SignatureUnsupported) as error:
+        raise ApprovalMalformed(where, error.reason, "approve the model again") from error
+    found = read_statement(_signature(parsed, trust, now, where), where)
+    _check_approver(found, trust, where)
     return found
 
 

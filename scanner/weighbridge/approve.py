@@ -14,17 +14,18 @@ from pathlib import Path
 from typing import Final
 
 from weighbridge import attest, leaves
-from weighbridge.approval import LEAVES, NAME, Allowed, ApprovedFile
-from weighbridge.artifact import Entry, Manifest
+from weighbridge.approval import LEAVES, NAME, Allowed, Approval, ApprovedFile, read_statement
 from weighbridge.attest import Input
+from weighbridge.digest import Digest
 from weighbridge.errors import SourceError
+from weighbridge.evidence.base import Method, Signature
 from weighbridge.evidence.dsse import IN_TOTO
 from weighbridge.evidence.signers import Signer
 from weighbridge.leaves import Measured
 from weighbridge.location import printable
 from weighbridge.lock import NAME as LOCK
-from weighbridge.policy import FileVerdict, Verdict
-from weighbridge.records import dataclass
+from weighbridge.policy import Verdict
+from weighbridge.records import dataclass, replace
 from weighbridge.refusals import ChangedDuringRead
 
 # What lies at the top of an approved folder beside the model, and is no part of it.
@@ -51,10 +52,10 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Granted:
-    """An approval that was written: the bundle, and the manifest of the files that it is about."""
+    """An approval that was written: the bundle, and what it says."""
 
     bundle: bytes
-    manifest: Manifest
+    approval: Approval
 
 
 def approve(folder: Path, verdict: Verdict, signer: Signer, terms: Terms, *, root: str = "") -> Granted:
@@ -64,12 +65,9 @@ def approve(folder: Path, verdict: Verdict, signer: Signer, terms: Terms, *, roo
     loader here would take, SourceError when the system refuses, and whatever the signer raises; nothing is written
     then.
     """
-    manifest = attest.manifest_of(verdict, root)
-    measured = [_measure(folder / entry.path, entry, file) for entry, file in _paired(manifest, verdict.files, root)]
-    files = [
-        ApprovedFile(path=entry.path, size=one.size, sha256=one.sha256, format=_format(file), leaves=one.root)
-        for (entry, file), one in zip(_paired(manifest, verdict.files, root), measured, strict=True)
-    ]
+    files = files_of(verdict, root)
+    measured = [_measure(folder / file.path, file) for file in files]
+    files = [replace(file, leaves=one.root) for file, one in zip(files, measured, strict=True)]
     payload = attest.grant(
         verdict,
         files,
@@ -84,32 +82,56 @@ def approve(folder: Path, verdict: Verdict, signer: Signer, terms: Terms, *, roo
     bundle = signer.sign(payload, IN_TOTO)
     write(folder / LEAVES, leaves.sidecar(measured))
     write(folder / NAME, [bundle])
-    return Granted(bundle=bundle, manifest=manifest)
+    return Granted(bundle=bundle, approval=_said(payload, bundle, signer, str(folder / NAME)))
 
 
-def _paired(manifest: Manifest, files: Iterable[FileVerdict], root: str) -> list[tuple[Entry, FileVerdict]]:
-    """Return each entry with what the verdict says of the file."""
-    by_path = {attest.relative(file.path, root): file for file in files}
-    return [(entry, by_path[entry.path]) for entry in manifest.entries]
+def _said(payload: bytes, bundle: bytes, signer: Signer, where: str) -> Approval:
+    """Return what an approval says that was just signed here."""
+    signature = Signature(
+        method=Method.KEY,
+        signer="",
+        identity=signer.identity,
+        payload_type=IN_TOTO,
+        payload=payload,
+        bundle=Digest.of(bundle),
+    )
+    return read_statement(signature, where)
 
 
-def _format(file: FileVerdict) -> str:
-    return file.formats[0] if file.formats else ""
+def files_of(verdict: Verdict, root: str = "") -> list[ApprovedFile]:
+    """Return the files that a verdict is about, by path, as they are approved; their leaves are not known yet.
+
+    Raises UsageError when a file was not digested.
+    """
+    attest.manifest_of(verdict, root)
+    return sorted(
+        (
+            ApprovedFile(
+                path=attest.relative(file.path, root),
+                size=file.size,
+                sha256=file.digest.value if file.digest else "",
+                format=file.formats[0] if file.formats else "",
+                leaves="",
+            )
+            for file in verdict.files
+        ),
+        key=lambda file: file.path,
+    )
 
 
-def _measure(path: Path, entry: Entry, file: FileVerdict) -> Measured:
+def _measure(path: Path, file: ApprovedFile) -> Measured:
     name = printable(str(path))
     try:
         descriptor = os.open(path, _OPEN)
     except OSError as error:
         raise SourceError(f"{name}: {error.strerror}") from error
     try:
-        found = leaves.measure(descriptor, _format(file), name)
+        found = leaves.measure(descriptor, file.format, name)
     except OSError as error:
         raise SourceError(f"{name}: {error.strerror}") from error
     finally:
         os.close(descriptor)
-    if (found.sha256, found.size) != (entry.sha256, entry.size):
+    if (found.sha256, found.size) != (file.sha256, file.size):
         raise ChangedDuringRead(name, "the file is not what was scanned", "approve when nobody writes to the folder")
     return found
 

@@ -1,0 +1,49 @@
+"""What the person who approves lets loaders do though they would refuse it: named by place, bound to bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from weighbridge.approval import Allowed, ApprovedFile
+from weighbridge.errors import UsageError
+from weighbridge.load.config_gate import Demand, Read, demands
+from weighbridge.location import printable
+from weighbridge.records import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowances:
+    """What is allowed by an approval, and what loaders will refuse because it is not."""
+
+    allowed: tuple[Allowed, ...] = ()
+    refused: tuple[Demand, ...] = ()
+
+
+def allowances(files: Iterable[ApprovedFile], read: Read, named: Collection[str]) -> Allowances:
+    """Return what the places in `named` allow of what files demand: `config.json:auto_map`, or a file as a whole.
+
+    `read` returns the bytes of a file. Raises UsageError when a place is named that demands nothing: it is misspelt,
+    or what it was to allow has gone.
+    """
+    allowed: dict[Allowed, None] = {}
+    refused, used = [], set()
+    for demand in demands(files, read):
+        place = place_of(demand)
+        if demand.path in named:
+            allowed[Allowed(path=demand.path, key="", digest=demand.file)] = None
+            used.add(demand.path)
+        elif place in named and demand.digest:
+            allowed[Allowed(path=demand.path, key=demand.key, digest=demand.digest)] = None
+            used.add(place)
+        else:
+            refused.append(demand)
+    if unused := sorted(set(named) - used):
+        raise UsageError(
+            f"--allow {printable(unused[0])}: nothing there needs to be allowed, or only the whole file can be"
+        )
+    return Allowances(allowed=tuple(allowed), refused=tuple(refused))
+
+
+def place_of(demand: Demand) -> str:
+    """Return the place by which something is allowed."""
+    return f"{demand.path}:{demand.key}" if demand.key else demand.path

@@ -1,0 +1,331 @@
+"""The gate: from a reference to a folder of approved files, or to a verdict that says why not.
+
+1. Resolve the reference, and hold what it is against what the policy requires, before anything is fetched.
+2. Fetch into the store's quarantine, where every declared digest is compared.
+3. Verify who signed it, as the trust policy asks.
+4. Scan it, and judge by the policy.
+5. On pass: convert what is no safetensors yet, prove that every byte is the source's, and scan what came out.
+6. Measure the files, sign the approval, and put the folder to its place in one step.
+
+Anything but pass leaves the folder as it was. A folder that holds what would be put there already is left alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from datetime import date, datetime
+from pathlib import Path
+
+from weighbridge import approval, card, pull
+from weighbridge import lock as locks
+from weighbridge.allowances import allowances
+from weighbridge.approval import Approval
+from weighbridge.approve import RESERVED, Terms, approve, files_of, reserved, write
+from weighbridge.artifact import Artifact
+from weighbridge.attest import Input
+from weighbridge.digest import Digest
+from weighbridge.errors import ArtifactError, SourceError, UsageError
+from weighbridge.evidence.base import Evidence
+from weighbridge.evidence.coverage import Expected, cover
+from weighbridge.evidence.signers import Signer
+from weighbridge.evidence.tree import Tree
+from weighbridge.evidence.trust_policy import TrustPolicy
+from weighbridge.load.config_gate import Demand
+from weighbridge.location import printable
+from weighbridge.lock import Lock
+from weighbridge.pipeline import Desk, scan_targets
+from weighbridge.policy import Outcome, Policy, Verdict, judge, refuse
+from weighbridge.pull import Order
+from weighbridge.records import dataclass, field, replace
+from weighbridge.refusals import EvidenceError, NotApproved
+from weighbridge.registries.base import Settings
+from weighbridge.requirements import Unmet, of_files, of_licences, of_source
+from weighbridge.sources import scan_fetched
+from weighbridge.store import Admission, Fetched, Progress, Store
+from weighbridge.store.layout import READ_ONLY
+from weighbridge.store.materialise import building, fill, put
+from weighbridge.version import __version__
+from weighbridge.walk import Patterns, Target, walk
+
+# What says who signed an artifact that was fetched: what was verified, and what is required and is not.
+Witness = Callable[[Fetched], tuple[tuple[Evidence, ...], list[Unmet]]]
+# What renders the reports that go into the folder: their text by the name of the file.
+Reports = Callable[[Verdict], dict[str, Iterable[str]]]
+
+
+def _no_witness(_: Fetched) -> tuple[tuple[Evidence, ...], list[Unmet]]:
+    return (), []
+
+
+def _no_reports(_: Verdict) -> dict[str, Iterable[str]]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crossing:
+    """What is to cross, to where, and on whose word.
+
+    `trust` is the trust policy by which a folder that is there already is known to be approved. `signer` signs in
+    the name of `verifier` at `now` until `expires` (UTC). `convert` says whether weights become safetensors,
+    `state_dict` which group of tensors of a checkpoint is meant. `anew` asks for everything to be done again.
+    """
+
+    order: Order
+    destination: Path
+    policy: Policy
+    trust: TrustPolicy
+    signer: Signer
+    verifier: str
+    now: datetime
+    expires: datetime
+    convert: bool = True
+    state_dict: str | None = None
+    allowed: frozenset[str] = frozenset()
+    anew: bool = False
+    witness: Witness = field(default=_no_witness)
+    reports: Reports = field(default=_no_reports)
+
+    @property
+    def today(self) -> date:
+        """The day on which waivers are in force."""
+        return self.now.date()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crossed:
+    """What became of it: the verdict and, on pass, the approval of what is in the folder.
+
+    `unchanged` tells that the folder held it before. `converted` are the files of weights that were made, by what
+    they were made from; `left_out` are files of the source that did not cross, with why; `refused` is what loaders
+    will not take of what crossed, unless it is allowed.
+    """
+
+    verdict: Verdict
+    approval: Approval | None = None
+    unchanged: bool = False
+    converted: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    refused: tuple[Demand, ...] = ()
+
+
+class _Unfetched(Exception):
+    """The artifact does not meet what can be said of it before it is fetched."""
+
+    def __init__(self, artifact: Artifact, unmet: list[Unmet]) -> None:
+        super().__init__()
+        self.artifact = artifact
+        self.unmet = unmet
+
+
+def gate(
+    crossing: Crossing,
+    settings: Settings,
+    store: Store,
+    desk: Desk,
+    *,
+    jobs: int = 1,
+    received: Callable[[Progress], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Crossed:
+    """Return what became of a model at the gate; see the module.
+
+    Raises UsageError when the destination is taken by something else, SourceError when the model cannot be had or the
+    system refuses, and what the signer raises; the destination is untouched then.
+    """
+    held = _held(crossing)
+    try:
+        fetched = pull.obtain(
+            crossing.order,
+            settings,
+            store,
+            desk,
+            ready=lambda artifact: _ready(crossing, artifact, held),
+            received=received,
+        )
+    except _Unfetched as early:
+        return Crossed(verdict=refuse(_nothing(crossing, desk, early.artifact), early.unmet))
+    evidence, unmet = crossing.witness(fetched)
+    unmet += of_licences(crossing.policy.require, _licences(fetched), fetched.artifact.reference)
+    verdict = scan_fetched(
+        fetched, desk, store, policy=crossing.policy, jobs=jobs, progress=progress, today=crossing.today
+    )
+    verdict = refuse(replace(verdict, evidence=evidence), unmet)
+    if verdict.outcome is not Outcome.PASS:
+        bad = {file.path for file in verdict.files if file.outcome is not Outcome.PASS}
+        store.quarantine(entry.sha256 for entry in fetched.manifest.entries if entry.path in bad)
+        return Crossed(verdict=verdict)
+    if held is not None:
+        _check_unchanged(crossing.destination, held)
+    if held is not None and not crossing.anew and _is_same(crossing, held, fetched, verdict):
+        return Crossed(verdict=verdict, approval=held, unchanged=True)
+    store.admit(
+        fetched.digests,
+        Admission(policy=verdict.policy_digest, rules=verdict.rules_digest, weighbridge=verdict.version),
+    )
+    return _cross(crossing, fetched, verdict, store, desk)
+
+
+def _ready(crossing: Crossing, artifact: Artifact, held: Approval | None) -> None:
+    """Refuse what need not be fetched to be refused, before it is."""
+    if held is not None and held.resource.rpartition("@")[0] != artifact.reference:
+        shown = printable(str(crossing.destination))
+        raise UsageError(f"{shown}: the folder holds {printable(held.resource)}; name another, or remove it")
+    unmet = of_source(
+        crossing.policy.require,
+        source=artifact.reference,
+        requested=artifact.requested,
+        revision=artifact.revision,
+        size=sum(file.size for file in artifact.files),
+    )
+    if unmet:
+        raise _Unfetched(artifact, unmet)
+
+
+def _held(crossing: Crossing) -> Approval | None:
+    """Return the approval of what is at the destination, None when nothing is.
+
+    Raises UsageError when something is there that no gate put there, or that somebody has changed since.
+    """
+    place = crossing.destination
+    shown = printable(str(place))
+    if place.is_symlink() or (place.exists() and not place.is_dir()):
+        raise UsageError(f"{shown}: there is something that is no folder")
+    if not place.exists() or not any(place.iterdir()):
+        return None
+    descriptor = os.open(place, os.O_RDONLY)
+    try:
+        raw = approval.read_bundle(descriptor, shown)
+        return approval.authenticate(raw, trust=crossing.trust, now=crossing.now, where=f"{shown}/{approval.NAME}")
+    except NotApproved as error:
+        raise UsageError(f"{shown}: the folder holds something that no gate here put there; name another") from error
+    finally:
+        os.close(descriptor)
+
+
+def _check_unchanged(place: Path, held: Approval) -> None:
+    """Raise UsageError when somebody has changed what was approved: that is theirs, and is not replaced."""
+    expected = {file.path: Expected(digests=(file.sha256,), size=file.size) for file in held.files}
+    try:
+        with Tree(place) as tree:
+            cover(tree, expected, beside=RESERVED)
+    except EvidenceError as error:
+        raise UsageError(
+            f"{error}: somebody has changed what was approved; name another folder, or remove it"
+        ) from error
+
+
+def _is_same(crossing: Crossing, held: Approval, fetched: Fetched, verdict: Verdict) -> bool:
+    """Tell whether what was approved before is what would be approved now, and still holds."""
+    return (
+        crossing.now < held.expires
+        and held.resource == fetched.artifact.pinned
+        and held.derived_from == str(fetched.manifest.digest)
+        and (held.policy, held.rules, held.weighbridge)
+        == (verdict.policy_digest, verdict.rules_digest, verdict.version)
+        and held.verifier == crossing.verifier
+    )
+
+
+def _nothing(crossing: Crossing, desk: Desk, artifact: Artifact) -> Verdict:
+    """Return the verdict on an artifact of which nothing was fetched."""
+    verdict = judge((), crossing.policy, today=crossing.today, rules_digest=str(desk.rules.digest), version=__version__)
+    return replace(verdict, source=artifact.pinned)
+
+
+def _licences(fetched: Fetched) -> tuple[str, ...]:
+    place = fetched.paths.get(card.NAME)
+    if place is None:
+        return ()
+    with place.open("rb") as file:
+        return card.read(file.read(card.LIMIT + 1)).licences
+
+
+def _cross(crossing: Crossing, fetched: Fetched, verdict: Verdict, store: Store, desk: Desk) -> Crossed:
+    """Build the folder beside its place, approve it, and put it there."""
+    if taken := reserved([entry.path for entry in fetched.manifest.entries]):
+        raise SourceError(f"{printable(fetched.artifact.reference)}: {printable(taken)} is a name of the gate's own")
+    with building(store, crossing.destination) as folder:
+        source, new = folder / "source", folder / "new"
+        source.mkdir()
+        fill(source, fetched.manifest, store)
+        try:
+            converted, left_out = _convert(crossing, source, new, desk)
+        except ArtifactError as error:
+            return Crossed(verdict=refuse(verdict, [_unconvertible(error)]))
+        final = _scan_folder(new, desk, crossing)
+        final = refuse(final, of_files(crossing.policy.require, ((one.path, one.formats) for one in final.files)))
+        if final.outcome is not Outcome.PASS:
+            return Crossed(verdict=replace(final, source=verdict.source, evidence=verdict.evidence))
+        record, refused = _approve(crossing, fetched, verdict, final, new)
+        for place in (one for one in new.rglob("*") if one.is_file()):
+            place.chmod(READ_ONLY)
+        put(new, crossing.destination)
+    return Crossed(verdict=verdict, approval=record, converted=converted, left_out=left_out, refused=refused)
+
+
+def _unconvertible(error: ArtifactError) -> Unmet:
+    fix = "--state-dict names the group of tensors, --no-convert approves the files as they are"
+    return Unmet(code="UNCONVERTIBLE", where=str(error.location), reason=error.reason, fix=fix)
+
+
+def _convert(crossing: Crossing, source: Path, new: Path, desk: Desk) -> tuple[dict[str, str], dict[str, str]]:
+    """Make the folder of what is to be approved: converted where there is something to convert, else as it came.
+
+    Return the weights that were made by what they were made from, and what was left out with why.
+    """
+    from weighbridge.convert.directory import convert_folder
+    from weighbridge.convert.inventory import take
+
+    found = take(source, desk.limits, state_dict=crossing.state_dict) if crossing.convert else None
+    if found is None or all(one.path == one.target for one in found.weights):
+        source.rename(new)
+        return {}, {}
+    made = convert_folder(
+        source, new, judge=lambda place, paths: {}, state_dict=crossing.state_dict, digests=False, limits=desk.limits
+    )
+    converted = {path: made.sources[path] for path in made.conversions if made.sources[path] != path}
+    return converted, dict(made.left_out)
+
+
+def _scan_folder(folder: Path, desk: Desk, crossing: Crossing) -> Verdict:
+    """Return the verdict on a folder that was built, its files named from there on."""
+    targets = [
+        Target(name=Path(one.path).relative_to(folder).as_posix(), path=one.path, fact=one.fact)
+        for one in walk([str(folder)], Patterns()).targets
+    ]
+    return scan_targets(targets, desk, policy=crossing.policy, today=crossing.today)
+
+
+def _approve(
+    crossing: Crossing, fetched: Fetched, verdict: Verdict, final: Verdict, new: Path
+) -> tuple[Approval, tuple[Demand, ...]]:
+    """Write the lock, the reports and the approval into the folder; return what it says, and what loaders refuse."""
+    locked = locks.locked(
+        fetched.artifact,
+        fetched.manifest,
+        verdict,
+        include=crossing.order.patterns.include,
+        exclude=crossing.order.patterns.exclude,
+    )
+    texts = {locks.NAME: [locks.render(Lock(version=locks.VERSION, models=(locked,)))]}
+    for name, lines in crossing.reports(verdict).items():
+        texts[name] = [f"{line}\n" for line in lines]
+    inputs = []
+    for name, pieces in texts.items():
+        data = "".join(pieces).encode("utf-8")
+        write(new / name, [data])
+        inputs.append(Input(uri=f"urn:weighbridge:beside:{name}", digest=Digest.of(data)))
+    signed = ((one.format, one.signature) for one in verdict.evidence if one.signature is not None)
+    inputs += [Input(uri=f"urn:weighbridge:evidence:{name}", digest=one.bundle) for name, one in signed]
+    found = allowances(files_of(final), lambda path: (new / path).read_bytes(), crossing.allowed)
+    terms = Terms(
+        at=crossing.now,
+        expires=crossing.expires,
+        verifier=crossing.verifier,
+        resource=fetched.artifact.pinned,
+        allowed=found.allowed,
+        inputs=tuple(inputs),
+        derived_from=str(fetched.manifest.digest),
+    )
+    return approve(new, final, crossing.signer, terms).approval, found.refused

@@ -272,9 +272,14 @@ def _check_glob(glob: str) -> None:
     """Refuse a pattern that matches what strangers may have: a wildcard in the host or in the first part of a path."""
     if len(glob) > patterns.MAX_LENGTH:
         raise ValueError(f"'identity_glob' has more than {patterns.MAX_LENGTH} characters")
-    scheme, _, rest = glob.partition("://")
-    own = "/".join(rest.split("/")[:2]) + "/" if "/" in rest else ""
-    fixed = (own and "*" not in own) if rest else "*" not in scheme.rpartition("@")[2] and "@" in scheme
+    scheme, slashes, rest = glob.partition("://")
+    if slashes:
+        host, owner, further = [*rest.split("/", 2), "", ""][:3]
+        fixed = bool(owner and further) and "*" not in scheme + host + owner
+    else:
+        local, at, domain = glob.rpartition("@")
+        # Names of workflows have slashes, and end in a branch, whose name anybody may choose.
+        fixed = bool(at) and "*" not in domain and "**" not in local
     if not fixed:
         raise ValueError(f"'identity_glob' {glob!r} matches strangers: spell out the host and the owner, or the domain")
 

@@ -12,7 +12,7 @@ from servers.fake_sigstore import ALICE, BUILD_CONFIG, BUILD_SIGNER, REF, REPOSI
 
 from weighbridge.evidence import bundle, keyless, trusted_root
 from weighbridge.evidence.base import Method, Signature
-from weighbridge.evidence.trust_policy import TrustedSigner
+from weighbridge.evidence.trust_entries import TrustedSigner
 from weighbridge.evidence.trusted_root import TrustedRoot
 
 STATEMENT = json.dumps(

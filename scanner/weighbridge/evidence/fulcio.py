@@ -15,7 +15,7 @@ from weighbridge.refusals import SignatureMalformed, SignatureUnsupported, Signe
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate, ExtensionType, GeneralName
 
-    from weighbridge.evidence.trust_policy import TrustedSigner
+    from weighbridge.evidence.trust_entries import TrustedSigner
 
     E = TypeVar("E", bound=ExtensionType)
 

@@ -17,11 +17,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from weighbridge.evidence import fulcio, trusted_root
+from weighbridge.errors import SourceError, UsageError
+from weighbridge.evidence import fulcio, timestamps, trusted_root
 from weighbridge.evidence.base import Method, Signature
 from weighbridge.evidence.bundle import Bundle, FileSignature
 from weighbridge.evidence.dsse import IN_TOTO, Envelope
-from weighbridge.evidence.strict import decode
 from weighbridge.location import printable
 from weighbridge.refusals import (
     SignatureInvalid,
@@ -35,13 +35,13 @@ from weighbridge.refusals import (
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
+    from sigstore.dsse import Statement
     from sigstore.models import Bundle as SigstoreBundle
     from sigstore.verify import Verifier
 
-    from weighbridge.evidence.trust_policy import TrustedSigner
+    from weighbridge.evidence.trust_entries import TrustedSigner
     from weighbridge.evidence.trusted_root import TrustedRoot
 
-MAX_TIMESTAMPS: Final = 32  # as sigstore-python and sigstore-go have it
 MAX_MESSAGE: Final = 200  # characters of sigstore's own words, which may quote the bundle
 MAX_TIME: Final = 1 << 38  # seconds since 1970; beyond it no calendar goes
 
@@ -123,6 +123,93 @@ def verify(bundle: Bundle, signer: TrustedSigner, root: TrustedRoot) -> Signatur
     )
 
 
+class SigstoreSigner:
+    """Signs in-toto statements keyless: with a key of the moment, a certificate for an identity token, and a log."""
+
+    def __init__(self, token: str, config: bytes, *, where: str = "the configuration of sigstore") -> None:
+        """Take an identity token for the audience `sigstore`, and a client's configuration as JSON, named by `where`.
+
+        The public instance's configuration is fetched by `trust_update.public`. Raises UsageError when the token is
+        none or has expired, or the configuration cannot be read.
+        """
+        from sigstore.errors import Error
+        from sigstore.models import ClientTrustConfig
+        from sigstore.oidc import IdentityError, IdentityToken
+
+        _keep_quiet()
+        try:
+            self._token = IdentityToken(token)
+            self._config = ClientTrustConfig.from_json(config.decode("utf-8"))
+            self._root = trusted_root.within(config, where)
+        except IdentityError as error:
+            raise UsageError(f"the identity token: {_said(error)}") from error
+        except (Error, ValueError, TrustCorrupt) as error:
+            raise UsageError(f"{where}: not that of a client of sigstore: {_said(error)}") from error
+
+    @property
+    def identity(self) -> str:
+        """The name that the certificate will have, and who vouches for it."""
+        return f"{self._token.identity}, issuer {self._token.federated_issuer}"
+
+    def check(self, bundle: Bundle) -> Signature:
+        """Return the signature in a bundle that was just made, verified as readers will; raises as `verify` does."""
+        from weighbridge.evidence.trust_entries import TrustedSigner
+
+        own = TrustedSigner(
+            method=Method.SIGSTORE,
+            root="own",
+            identity=self._token.identity,
+            issuer=self._token.federated_issuer,
+            name="you",
+        )
+        return verify(bundle, own, self._root)
+
+    def sign(self, payload: bytes, payload_type: str) -> bytes:
+        """Return a bundle whose envelope holds exactly `payload`.
+
+        Raises UsageError when that is no in-toto statement as sigstore knows them (subjects have names and digests of
+        the SHA-2 or SHA-3 family), SourceError when the instance cannot be reached or refuses.
+        """
+        from sigstore.dsse import Statement
+        from sigstore.errors import Error
+
+        if payload_type != IN_TOTO:
+            raise UsageError(f"keyless signatures are over in-toto statements, not {payload_type!a}")
+        try:
+            statement = Statement(payload)
+        except Error as error:
+            raise UsageError(f"sigstore does not sign this statement: {_said(error)}") from error
+        return self._signed(statement).encode("ascii") + b"\n"
+
+    def _signed(self, statement: Statement) -> str:
+        from sigstore.sign import SigningContext
+
+        try:
+            with SigningContext.from_trust_config(self._config).signer(self._token) as signer:
+                return signer.sign_dsse(statement).to_json()
+        # The clients of authority, log and timestamps raise classes that are neither public nor of one base.
+        except Exception as error:
+            raise SourceError(f"sigstore did not sign: {type(error).__name__}: {_said(error)}") from error
+
+
+def ambient_token() -> str:
+    """Return the identity token that the surrounding CI system gives; raise UsageError when there is none."""
+    from sigstore.oidc import IdentityError, detect_credential
+
+    try:
+        token = detect_credential()
+    except IdentityError as error:
+        raise UsageError(f"the CI system gives no identity token: {_said(error)}") from error
+    if not token:
+        raise UsageError("no CI system here gives an identity token; name one with --identity-token")
+    return token
+
+
+def _keep_quiet() -> None:
+    """Keep sigstore's log, where no program listens to it, from standard error."""
+    logging.getLogger("sigstore").addHandler(logging.NullHandler())
+
+
 def _check_type(bundle: Bundle) -> None:
     content = bundle.content
     if isinstance(content, FileSignature):
@@ -160,15 +247,9 @@ def _stamped(bundle: Bundle) -> tuple[datetime, ...]:
     """Return the times that timestamps state."""
     from rfc3161_client import decode_timestamp_response
 
-    data = bundle.material.get("timestampVerificationData") or {}
-    stamps = data.get("rfc3161Timestamps") or [] if isinstance(data, dict) else None
-    if not isinstance(stamps, list) or not all(isinstance(one, dict) for one in stamps):
-        raise SignatureMalformed(bundle.where, "rfc3161Timestamps is not a list of timestamps")
-    if len(stamps) > MAX_TIMESTAMPS:
-        raise SignatureMalformed(bundle.where, f"{len(stamps)} timestamps, limit is {MAX_TIMESTAMPS}")
-    raw = [decode(one.get("signedTimestamp"), "signedTimestamp", bundle.where) for one in stamps]
+    stamps = timestamps.read(bundle.material, bundle.where)
     try:
-        times = [decode_timestamp_response(one).tst_info.gen_time for one in raw]
+        times = [decode_timestamp_response(one).tst_info.gen_time for one in stamps]
     except ValueError as error:
         raise SignatureInvalid(bundle.where, f"a timestamp cannot be read: {error}", step="timestamp") from error
     return tuple(times)
@@ -216,8 +297,7 @@ def _verifier(served: dict[str, Any], root: str) -> Verifier:
     from sigstore.models import ClientTrustConfig
     from sigstore.verify import Verifier
 
-    # Where no program listens to it, sigstore's log would reach standard error as bare lines.
-    logging.getLogger("sigstore").addHandler(logging.NullHandler())
+    _keep_quiet()
     config = {
         "mediaType": "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json",
         "trustedRoot": served,

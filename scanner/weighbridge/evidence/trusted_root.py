@@ -37,17 +37,28 @@ def parse(raw: bytes, where: str) -> TrustedRoot:
     Raises TrustCorrupt when they are none or lack what every signature needs.
     """
     try:
-        document = read_object(raw, where)
-        for key in (_AUTHORITIES, *_LOGS, _STAMPS):
-            services = member({_STAMPS: [], **document}, key, list, where)
-            for service in services:
-                _window(service, key, where)
-            if not services and key != _STAMPS:
-                raise TrustCorrupt(where, f"the trust root names no {key}", "update it, or name the right file")
+        return _checked(read_object(raw, where), where)
     except SignatureMalformed as error:
         raise TrustCorrupt(where, f"not a sigstore trust root: {error.reason}") from error
+
+
+def within(raw: bytes, where: str) -> TrustedRoot:
+    """Return the trust root in a client's configuration; raise TrustCorrupt as `parse` does."""
+    try:
+        return _checked(member(read_object(raw, where), "trustedRoot", dict, where), where)
+    except SignatureMalformed as error:
+        raise TrustCorrupt(where, f"not a client's configuration: {error.reason}") from error
+
+
+def _checked(document: dict[str, Any], where: str) -> TrustedRoot:
     if document.get("mediaType") != MEDIA_TYPE:
         raise TrustCorrupt(where, f"the media type {document.get('mediaType')!a} is not that of a sigstore trust root")
+    for key in (_AUTHORITIES, *_LOGS, _STAMPS):
+        services = member({_STAMPS: [], **document}, key, list, where)
+        for service in services:
+            _window(service, key, where)
+        if not services and key != _STAMPS:
+            raise TrustCorrupt(where, f"the trust root names no {key}", "update it, or name the right file")
     return TrustedRoot(where=where, document=document)
 
 

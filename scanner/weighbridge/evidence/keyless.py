@@ -179,7 +179,7 @@ class SigstoreSigner:
             statement = Statement(payload)
         except Error as error:
             raise UsageError(f"sigstore does not sign this statement: {_said(error)}") from error
-        return self._signed(statement).encode("ascii") + b"\n"
+        return self._signed(statement).encode("utf-8") + b"\n"
 
     def _signed(self, statement: Statement) -> str:
         from sigstore.sign import SigningContext

@@ -54,9 +54,10 @@ def test_fixtures_begin_as_their_formats_say() -> None:
 
 def test_every_report_module_is_in_the_table() -> None:
     modules = {module.name for module in pkgutil.iter_modules(report.__path__)} - {"base"}
-    assert modules == set(report.FORMATS)
+    assert modules == {name.replace("-", "_") for name in report.FORMATS}
+    assert set(report.FORMATS) >= report.DETAILED
     for name, load in report.FORMATS.items():
-        assert load().__module__ == f"weighbridge.report.{name}"
+        assert load().__module__ == f"weighbridge.report.{name.replace('-', '_')}"
     assert Style() == Style(color=False, quiet=False, verbose=False)
 
 

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from weighbridge.detail import Decision, Detail, Import, Listing, Share, Weights
 from weighbridge.digest import Digest
 from weighbridge.documents import Words
+from weighbridge.evidence.base import Evidence, Method, Signature
 from weighbridge.facts import Anomaly, Fact, Gap, Member, Metadata, Native, Observed, Tensor
 from weighbridge.location import Location
 from weighbridge.policy import Coverage, Examined, Opinion, Outcome, Policy, Verdict, Waiver, judge
@@ -103,9 +105,54 @@ def everything() -> Verdict:
     )
     return replace(
         verdict,
+        files=tuple(replace(file, detail=detail()) for file in verdict.files),
         excluded=("models/README.md",),
         opinions=(Opinion(path="b", by="fickling 0.1", says="likely safe", details=("one\x07", "two")),),
+        evidence=(evidence(),),
+        history=(Decision(what="Resolved", who="hub", when=datetime(2026, 1, 30, tzinfo=UTC), note="main is abc"),),
     )
+
+
+def detail(text: str = "curl <evil>", name: str = "os.system") -> Detail:
+    """Return what the HTML report shows of a file besides, hostile text included."""
+    tensor = Tensor(location=PICKLE, name=f"layer.{text}", dtype="F32", shape=(2, 3), size=24)
+    return Detail(
+        imports=(
+            Import(name=name, status="dangerous", uses=42, because="Pickle starts a process [TST001]"),
+            Import(name="lab.Net", status="unknown", uses=3, because="no trust entry names it"),
+            Import(name="collections.OrderedDict", status="trusted", uses=1, because=""),
+        ),
+        listings=(
+            Listing(
+                location=PICKLE,
+                protocol=2,
+                size=99,
+                complete=True,
+                decompiled=True,
+                lines=("from os import system", f"result = system('{text}')"),
+            ),
+        ),
+        weights=Weights(
+            count=2,
+            size=32,
+            shares=(Share(dtype="F32", count=1, size=24), Share(dtype="F16", count=1, size=8)),
+            largest=(tensor, replace(tensor, name="bias", dtype="F16", shape=(), size=8)),
+        ),
+    )
+
+
+def evidence() -> Evidence:
+    signature = Signature(
+        method=Method.SIGSTORE,
+        signer="the lab",
+        identity="release@lab.example",
+        issuer="https://accounts.example",
+        signed_at=datetime(2026, 1, 29, 12, tzinfo=UTC),
+        payload_type="application/vnd.in-toto+json",
+        payload=b"{}",
+        bundle=DIGEST,
+    )
+    return Evidence(kind="signature", format="oms-1.0", subject=DIGEST, signature=signature, covered=("b",))
 
 
 def passing() -> Verdict:
@@ -161,7 +208,8 @@ def test_text_from_a_file_never_reaches_the_output_unescaped(name: str, text: st
         unknowns=tuple(Unknown(fact=fact, reason=text) for fact in facts),
         gaps=(Gap(location=place, reason=text),),
     )
-    verdict = replace(weigh(examined(place.path[0], judgement, parsed=1)), excluded=(text,))
+    verdict = replace(weigh(examined(place.path[0], judgement, parsed=1)), excluded=(text,), source=text)
+    verdict = replace(verdict, files=tuple(replace(file, detail=detail(text, text)) for file in verdict.files))
     lines = list(FORMATS[name]()(verdict, Style(verbose=True)))
     assert all(line.isprintable() for line in lines)
     assert "\n".join(lines).encode()

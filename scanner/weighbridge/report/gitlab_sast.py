@@ -40,7 +40,7 @@ VERSION: Final = "15.1.4"
 NAME_LIMIT: Final = 255
 SOLUTION_LIMIT: Final = 7000
 
-_ADVISORIES: Final = {"cve": "https://nvd.nist.gov/vuln/detail/", "ghsa": "https://github.com/advisories/"}
+_ADVISORIES: Final = {"CVE": "https://nvd.nist.gov/vuln/detail/", "GHSA": "https://github.com/advisories/"}
 
 Document = dict[str, Any]
 
@@ -90,7 +90,6 @@ def _finding(finding: Finding) -> Document:
     rule = finding.rule
     identifiers = [_identifier(rule.id, rule.title)]
     identifiers += [_weakness(cwe) for cwe in rule.references.cwe]
-    identifiers += [_advisory(name) for name in rule.references.advisories]
     return {
         "name": _short(rule.title, NAME_LIMIT),
         "description": f"{' '.join(rule.description.split())}\n\n{describe(finding.fact)}{repeated(finding)}",
@@ -137,14 +136,14 @@ def _weakness(cwe: int) -> Document:
     return {"type": "cwe", "name": f"CWE-{cwe}", "value": str(cwe), "url": address}
 
 
-def _advisory(name: str) -> Document:
-    kind = name.partition("-")[0].lower()
-    found = {"type": kind if kind in _ADVISORIES else "advisory", "name": name, "value": name}
-    return found | {"url": f"{_ADVISORIES[kind]}{name}"} if kind in _ADVISORIES else found
-
-
 def _links(rule: Rule) -> list[Document]:
-    return [{"url": url} for url in rule.references.urls]
+    """Return where to read more; an advisory about an attack of this kind is no name of this finding."""
+    links = []
+    for name in rule.references.advisories:
+        address = _ADVISORIES.get(name.partition("-")[0])
+        if address is not None:
+            links.append({"name": name, "url": f"{address}{name}"})
+    return links + [{"url": url} for url in rule.references.urls if url.startswith(("https://", "http://"))]
 
 
 def _location(place: Location) -> Document:

@@ -96,7 +96,7 @@ def _unknowns(verdict: Verdict) -> Iterator[str]:
 
 def _place(item: Finding | Unknown, reason: str = "") -> str:
     return (
-        f"{_code(describe(item.fact))} at {_code(str(item.location))}{': ' if reason else ''}{_plain(reason)}"
+        f"{_code(describe(item.fact))} at {_code(str(item.location))}{f': {_code(reason)}' if reason else ''}"
         + repeated(item)
     )
 
@@ -111,7 +111,7 @@ def _gaps(verdict: Verdict) -> Iterator[str]:
     yield ""
     shown = verdict.gaps[:PLACES]
     yield from _list(
-        (f"{_code(str(gap.location))}: {_plain(gap.reason)}" for gap in shown), len(verdict.gaps) - len(shown)
+        (f"{_code(str(gap.location))}: {_code(gap.reason)}" for gap in shown), len(verdict.gaps) - len(shown)
     )
 
 
@@ -122,7 +122,7 @@ def _waivers(verdict: Verdict) -> Iterator[str]:
     yield "### Waivers"
     yield ""
     lines = [
-        f"{rule_id(one.item)} at {_code(str(one.item.location))}: {_plain(accepted(one.waiver))}"
+        f"{rule_id(one.item)} at {_code(str(one.item.location))}: {_code(accepted(one.waiver))}"
         for one in verdict.waived
     ]
     lines += [
@@ -167,14 +167,10 @@ def _words(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    return f"<code>{_plain(text)}</code>"
-
-
-def _plain(text: str) -> str:
-    """Return text in which nothing is markup: punctuation as references, and no more than anybody reads."""
+    """Return text from a file or a person, in which nothing is markup, and no more of it than anybody reads."""
     shown = printable(text)
     shown = shown if len(shown) <= TEXT_LIMIT else f"{shown[:TEXT_LIMIT]}…"
-    return _escaped(shown, " ,;…")
+    return f"<code>{_escaped(shown, ' ,;…')}</code>"
 
 
 def _escaped(text: str, harmless: str) -> str:

@@ -1,10 +1,10 @@
 """The report for consumers of VEX: an OpenVEX 0.2.0 document, in which a waiver is a statement.
 
 https://github.com/openvex/spec/blob/main/OPENVEX-SPEC.md. A product is a file, known by its sha256; a vulnerability is
-a rule, with the advisories that the rule names as aliases. What a waiver accepts is `not_affected` with an impact
-statement in its approver's words: OpenVEX has no status for an accepted risk, and this is the one that consumers act
-on. What no waiver accepts is `affected`, what was not reviewed or not understood `under_investigation`. A verdict
-without any of these gives a document without statements, which readers take and the schema does not.
+a rule. What a waiver accepts is `not_affected` with an impact statement in its approver's words: OpenVEX has no status
+for an accepted risk, and this is the one that consumers act on. What no waiver accepts is `affected`, what was not
+reviewed or not understood `under_investigation`. A verdict without any of these gives a document without statements,
+which readers take and the schema does not.
 """
 
 from __future__ import annotations
@@ -119,9 +119,7 @@ def _investigated(vulnerability: Document, product: Document, notes: str) -> Doc
 
 
 def _vulnerability(rule: Rule) -> Document:
-    found: Document = {"name": rule.id, "description": f"{rule.title}. {' '.join(rule.description.split())}"}
-    aliases = list(dict.fromkeys(rule.references.advisories))
-    return found | {"aliases": aliases} if aliases else found
+    return {"name": rule.id, "description": f"{rule.title}. {' '.join(rule.description.split())}"}
 
 
 def _of_unknown() -> Document:

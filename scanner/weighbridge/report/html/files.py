@@ -179,7 +179,12 @@ def opinions(verdict: Verdict) -> Iterator[Markup]:
     """Yield the part with what other programs say, which changes nothing."""
     if verdict.opinions:
         rows = [
-            (code(one.path), text(one.by), text(one.says), joined((text(detail) for detail in one.details[:REASONS]), "; "))
+            (
+                code(one.path),
+                text(one.by),
+                text(one.says),
+                joined((text(detail) for detail in one.details[:REASONS]), "; "),
+            )
             for one in verdict.opinions
         ]
         heads = ("file", "by", "says", "because")

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -128,12 +129,19 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_at_once(
     assert not waits
 
 
-def test_certificates_and_proxies_that_cannot_be_used_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_certificates_and_proxies_that_cannot_be_used_are_said(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve(lambda _: Reply(body=b"plain"))
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
-    assert "the proxy or the certificates of the environment cannot be used" in refused(session)
+    assert session().get(server.origin, limit=10).body == b"plain"  # which needs no certificates
+    for url, proxy in (("https://127.0.0.1:1", ""), (server.origin, "http://127.0.0.1:1")):
+        monkeypatch.setenv("HTTP_PROXY", proxy)
+        said = refused(partial(session().get, url, limit=10))
+        assert "the proxy or the certificates of the environment cannot be used" in said
     monkeypatch.delenv("SSL_CERT_FILE")
     monkeypatch.setenv("HTTPS_PROXY", "gopher://proxy")
-    assert "the proxy or the certificates of the environment cannot be used" in refused(session)
+    assert "the proxy or the certificates of the environment cannot be used" in refused(
+        lambda: session().get("https://127.0.0.1:1", limit=10)
+    )
 
 
 def test_a_proxy_of_the_environment_is_used(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from weighbridge.errors import SourceError, UnavailableError
 from weighbridge.location import printable
 from weighbridge.records import dataclass
 from weighbridge.registries import pacing
+from weighbridge.registries.clients import Clients
 from weighbridge.registries.lending import lent
 
 if TYPE_CHECKING:
@@ -34,9 +35,6 @@ Check = Callable[[str, int, Mapping[str, str]], None]
 
 MAX_REDIRECTS: Final = 5
 MAX_SHOWN: Final = 300  # characters of a URL or of a server's words in a message
-# Bytes taken from a connection at once. httpcore2 takes 64 KiB, and then the work for each piece is half of all the
-# work of receiving: 0.95 s of a processor for 1 GiB from this machine, 0.5 s with this.
-READ: Final = 256 << 10
 SLOWEST: Final = 1024  # bytes a second on average, below which a body is a stall in small pieces
 _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 _DRAINED: Final = 64 << 10  # bytes of an unwanted body that are read to keep the connection
@@ -87,8 +85,8 @@ class Exchange:
         self._credential = credential
         self._sleep = sleep
         self._tokens = {origin(key): _token(key, token) for key, token in settings.tokens.items()}
-        self._client = _client(settings.timeout)
-        weakref.finalize(self, self._client.close)
+        self._clients = Clients(settings.timeout)
+        weakref.finalize(self, self._clients.close)
         self._lock = Lock()
         self.requests = 0
         self.received = 0
@@ -170,9 +168,10 @@ class Exchange:
             raise SourceError(f"{show(url)}: not fetched, because connections are switched off (offline)")
         headers = self._headers(call, url, bare=bare)
         try:
-            request = self._client.build_request(call.method, _parsed(url), headers=headers, content=call.body)
+            client = self._clients.of(url)
+            request = client.build_request(call.method, _parsed(url), headers=headers, content=call.body)
             self._count(requests=1)
-            return self._client.send(request, stream=True)
+            return client.send(request, stream=True)
         except (httpx2.LocalProtocolError, httpx2.UnsupportedProtocol) as error:
             # What it says is not repeated here: it quotes the header that it dislikes, which may be a token.
             raise SourceError(f"{show(url)}: the request cannot be sent ({type(error).__name__})") from None
@@ -306,21 +305,3 @@ def _said(error: Exception) -> str:
     text = printable(" ".join(str(error).split()))[:MAX_SHOWN]
     name = next((name for kind, name in names if isinstance(error, kind)), "")
     return " (".join(part for part in (name, text) if part) + (")" if name and text else "") or type(error).__name__
-
-
-def _client(timeout: float) -> httpx2.Client:
-    """Return the client: proxies and certificates from the environment, no cookies, no redirects of its own."""
-    from http.cookiejar import CookieJar, DefaultCookiePolicy
-
-    import httpcore2
-    import httpx2
-
-    httpcore2.HTTP11Connection.READ_NUM_BYTES = READ
-    try:
-        return httpx2.Client(
-            timeout=timeout,
-            follow_redirects=False,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        )
-    except (ImportError, ValueError, OSError) as error:
-        raise SourceError(f"the proxy or the certificates of the environment cannot be used: {error}") from error

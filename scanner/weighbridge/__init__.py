@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 from weighbridge.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from weighbridge import convert, load
+    from weighbridge import convert
     from weighbridge.guarding import guard
     from weighbridge.isolation import lockdown
-    from weighbridge.load.loading import open
+    from weighbridge.load.checkpoint import load_checkpoint
+    from weighbridge.load.loading import load, open
+    from weighbridge.load.onnx import load_onnx
     from weighbridge.pipeline import scan
 
-__all__ = ["__version__", "convert", "guard", "load", "lockdown", "open", "scan"]
+__all__ = ["__version__", "convert", "guard", "load", "load_checkpoint", "load_onnx", "lockdown", "open", "scan"]
 
 
 def __getattr__(name: str) -> Any:
@@ -38,6 +40,14 @@ def __getattr__(name: str) -> Any:
         from weighbridge.load.loading import open
 
         return open
+    if name == "load_checkpoint":
+        from weighbridge.load.checkpoint import load_checkpoint
+
+        return load_checkpoint
+    if name == "load_onnx":
+        from weighbridge.load.onnx import load_onnx
+
+        return load_onnx
     if name == "guard":
         from weighbridge.guarding import guard
 

@@ -26,7 +26,6 @@ from weighbridge.artifact import Artifact
 from weighbridge.attest import Input
 from weighbridge.digest import Digest
 from weighbridge.errors import ArtifactError, SourceError, UsageError
-from weighbridge.evidence.base import Evidence
 from weighbridge.evidence.coverage import Expected, cover
 from weighbridge.evidence.signers import Signer
 from weighbridge.evidence.tree import Tree
@@ -47,15 +46,10 @@ from weighbridge.store.layout import READ_ONLY
 from weighbridge.store.materialise import building, fill, put
 from weighbridge.version import __version__
 from weighbridge.walk import Patterns, Target, walk
+from weighbridge.witness import hear
 
-# What says who signed an artifact that was fetched: what was verified, and what is required and is not.
-Witness = Callable[[Fetched], tuple[tuple[Evidence, ...], list[Unmet]]]
 # What renders the reports that go into the folder: their text by the name of the file.
 Reports = Callable[[Verdict], dict[str, Iterable[str]]]
-
-
-def _no_witness(_: Fetched) -> tuple[tuple[Evidence, ...], list[Unmet]]:
-    return (), []
 
 
 def _no_reports(_: Verdict) -> dict[str, Iterable[str]]:
@@ -66,9 +60,11 @@ def _no_reports(_: Verdict) -> dict[str, Iterable[str]]:
 class Crossing:
     """What is to cross, to where, and on whose word.
 
-    `trust` is the trust policy by which a folder that is there already is known to be approved. `signer` signs in
-    the name of `verifier` at `now` until `expires` (UTC). `convert` says whether weights become safetensors,
-    `state_dict` which group of tensors of a checkpoint is meant. `anew` asks for everything to be done again.
+    `trust` says who has to have signed it, and by whom a folder that is there already may be approved. `signer`
+    signs in the name of `verifier` at `now` until `expires` (UTC). `allowed` are the places that loaders would refuse
+    and are meant to take, as `config.json` or `config.json:auto_map`. `convert` says whether weights become
+    safetensors, `state_dict` which group of tensors of a checkpoint is meant. `anew` asks for everything to be done
+    again.
     """
 
     order: Order
@@ -83,7 +79,6 @@ class Crossing:
     state_dict: str | None = None
     allowed: frozenset[str] = frozenset()
     anew: bool = False
-    witness: Witness = field(default=_no_witness)
     reports: Reports = field(default=_no_reports)
 
     @property
@@ -145,12 +140,12 @@ def gate(
         )
     except _Unfetched as early:
         return Crossed(verdict=refuse(_nothing(crossing, desk, early.artifact), early.unmet))
-    evidence, unmet = crossing.witness(fetched)
-    unmet += of_licences(crossing.policy.require, _licences(fetched), fetched.artifact.reference)
+    heard = hear(fetched, crossing.trust, crossing.policy.require, now=crossing.now)
+    licences = of_licences(crossing.policy.require, _licences(fetched), fetched.artifact.reference)
     verdict = scan_fetched(
         fetched, desk, store, policy=crossing.policy, jobs=jobs, progress=progress, today=crossing.today
     )
-    verdict = refuse(replace(verdict, evidence=evidence), unmet)
+    verdict = refuse(replace(verdict, evidence=heard.evidence), (*heard.unmet, *licences))
     if verdict.outcome is not Outcome.PASS:
         bad = {file.path for file in verdict.files if file.outcome is not Outcome.PASS}
         store.quarantine(entry.sha256 for entry in fetched.manifest.entries if entry.path in bad)

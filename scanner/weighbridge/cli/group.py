@@ -76,7 +76,14 @@ def _sign() -> click.Command:
     return sign
 
 
+def _gate() -> click.Command:
+    from weighbridge.cli.gate import gate
+
+    return gate
+
+
 COMMANDS: Final[dict[str, Callable[[], click.Command]]] = {
+    "gate": _gate,
     "scan": _scan,
     "pull": _pull,
     "lock": _lock,

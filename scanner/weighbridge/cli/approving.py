@@ -1,0 +1,98 @@
+"""What the commands that approve share: who signs, in whose name and until when."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from weighbridge.cli.signing import signer_from, signer_options
+from weighbridge.errors import UsageError
+from weighbridge.location import printable
+
+if TYPE_CHECKING:
+    from weighbridge.cli.options import F
+    from weighbridge.evidence.signers import Signer
+    from weighbridge.load.config_gate import Demand
+
+# Half a year: long enough that nobody approves without looking, short enough that somebody looks again.
+DAYS: Final = 180
+LINES: Final = 10  # of what loaders refuse; the rest is counted
+
+_OPTIONS: Final = (
+    click.option(
+        "--expires",
+        default=f"{DAYS}d",
+        show_default=True,
+        metavar="DAYS|DATE",
+        help="Until when it is approved: 90d, or the first day on which it is not (UTC).",
+    ),
+    click.option("--verifier", metavar="URI", help="In whose name it is approved.  [default: this machine's user]"),
+    click.option(
+        "--allow",
+        "allowed",
+        multiple=True,
+        metavar="FILE[:KEY]",
+        help="Let loaders take what they would refuse, such as config.json:auto_map; repeatable.",
+    ),
+)
+
+
+def approval_options(command: F) -> F:
+    """Add the options of an approval, and those that say with what to sign."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return signer_options(command)
+
+
+def approver_from(options: dict[str, Any]) -> Signer:
+    """Return who signs an approval by the options; without any the user's own key, made now if there is none yet."""
+    from weighbridge.evidence import home
+
+    named = options["key"] or options["certificates"] or options["pkcs11"]
+    if not named and not home.key_path().exists():
+        home.make_key(home.key_path(), home.public_key_path())
+        said = (
+            f"made a key of your own, {printable(str(home.key_path()))}: what it approves can be loaded on this machine"
+        )
+        click.echo(f"weighbridge: {said}", err=True)
+    return signer_from(options)
+
+
+def verifier_from(options: dict[str, Any]) -> str:
+    """Return the URI of who approves."""
+    from weighbridge.evidence.trust_policy import OWN_VERIFIER
+
+    given: str | None = options["verifier"]
+    if given is not None and not re.fullmatch(r"[a-z][a-z0-9+.-]*:\S+", given):
+        raise UsageError(f"--verifier {printable(given)}: not a URI, such as https://acme.example/gate")
+    return given or OWN_VERIFIER
+
+
+def expiry_from(options: dict[str, Any], now: datetime) -> datetime:
+    """Return the time in UTC at which an approval ends; raise UsageError when that is no time to come."""
+    given: str = options["expires"]
+    try:
+        if given.endswith("d"):
+            end = now + timedelta(days=int(given[:-1]))
+        else:
+            end = datetime.combine(date.fromisoformat(given), time(), UTC)
+    except (ValueError, OverflowError) as error:
+        raise UsageError(f"--expires {printable(given)}: neither days, as 90d, nor a date, as 2027-01-31") from error
+    if end <= now:
+        raise UsageError(f"--expires {printable(given)}: that is over")
+    return end
+
+
+def refused_lines(refused: tuple[Demand, ...]) -> list[str]:
+    """Return lines that say what loaders will refuse of what was approved, and how it could be allowed."""
+    from weighbridge.allowances import place_of
+
+    lines = [
+        f"loaders will refuse {printable(place_of(one))}: {one.reason}; read it, and --allow "
+        f"{printable(place_of(one) if one.digest else one.path)} if that is meant"
+        for one in refused[:LINES]
+    ]
+    return [*lines, *([f"… and {len(refused) - LINES} more"] if len(refused) > LINES else [])]

@@ -19,7 +19,7 @@ from weighbridge.evidence.base import Method, Signature
 from weighbridge.evidence.dsse import IN_TOTO
 from weighbridge.evidence.keys import key_digest
 from weighbridge.evidence.signers import KeySigner
-from weighbridge.evidence.trust_entries import Deny, SourceRule, TrustedSigner
+from weighbridge.evidence.trust_entries import Deny, Missing, Pin, SourceRule, TrustedSigner, Uncovered
 from weighbridge.evidence.trust_policy import TrustPolicy
 
 NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
@@ -128,6 +128,9 @@ def trust(folder: Path, *privates: Any, deny: tuple[str, ...] = (), **rule: Any)
             path=public,
         )
     settings: dict[str, Any] = {"source": "**", "require": tuple(signers)} | rule
+    for name, kind in (("missing", Missing), ("unsigned_files", Uncovered), ("pin", Pin)):
+        if name in settings:
+            settings[name] = kind(settings[name])
     return TrustPolicy(
         where="trust.toml", signers=signers, rules=(SourceRule(**settings),), deny=Deny(tree_sha256=deny)
     )

@@ -186,7 +186,11 @@ def test_a_file_that_changes_once_is_read_again(tmp_path: Path, meddle: Meddle) 
 
 def test_a_file_that_keeps_changing_is_refused(tmp_path: Path, meddle: Meddle) -> None:
     write(tmp_path, {"a": b""})
-    meddle(lambda count: (tmp_path / "a").write_bytes(b"x" * count) and None)
+
+    def grow(count: int) -> None:
+        (tmp_path / "a").write_bytes(b"x" * count)
+
+    meddle(grow)
     with pytest.raises(ChangedDuringRead, match=r"a: somebody writes to it .*\[CHANGED_DURING_READ\]"):
         measured(tmp_path)
 

@@ -51,7 +51,7 @@ def approver_from(options: dict[str, Any]) -> Signer:
     """Return who signs an approval by the options; without any the user's own key, made now if there is none yet."""
     from weighbridge.evidence import home
 
-    named = options["key"] or options["certificates"] or options["pkcs11"]
+    named = options["key"] or options["certificates"] or options["pkcs11"] or options["keyless"]
     if not named and not home.key_path().exists():
         home.make_key(home.key_path(), home.public_key_path())
         said = (

@@ -37,7 +37,14 @@ _OPTIONS: Final = (
         help="The certificate of the key, then those above it; repeatable.",
     ),
     click.option("--pkcs11", metavar="URI", help="A key on a token, such as pkcs11:token=NAME;id=%01."),
+    click.option("--keyless", is_flag=True, help="Sign with the identity that a CI system or --identity-token gives."),
+    click.option("--identity-token", type=_FILE, metavar="FILE", help="The identity token for --keyless."),
+    click.option(
+        "--sigstore", type=_FILE, metavar="FILE", help="Which sigstore signs keyless: its client configuration (JSON)."
+    ),
 )
+# Bytes of an identity token, which has one or two thousand.
+_MAX_TOKEN: Final = 64 << 10
 
 
 def signer_options(command: F) -> F:
@@ -55,9 +62,12 @@ def signer_from(options: dict[str, Any]) -> Signer:
     from weighbridge.evidence.signers import CertificateSigner, KeySigner, Pkcs11Signer
 
     named, certificates = options["key"], options["certificates"]
-    if options["pkcs11"] is not None:
-        if named is not None or certificates:
-            raise UsageError("--pkcs11 goes with neither --key nor --certificate")
+    ways = [name for name in ("key", "pkcs11", "keyless") if options[name]]
+    if len(ways) > 1:
+        raise UsageError(f"--{ways[0]} and --{ways[1]}: name one way to sign")
+    if options["keyless"] or options["identity_token"] is not None or options["sigstore"] is not None:
+        return _keyless(options)
+    if options["pkcs11"] is not None and not certificates:
         return Pkcs11Signer(options["pkcs11"], lambda: _ask("PIN of the token"))
     if certificates and named is None:
         raise UsageError("--certificate goes with --key, the private key of the certificate")
@@ -71,6 +81,24 @@ def signer_from(options: dict[str, Any]) -> Signer:
     return KeySigner(pem, password=password, where=where)
 
 
+def _keyless(options: dict[str, Any]) -> Signer:
+    """Return who signs with an identity token, which is never on the command line, where others could read it."""
+    from weighbridge.evidence import keyless
+    from weighbridge.evidence.trust_entries import MAX_ROOT
+
+    if not options["keyless"]:
+        raise UsageError("--identity-token and --sigstore go with --keyless")
+    if options["sigstore"] is None:
+        raise UsageError("--keyless needs --sigstore, the client configuration of the sigstore that is to sign")
+    config = read_file(options["sigstore"], MAX_ROOT)
+    path: Path | None = options["identity_token"]
+    if path is None:
+        token = keyless.ambient_token()
+    else:
+        token = read_file(path, _MAX_TOKEN).decode("utf-8", "replace").strip()
+    return keyless.SigstoreSigner(token, config, where=printable(str(options["sigstore"])))
+
+
 def check_made(signer: Signer, bundle: Bundle) -> Signature:
     """Return the signature in a bundle that the signer has just made; raise SignatureInvalid when it is not good."""
     from weighbridge.evidence import dsse
@@ -79,6 +107,11 @@ def check_made(signer: Signer, bundle: Bundle) -> Signature:
     from weighbridge.evidence.signers import CertificateSigner, KeySigner, Pkcs11Signer
     from weighbridge.refusals import SignatureInvalid
 
+    if Method.SIGSTORE in bundle.methods:
+        from weighbridge.evidence.keyless import SigstoreSigner
+
+        if isinstance(signer, SigstoreSigner):
+            return signer.check(bundle)
     if not isinstance(bundle.content, Envelope) or not isinstance(signer, KeySigner | CertificateSigner | Pkcs11Signer):
         raise SignatureInvalid(bundle.where, "the signer made something else than a signed statement")
     dsse.verify(bundle.content, signer.public_key, bundle.where)

@@ -14,13 +14,16 @@ from pathlib import Path
 from typing import Final
 
 from weighbridge import attest, leaves
-from weighbridge.approval import LEAVES, NAME, Allowed, Approval, ApprovedFile, read_statement
+from weighbridge.approval import LEAVES, NAME, Allowed, Approval, ApprovedFile, read, read_statement
 from weighbridge.attest import Input
 from weighbridge.digest import Digest
 from weighbridge.errors import SourceError
 from weighbridge.evidence.base import Method, Signature
+from weighbridge.evidence.coverage import Expected, cover
 from weighbridge.evidence.dsse import IN_TOTO
 from weighbridge.evidence.signers import Signer
+from weighbridge.evidence.tree import Tree
+from weighbridge.evidence.trust_policy import TrustPolicy
 from weighbridge.leaves import Measured
 from weighbridge.location import printable
 from weighbridge.lock import NAME as LOCK
@@ -96,6 +99,32 @@ def _said(payload: bytes, bundle: bytes, signer: Signer, where: str) -> Approval
         bundle=Digest.of(bundle),
     )
     return read_statement(signature, where)
+
+
+def check(folder: Path, *, trust: TrustPolicy, now: datetime) -> Approval:
+    """Return the approval of a folder that holds: signed, in time, and of every file that is there, byte for byte.
+
+    Raises a NotApproved when the approval does not hold, another EvidenceError when the files are not those that were
+    approved, SourceError when the folder cannot be read.
+    """
+    shown = printable(str(folder))
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise SourceError(f"{shown}: {error.strerror}") from error
+    try:
+        found = read(descriptor, trust=trust, now=now, where=shown)
+    finally:
+        os.close(descriptor)
+    compare(folder, found)
+    return found
+
+
+def compare(folder: Path, found: Approval) -> None:
+    """Raise ContentMismatch or another EvidenceError unless a folder holds what was approved, and nothing else."""
+    expected = {file.path: Expected(digests=(file.sha256,), size=file.size) for file in found.files}
+    with Tree(folder) as tree:
+        cover(tree, expected, beside=RESERVED)
 
 
 def files_of(verdict: Verdict, root: str = "") -> list[ApprovedFile]:

@@ -21,31 +21,28 @@ from weighbridge import approval, card, pull
 from weighbridge import lock as locks
 from weighbridge.allowances import allowances
 from weighbridge.approval import Approval
-from weighbridge.approve import RESERVED, Terms, approve, files_of, reserved, write
+from weighbridge.approve import Terms, approve, compare, files_of, reserved, write
 from weighbridge.artifact import Artifact
 from weighbridge.attest import Input
 from weighbridge.digest import Digest
 from weighbridge.errors import ArtifactError, SourceError, UsageError
-from weighbridge.evidence.coverage import Expected, cover
 from weighbridge.evidence.signers import Signer
-from weighbridge.evidence.tree import Tree
 from weighbridge.evidence.trust_policy import TrustPolicy
 from weighbridge.load.config_gate import Demand
 from weighbridge.location import printable
 from weighbridge.lock import Lock
-from weighbridge.pipeline import Desk, scan_targets
+from weighbridge.pipeline import Desk
 from weighbridge.policy import Outcome, Policy, Verdict, judge, refuse
 from weighbridge.pull import Order
 from weighbridge.records import dataclass, field, replace
 from weighbridge.refusals import EvidenceError, NotApproved
 from weighbridge.registries.base import Settings
 from weighbridge.requirements import Unmet, of_files, of_licences, of_source
-from weighbridge.sources import scan_fetched
+from weighbridge.sources import scan_fetched, scan_folder
 from weighbridge.store import Admission, Fetched, Progress, Store
 from weighbridge.store.layout import READ_ONLY
 from weighbridge.store.materialise import building, fill, put
 from weighbridge.version import __version__
-from weighbridge.walk import Patterns, Target, walk
 from weighbridge.witness import hear
 
 # What renders the reports that go into the folder: their text by the name of the file.
@@ -200,10 +197,8 @@ def _held(crossing: Crossing) -> Approval | None:
 
 def _check_unchanged(place: Path, held: Approval) -> None:
     """Raise UsageError when somebody has changed what was approved: that is theirs, and is not replaced."""
-    expected = {file.path: Expected(digests=(file.sha256,), size=file.size) for file in held.files}
     try:
-        with Tree(place) as tree:
-            cover(tree, expected, beside=RESERVED)
+        compare(place, held)
     except EvidenceError as error:
         raise UsageError(
             f"{error}: somebody has changed what was approved; name another folder, or remove it"
@@ -248,7 +243,7 @@ def _cross(crossing: Crossing, fetched: Fetched, verdict: Verdict, store: Store,
             converted, left_out = _convert(crossing, source, new, desk)
         except ArtifactError as error:
             return Crossed(verdict=refuse(verdict, [_unconvertible(error)]))
-        final = _scan_folder(new, desk, crossing)
+        final = scan_folder(new, desk, policy=crossing.policy, today=crossing.today)
         final = refuse(final, of_files(crossing.policy.require, ((one.path, one.formats) for one in final.files)))
         if final.outcome is not Outcome.PASS:
             return Crossed(verdict=replace(final, source=verdict.source, evidence=verdict.evidence))
@@ -281,15 +276,6 @@ def _convert(crossing: Crossing, source: Path, new: Path, desk: Desk) -> tuple[d
     )
     converted = {path: made.sources[path] for path in made.conversions if made.sources[path] != path}
     return converted, dict(made.left_out)
-
-
-def _scan_folder(folder: Path, desk: Desk, crossing: Crossing) -> Verdict:
-    """Return the verdict on a folder that was built, its files named from there on."""
-    targets = [
-        Target(name=Path(one.path).relative_to(folder).as_posix(), path=one.path, fact=one.fact)
-        for one in walk([str(folder)], Patterns()).targets
-    ]
-    return scan_targets(targets, desk, policy=crossing.policy, today=crossing.today)
 
 
 def _approve(

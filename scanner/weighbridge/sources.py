@@ -5,13 +5,16 @@ A moving reference is pinned once, and everything after that speaks of the revis
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Collection
 from datetime import date
+from pathlib import Path
 
 from weighbridge.artifact import Artifact
 from weighbridge.digest import Digest
 from weighbridge.errors import SourceError
-from weighbridge.location import printable
+from weighbridge.facts import Fact
+from weighbridge.location import Location, printable
 from weighbridge.pipeline import Desk, scan_targets, triage
 from weighbridge.policy import Outcome, Policy, Verdict
 from weighbridge.records import dataclass, replace
@@ -19,7 +22,7 @@ from weighbridge.registries import registry
 from weighbridge.registries.base import Registry, Settings
 from weighbridge.remote import Allowance, Blocks
 from weighbridge.store import Fetched, Store
-from weighbridge.walk import Patterns, Target
+from weighbridge.walk import Patterns, Target, walk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +90,32 @@ def scan_fetched(
         for file in verdict.files
     )
     return replace(verdict, files=files)
+
+
+def scan_folder(
+    folder: Path,
+    desk: Desk,
+    *,
+    beside: Collection[str] = (),
+    policy: Policy | None = None,
+    jobs: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+    today: date | None = None,
+) -> Verdict:
+    """Return the verdict on a folder as an artifact: its files are named from there on, but for those in `beside`.
+
+    Raises SourceError when the folder cannot be read.
+    """
+    named = (
+        (os.path.relpath(one.path, folder).replace(os.sep, "/"), one) for one in walk([str(folder)], Patterns()).targets
+    )
+    found = [replace(one, name=name, fact=_moved(one.fact, name)) for name, one in named if name not in beside]
+    return scan_targets(found, desk, policy=policy, jobs=jobs, progress=progress, today=today)
+
+
+def _moved(fact: Fact | None, name: str) -> Fact | None:
+    """Return a fact of a walk at the place that is its name now."""
+    return None if fact is None else replace(fact, location=Location((name,)))
 
 
 def triage_reference(

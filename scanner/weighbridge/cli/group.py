@@ -82,6 +82,12 @@ def _gate() -> click.Command:
     return gate
 
 
+def _approve() -> click.Command:
+    from weighbridge.cli.approve import approve
+
+    return approve
+
+
 COMMANDS: Final[dict[str, Callable[[], click.Command]]] = {
     "gate": _gate,
     "scan": _scan,
@@ -93,6 +99,7 @@ COMMANDS: Final[dict[str, Callable[[], click.Command]]] = {
     "tensors": _tensors,
     "verify": _verify,
     "sign": _sign,
+    "approve": _approve,
     "rules": _rules,
     "store": _store,
 }

@@ -88,6 +88,18 @@ def _approve() -> click.Command:
     return approve
 
 
+def _attest() -> click.Command:
+    from weighbridge.cli.attest import attest
+
+    return attest
+
+
+def _verify_attestation() -> click.Command:
+    from weighbridge.cli.attest import verify_attestation
+
+    return verify_attestation
+
+
 COMMANDS: Final[dict[str, Callable[[], click.Command]]] = {
     "gate": _gate,
     "scan": _scan,
@@ -100,6 +112,8 @@ COMMANDS: Final[dict[str, Callable[[], click.Command]]] = {
     "verify": _verify,
     "sign": _sign,
     "approve": _approve,
+    "attest": _attest,
+    "verify-attestation": _verify_attestation,
     "rules": _rules,
     "store": _store,
 }

@@ -5,7 +5,7 @@ More than one format may recognise the same bytes; then every one of them parses
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 from weighbridge.formats import (
@@ -32,7 +32,7 @@ from weighbridge.formats import (
     yaml,
     zip,
 )
-from weighbridge.formats.base import Format
+from weighbridge.formats.base import PREFIX, Format
 from weighbridge.reader import Sample
 
 FORMATS: Final[tuple[Format, ...]] = (
@@ -64,7 +64,14 @@ FORMATS: Final[tuple[Format, ...]] = (
 def sniff(sample: Sample) -> tuple[Format, ...]:
     """Return every format that recognises the bytes, in the order of the table."""
     head = sample.head
-    return tuple([format_ for format_ in _possible(head[:1], b"\0" not in head) if format_.sniff(sample)])
+    return tuple([format_ for format_ in _able(head[:PREFIX], b"\0" not in head) if format_.sniff(sample)])
+
+
+@lru_cache(maxsize=256)  # the files of a folder, and the members of their archives, begin alike
+def _able(prefix: bytes, textual: bool) -> tuple[Format, ...]:
+    """Return the formats whose files can begin with these bytes."""
+    possible = _possible(prefix[:1], textual)
+    return tuple([one for one in possible if one.may_begin is None or one.may_begin(prefix)])
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Final
 
 from weighbridge.errors import ArtifactError, LimitError
 from weighbridge.facts import Fact, Gap
@@ -12,6 +13,8 @@ from weighbridge.reader import Reader, Sample, spool
 from weighbridge.records import dataclass
 from weighbridge.remote import TRIAGE, NotFetchedError
 from weighbridge.symbols import Event
+
+PREFIX: Final = 8  # bytes in which most formats show that they are not what a file is
 
 Observation = Fact | Event
 
@@ -52,7 +55,8 @@ class Format:
     """A file format: how to recognise it and how to read it.
 
     `starts` are the bytes that its files can begin with, None when that may be any, and `textual` files hold no NUL:
-    so that few formats are asked.
+    so that few formats are asked. So does `may_begin`, which gets the first `PREFIX` bytes, or all of fewer, and is
+    false only for what `sniff` takes for no such file whatever follows.
     `sniff` sees both ends of the bytes and must not raise. `parse` yields facts and raises
     only `ArtifactError`, which the scan turns into a `Gap`. Bytes it neither covers with `Inert`, a
     `Gap` nor hands to `Context.examine` count as parsed: it must have understood them.
@@ -64,6 +68,7 @@ class Format:
     parse: Callable[[Reader, Context], Iterator[Fact]]
     starts: bytes | None = None
     textual: bool = False
+    may_begin: Callable[[bytes], bool] | None = None
 
 
 def gap(error: ArtifactError, format_name: str) -> Gap:

@@ -24,6 +24,7 @@ _MACH_KINDS: Final = {1: "object", 2: "executable", 6: "shared object", 8: "bund
 _FAT_LIMIT: Final = 30  # `file` draws the same line: Java's class versions begin at 45
 _JAVA_VERSIONS: Final = range(45, 100)
 _PYC_FLAGS: Final = range(4)
+_PYC_END: Final = b"\r\n"  # of the magic number
 _PE_DLL: Final = 0x2000
 
 
@@ -69,7 +70,7 @@ def _cafebabe(head: bytes) -> _Program | None:
 
 def _pyc(head: bytes) -> _Program | None:
     """A version's magic ends with CR LF; a code object follows 8 (Python 2), 12 or 16 bytes into the file."""
-    if head[2:4] != b"\r\n":
+    if head[2:4] != _PYC_END:
         return None
     flags = _number(head, 4, 4)
     code = (head[8:9], head[12:13], head[16:17] if flags in _PYC_FLAGS else b"")
@@ -121,6 +122,11 @@ def _identify(head: bytes) -> _Program | None:
     return _pyc(head)
 
 
+def _may_begin(prefix: bytes) -> bool:
+    """Tell whether any of these programs begins so."""
+    return prefix[:4] in _BY_MAGIC or prefix[:2] == b"MZ" or prefix[2:4] == _PYC_END
+
+
 def sniff(sample: Sample) -> bool:
     """Tell whether a program's header opens the bytes."""
     return _identify(sample.head) is not None
@@ -133,4 +139,4 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
         yield Native(location=reader.origin, type=found.type, detail=found.detail)
 
 
-FORMAT: Final = Format("native", "machine code or byte code", sniff, parse)
+FORMAT: Final = Format("native", "machine code or byte code", sniff, parse, may_begin=_may_begin)

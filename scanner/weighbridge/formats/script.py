@@ -42,11 +42,15 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     yield Native(location=reader.origin, type="script", detail=_interpreter(reader.sample.head) or "")
 
 
+def _may_be_python(head: bytes) -> bool:
+    """Tell whether the first byte is no pickle's, and none is NUL: the pattern is compiled when it may match."""
+    return head[:1] != b"\x80" and b"\0" not in head
+
+
 def sniff_python(sample: Sample) -> bool:
     """Tell whether the bytes are text with a Python statement at the start of a line."""
     head = sample.head
-    # The first byte of most pickles begins no text: the pattern is compiled when it may match.
-    if head[:1] == b"\x80" or b"\0" in head:
+    if not _may_be_python(head):
         return False
     found = re.search(_PYTHON, head, re.MULTILINE) is not None and _is_text(head)
     # A page that shows code is none: it would not compile.
@@ -76,5 +80,5 @@ def parse_python(reader: Reader, context: Context) -> Iterator[Fact]:
 
 FORMATS: Final = (
     Format("script", "script", sniff, parse, b"#@\xef"),
-    Format("python", "Python source", sniff_python, parse_python),
+    Format("python", "Python source", sniff_python, parse_python, may_begin=_may_be_python),
 )

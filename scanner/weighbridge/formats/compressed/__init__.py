@@ -65,10 +65,10 @@ def _begins_lzma(head: bytes) -> bool:
     The rules are liblzma's own for telling these files from others: the dictionary has a size of
     2^n or 2^n + 2^(n-1), the content less than 256 GiB. The range coder's first byte is always 0.
     """
-    if len(head) < 18 or head[0] >= 225 or head[13]:
+    if len(head) < 18 or head[13] or not _may_begin_lzma(head):
         return False
-    dictionary, size = int.from_bytes(head[1:5], "little"), int.from_bytes(head[5:13], "little")
-    if not _is_dictionary(dictionary) or not (size < 1 << 38 or size == (1 << 64) - 1):
+    size = int.from_bytes(head[5:13], "little")
+    if not (size < 1 << 38 or size == (1 << 64) - 1):
         return False
     import lzma
 
@@ -79,12 +79,23 @@ def _begins_lzma(head: bytes) -> bool:
         return False
 
 
+def _may_begin_lzma(prefix: bytes) -> bool:
+    return prefix[:1] < b"\xe1" and _is_dictionary(int.from_bytes(prefix[1:5], "little"))
+
+
+def _may_begin_frame(magic: bytes, prefix: bytes) -> bool:
+    return prefix.startswith(magic) or is_skippable(prefix[:4])
+
+
 def _is_dictionary(size: int) -> bool:
     low = size & -size
     return size == 0xFFFFFFFF or (size >= 4096 and size in (low, low * 3))
 
 
 Begins = Callable[[bytes], bool]
+
+_LZ4: Final = b"\x04\x22\x4d\x18"
+_ZSTD: Final = b"\x28\xb5\x2f\xfd"
 
 # By name: the title, how a stream of the kind begins, and the first bytes of such streams if not any.
 KINDS: Final[dict[str, tuple[str, Begins, bytes | None]]] = {
@@ -93,9 +104,14 @@ KINDS: Final[dict[str, tuple[str, Begins, bytes | None]]] = {
     "bz2": ("bzip2 stream", _begins_bz2, b"B"),
     "xz": ("xz stream", partial(_begins_with, b"\xfd7zXZ\0"), b"\xfd"),
     "lzma": ("lzma stream", _begins_lzma, None),
-    "lz4": ("lz4 frame", partial(_begins_frame, b"\x04\x22\x4d\x18"), b"\x04" + _SKIPPABLE),
-    "zstd": ("zstd frame", partial(_begins_frame, b"\x28\xb5\x2f\xfd"), b"\x28" + _SKIPPABLE),
+    "lz4": ("lz4 frame", partial(_begins_frame, _LZ4), b"\x04" + _SKIPPABLE),
+    "zstd": ("zstd frame", partial(_begins_frame, _ZSTD), b"\x28" + _SKIPPABLE),
     "joblib-zfile": ("joblib file of before 0.9.3", partial(_begins_with, b"ZF0x"), b"Z"),
+}
+_MAY_BEGIN: Final[dict[str, Begins]] = {
+    "lzma": _may_begin_lzma,
+    "lz4": partial(_may_begin_frame, _LZ4),
+    "zstd": partial(_may_begin_frame, _ZSTD),
 }
 
 
@@ -110,7 +126,7 @@ def _format(name: str, title: str, begins: Begins, starts: bytes | None) -> Form
 
         return parse_kind(name, reader, context)
 
-    return Format(name, title, sniff, parse, starts)
+    return Format(name, title, sniff, parse, starts, may_begin=_MAY_BEGIN.get(name))
 
 
 FORMATS: Final = tuple(_format(name, *kind) for name, kind in KINDS.items())

@@ -39,7 +39,7 @@ from typing import Final
 
 from weighbridge.facts import Fact
 from weighbridge.formats.base import Context, Format
-from weighbridge.formats.onnx.sniffing import is_model
+from weighbridge.formats.onnx.sniffing import is_model, may_begin
 from weighbridge.reader import Reader, Sample
 from weighbridge.remote import WHOLE, RangeReader
 
@@ -60,4 +60,4 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     return parse_model(reader, context)
 
 
-FORMAT: Final = Format("onnx", "ONNX model", sniff, parse)
+FORMAT: Final = Format("onnx", "ONNX model", sniff, parse, may_begin=may_begin)

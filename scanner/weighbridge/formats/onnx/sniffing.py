@@ -32,12 +32,25 @@ _VARINT, _FIXED64, _LENGTH, _GROUP, _GROUP_END, _FIXED32 = range(6)
 _LOOKED_AT: Final = 4  # fields of a message inside that have to make sense
 # Fields that are looked at, 1 µs each. So many in order are no accident; the largest tables of tokens have 300 000.
 _MOST: Final = 1 << 19
+_ENDLESS: Final = 1 << 64
 _NOTHING: Final = (-1, 0)
 
 
 def is_model(sample: Sample) -> bool:
     """Tell whether the bytes are fields of a model, one of which has a graph, functions or training information."""
     return _Look(sample).finds_graph()
+
+
+def may_begin(prefix: bytes) -> bool:
+    """Tell whether a model may begin with these bytes: whether the fields that end among them could be those of one."""
+    try:
+        return _Beginning(Sample(prefix, b"", _ENDLESS)).finds_graph()
+    except _CutError:
+        return True
+
+
+class _CutError(Exception):
+    """What follows decides."""
 
 
 class _Look:
@@ -167,3 +180,13 @@ class _Look:
             return True
         tag = self.number(position)[0]
         return tag >= 8 and tag & 7 <= _FIXED32 and tag & 7 != _GROUP_END
+
+
+class _Beginning(_Look):
+    """A look at the first bytes of something longer."""
+
+    def visible(self, offset: int) -> bool:
+        """Tell that a byte can be seen; raise _CutError when it cannot."""
+        if offset >= len(self._head):
+            raise _CutError
+        return True

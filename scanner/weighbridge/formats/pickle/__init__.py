@@ -18,7 +18,7 @@ from weighbridge.facts import Anomaly, Fact, Gap, Inert, Member, Program, Recogn
 from weighbridge.formats.base import Context, Format
 from weighbridge.formats.pickle import nested, torch_legacy
 from weighbridge.formats.pickle.machine import ENDED, Machine
-from weighbridge.formats.pickle.recorder import FRAMES, OLD_FRAMES
+from weighbridge.formats.pickle.recorder import FRAMES, OLD_FRAMES, PROTOCOL
 from weighbridge.limits import Budget, Limits
 from weighbridge.location import Location
 from weighbridge.reader import Reader, Sample
@@ -29,6 +29,7 @@ STREAMS_LIMIT: Final = 100_000  # streams of one file; each is short, or there a
 
 # What a stream without PROTO can begin with: protocols 0 and 1 start with a value, a mark or an import.
 _TEXT_STARTS: Final = frozenset(b"(][})cIJKLMNSTUVXFG\x88\x89P2B\x8a\x8c\x95")
+_PROTO: Final = 0x80
 _SNIFF_LIMITS: Final = Limits()
 _NAME: Final = re.compile(r"[^\W\d][\w.]*")
 
@@ -36,16 +37,17 @@ _NAME: Final = re.compile(r"[^\W\d][\w.]*")
 def sniff(sample: Sample) -> bool:
     """Tell whether the bytes open with PROTO, or run as a pickle without it."""
     head = sample.head
-    if len(head) >= 2 and head[0] == 0x80:
+    return _may_begin(head) and (head[0] == _PROTO or _runs(head, sample.size))
+
+
+def _may_begin(head: bytes) -> bool:
+    """Tell whether a pickle may begin as these bytes do."""
+    if len(head) >= 2 and head[0] == _PROTO:
         # No opcode is 0: what follows is the length that safetensors begin with, and no unpickler takes a step.
-        return head[1] <= 5 and head[2:3] != b"\0"
-    if not head or head[0] not in _TEXT_STARTS:
-        return False
+        return head[1] <= PROTOCOL and head[2:3] != b"\0"
     # Every zip, and the length of many safetensors, begins as PERSID does. Its operand is a line of text; no loader
     # that takes one from a file without PROTO goes on behind a line that is none.
-    if head[0] == 0x50 and not _is_line(head[1:]):
-        return False
-    return _runs(head, sample.size)
+    return bool(head) and head[0] in _TEXT_STARTS and not (head[0] == 0x50 and not _is_line(head[1:]))
 
 
 def _is_line(operand: bytes) -> bool:
@@ -205,4 +207,4 @@ def _other_reading(
         raise ArtifactError(reader.at(machine.start), f"{reading}: {other.limit.reason}") from other.limit
 
 
-FORMAT: Final = Format("pickle", "Python pickle", sniff, parse)
+FORMAT: Final = Format("pickle", "Python pickle", sniff, parse, may_begin=_may_begin)

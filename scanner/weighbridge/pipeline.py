@@ -85,7 +85,7 @@ class Desk:
             before = os.fstat(descriptor)
             if not stat.S_ISREG(before.st_mode):
                 raise OSError(0, "no longer a file")
-            reader = from_descriptor(descriptor, Location((target.name,)))
+            reader = from_descriptor(descriptor, Location((target.name,)), before.st_size)
             examination = self._begin()
             facts, tally, digest = self._parse(examination, reader, descriptor, target.digest)
             detail = self._detail(examination, facts)

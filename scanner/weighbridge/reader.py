@@ -146,12 +146,13 @@ def from_bytes(data: bytes, origin: Location) -> Reader:
     return Reader(memoryview(data), origin)
 
 
-def from_descriptor(descriptor: int, origin: Location) -> Reader:
-    """Return a reader over an open file, mapped read-only.
+def from_descriptor(descriptor: int, origin: Location, size: int | None = None) -> Reader:
+    """Return a reader over an open file, mapped read-only; `size` is that of the file, if it is known.
 
     Small files are read instead of mapped: a map costs two system calls and a page fault more.
     """
-    size = os.fstat(descriptor).st_size
+    if size is None:
+        size = os.fstat(descriptor).st_size
     if size <= HEAD * 16:
         os.lseek(descriptor, 0, os.SEEK_SET)
         return from_bytes(os.read(descriptor, size), origin)

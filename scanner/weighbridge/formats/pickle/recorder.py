@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from struct import Struct
 from typing import Final
 
@@ -33,6 +34,7 @@ from weighbridge.symbols import (
 KEPT_BYTES: Final = 256  # longer bytes stay in the file as a Span
 KEPT_TEXT: Final = 4096  # longer strings too
 KEPT_FLOATS: Final = 100_000  # floats of one run that are kept when they are wanted
+_SHORT_LINE: Final = 256  # bytes in which nearly every text operand ends
 LINE_LIMIT: Final = 1 << 20  # a text operand; CPython has no limit, no pickler writes more
 HASH_LIMIT: Final = 10_000  # parts of one key; CPython hashes a shared tuple again at each mention
 _LOOKED: Final = 64  # characters in which a text shows whether it begins as a program does
@@ -58,6 +60,12 @@ FRAMES: Final = "frames as C reads them from a file"
 OLD_FRAMES: Final = "frames as C before 3.8 reads them from a file"
 _TWO_LINES: Final = b"ci"  # GLOBAL, INST
 _READ_ON: Final = frozenset({0x42, 0x43, 0x8E, 0x96})  # BINBYTES, SHORT_BINBYTES, BINBYTES8, BYTEARRAY8
+
+
+@lru_cache(maxsize=1024)  # one module after another imports the same
+def _spelling(module: str, name: str) -> tuple[tuple[str, str], bool]:
+    """Return the normal spelling of an import, and whether it is written in printable ASCII."""
+    return normalise(module, name), (module + name).isascii() and (module + name).isprintable()
 
 
 class Recorder:
@@ -146,7 +154,10 @@ class Recorder:
 
     def _line(self, i: int) -> tuple[bytes, int]:
         """Return the text up to the next newline and the offset behind it."""
-        size = 256
+        end = self.buffer.find(b"\n", i, i + _SHORT_LINE)
+        if end >= 0:
+            return self.buffer[i:end], end + 1
+        size = _SHORT_LINE
         while True:
             text = bytes(self.view[self.base + i : self.base + i + size])
             end = text.find(b"\n")
@@ -162,11 +173,11 @@ class Recorder:
         """Return the import of `module : name`; the first one is an event."""
         found = self._globals.get((module, name))
         if found is None:
-            normal = normalise(module, name)
+            normal, ordinary = _spelling(module, name)
             found = Global(self.origin, self._at(pos), (module, name), *normal)
             self._globals[module, name] = found
             self.events.append(found)
-            if not (module + name).isascii() or not (module + name).isprintable():
+            if not ordinary:
                 self._anomaly("pickle-name-encoding", pos, f"{module!r} {name!r}")
             if found.dotted in joblib.WRAPPERS:
                 self.wrappers.add(id(found))

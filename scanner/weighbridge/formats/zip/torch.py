@@ -19,7 +19,6 @@ from weighbridge.formats.zip import pt2
 from weighbridge.formats.zip.members import Members
 from weighbridge.formats.zip.records import Entry
 from weighbridge.reader import Reader
-from weighbridge.records import dataclass, field
 from weighbridge.symbols import Global, PersistentId
 
 # Storage class -> dtype and bytes per element. Later dtypes (float8 …) have no class: their storages
@@ -119,15 +118,17 @@ def roots(entries: Iterable[Entry]) -> frozenset[str]:
     )
 
 
-@dataclass(slots=True)
 class _Layout:
     """What has been learnt of an archive: the pickles it has and the tensor data they and others name."""
 
-    roots: frozenset[str]
-    pickles: set[str]
-    storages: dict[str, dict[str, Storage]] = field(default_factory=dict)
-    extents: dict[str, pt2.Extent] = field(default_factory=dict)
-    later: list[tuple[str, str, Entry]] = field(default_factory=list)
+    __slots__ = ("extents", "later", "pickles", "roots", "storages")
+
+    def __init__(self, roots: frozenset[str], pickles: set[str]) -> None:
+        self.roots = roots
+        self.pickles = pickles
+        self.storages: dict[str, dict[str, Storage]] = {}
+        self.extents: dict[str, pt2.Extent] = {}
+        self.later: list[tuple[str, str, Entry]] = []
 
 
 def parse(members: Members, entries: list[Entry], roots_: frozenset[str]) -> Iterator[Fact]:
@@ -236,16 +237,17 @@ def _graph(members: Members, entry: Entry) -> Iterator[Fact]:
 
 
 def _text(members: Members, entry: Entry, name: str) -> Iterable[Fact]:
-    readable = entry.size <= TEXT_LIMIT and members.stored(entry)
-    if readable and _matcher(TEXTS[name])(members.reader.read(entry.data, entry.size)):
-        return members.inert(entry, f"{name} of the archive")
+    if entry.size <= TEXT_LIMIT and members.stored(entry):
+        matches, reason = _matcher(name)
+        if matches(members.reader.read(entry.data, entry.size)):
+            return members.inert(entry, reason)
     return members.examine(entry)
 
 
 @cache
-def _matcher(pattern: bytes) -> Callable[[bytes], object]:
-    """Return what matches a text; compiled for the first archive that has it."""
-    return re.compile(pattern).fullmatch
+def _matcher(name: str) -> tuple[Callable[[bytes], object], str]:
+    """Return what matches a text, compiled for the first archive that has it, and what the text is."""
+    return re.compile(TEXTS[name]).fullmatch, f"{name} of the archive"
 
 
 def _script(members: Members, entry: Entry) -> Iterator[Fact]:

@@ -1,4 +1,4 @@
-"""Approvals for tests of what is done with them: made by hand, or signed and beside their files."""
+"""Approvals for tests of what is done with them: made by hand, without a signature."""
 
 from __future__ import annotations
 
@@ -12,11 +12,20 @@ from weighbridge.location import Location
 from weighbridge.reader import from_bytes
 
 
-def approved(files: Mapping[str, bytes], allowed: Iterable[Allowed] = (), *, digest: str = "") -> Approval:
-    """Return the approval of files by their paths, as if somebody had signed it."""
+def approved(
+    files: Mapping[str, bytes],
+    allowed: Iterable[Allowed] = (),
+    *,
+    digest: str = "",
+    formats: Mapping[str, str] = MappingProxyType({}),
+) -> Approval:
+    """Return the approval of files by their paths, as if somebody had signed it.
+
+    `formats` are those that the bytes do not tell.
+    """
     return Approval(
         resource="file:///model",
-        files=tuple(_file(path, data) for path, data in sorted(files.items())),
+        files=tuple(_file(path, data, formats.get(path)) for path, data in sorted(files.items())),
         tree="sha256:" + "0" * 64,
         policy="sha256:" + "1" * 64,
         rules="sha256:" + "2" * 64,
@@ -30,12 +39,12 @@ def approved(files: Mapping[str, bytes], allowed: Iterable[Allowed] = (), *, dig
     )
 
 
-def _file(path: str, data: bytes) -> ApprovedFile:
+def _file(path: str, data: bytes, format_: str | None) -> ApprovedFile:
     found = sniff(from_bytes(data, Location((path,))).sample)
     return ApprovedFile(
         path=path,
         size=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
-        format=found[0].name if found else "",
+        format=format_ or (found[0].name if found else ""),
         leaves="3" * 64,
     )

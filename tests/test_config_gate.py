@@ -145,9 +145,15 @@ def test_two_values_of_one_path_cannot_be_allowed_by_it() -> None:
     assert {one.digest for one in found} == {""}
 
 
-def test_a_configuration_that_cannot_be_read_is_refused() -> None:
+@pytest.mark.parametrize("data", [b'{"a": ', b"\0\0\x80\x3f" * 4])
+def test_a_file_that_cannot_be_read_is_refused(data: bytes) -> None:
     with pytest.raises(LoadError, match="cannot be read"):
-        gate({"config.json": b'{"a": '})
+        gate({"config.json": data})
+
+
+def test_bytes_that_tensors_of_another_file_lie_in_are_not_read() -> None:
+    approval = approved({"weights.bin": b"\0\0\x80\x3f" * 4}, formats={"weights.bin": "raw tensors"})
+    check(approval, lambda path: pytest.fail(f"{path} is read"))
 
 
 def test_yaml_is_read_too() -> None:

@@ -7,7 +7,6 @@ nobody can change it afterwards; the tensors are views of that memory, as those 
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -20,9 +19,8 @@ from weighbridge.convert.sources.base import Inputs, Options, Source, in_memory
 from weighbridge.convert.sources.pickled import Stream, placed
 from weighbridge.convert.symbolic import Walker
 from weighbridge.convert.torch_tensors import View
-from weighbridge.errors import ArtifactError, SourceError, UsageError
+from weighbridge.errors import ArtifactError, UsageError
 from weighbridge.header import BITS, Tensor
-from weighbridge.leaves import fill
 from weighbridge.limits import Limits
 from weighbridge.load.folder import open_folder
 from weighbridge.load.frameworks import Framework, check_booleans
@@ -30,9 +28,10 @@ from weighbridge.load.frameworks import framework as framework_of
 from weighbridge.load.memory import private
 from weighbridge.load.opening import Anchor
 from weighbridge.load.plain import Builder
+from weighbridge.load.whole import taken, verified
 from weighbridge.location import Location, printable
 from weighbridge.reader import Reader
-from weighbridge.refusals import ChangedDuringLoad, DigestMismatch, UnsupportedFormat
+from weighbridge.refusals import UnsupportedFormat
 
 if TYPE_CHECKING:
     from weighbridge.evidence.trust_policy import TrustPolicy
@@ -85,14 +84,7 @@ def _approved(path: str | os.PathLike[str], trust: Any) -> tuple[memoryview, str
     with folder:
         if not rest:
             raise UsageError(f"{printable(os.fspath(path))} is a folder; name the checkpoint in it")
-        file, where, descriptor = folder.file(rest), folder.where(rest), folder.open(rest)
-        try:
-            memory = _taken(descriptor, file.size, where)
-        finally:
-            os.close(descriptor)
-    if hashlib.sha256(memory).hexdigest() != file.sha256:
-        raise DigestMismatch(where)
-    return memory, where
+        return verified(folder, rest), folder.where(rest)
 
 
 def _unapproved(path: Path) -> tuple[memoryview, str]:
@@ -101,19 +93,9 @@ def _unapproved(path: Path) -> tuple[memoryview, str]:
     with Anchor(path.parent) as anchor:
         descriptor = anchor.open(path.name)
         try:
-            return _taken(descriptor, os.fstat(descriptor).st_size, where), where
+            return taken(descriptor, os.fstat(descriptor).st_size, where), where
         finally:
             os.close(descriptor)
-
-
-def _taken(descriptor: int, size: int, where: str) -> memoryview:
-    memory = private(size)
-    try:
-        if fill(descriptor, memory, 0) != size:
-            raise ChangedDuringLoad(where, "the file became shorter while it was loaded")
-    except OSError as error:
-        raise SourceError(f"{where}: {error.strerror or error}") from error
-    return memory
 
 
 def _load(inputs: Inputs, framework: Framework, where: str, state_dict: str | None) -> Any:

@@ -32,11 +32,12 @@ from weighbridge.rules import RuleSet
 from weighbridge.rules import check as judge
 from weighbridge.trust import Trust
 
-# Formats of data alone, in which nothing is a setting of a loader that reads other files too. Everything else is read.
+# Formats of data alone, in which nothing is a setting of a loader that reads other files too; "raw tensors" is what the
+# scan calls bytes that another file's tensors lie in. Everything else is read, what has no format too.
 _DATA: Final = frozenset(
     "pickle zip safetensors gguf numpy onnx ort gzip zlib bz2 xz lzma lz4 zstd joblib-zfile tar 7z image sentencepiece "
     "tokens merges ranks".split()
-)
+) | {"raw tensors"}
 _CODE: Final = frozenset({"python", "native"})
 _CODE_NAME: Final = re.compile(r".*\.(?:py[cdow]?|so(?:\.\d+)*|dll|dylib)", re.IGNORECASE | re.DOTALL)
 # Names in this key are files that are loaded; safetensors among them are no finding of the scan, wherever they lie.

@@ -31,8 +31,9 @@ from weighbridge.report.base import counted
 def sign(folder: Path, signature: Path | None, leave_out: tuple[str, ...], **options: Any) -> int:
     """Sign every file in DIR, as OpenSSF Model Signing has it, so that anybody can verify it.
 
-    Without --key, --pkcs11 or --keyless your own key signs, which `weighbridge key init` makes. The signature is verified before
-    it is written. Links are refused. Sign last: a file that is changed or added later is refused by whoever verifies.
+    Without --key, --pkcs11 or --keyless your own key signs, which `weighbridge key init` makes. The signature is
+    verified before it is written. Links are refused. Sign last: a file that is changed or added later is refused by
+    whoever verifies.
 
     \b
     Examples:

@@ -72,7 +72,7 @@ def signer_from(options: dict[str, Any]) -> Signer:
     if certificates and named is None:
         raise UsageError("--certificate goes with --key, the private key of the certificate")
     pem, where = _private_key(named)
-    password = _password(pem, where)
+    password = password_of(pem, where)
     if certificates:
         from weighbridge.evidence.trust_entries import MAX_ROOT
 
@@ -92,11 +92,8 @@ def _keyless(options: dict[str, Any]) -> Signer:
         raise UsageError("--keyless needs --sigstore, the client configuration of the sigstore that is to sign")
     config = read_file(options["sigstore"], MAX_ROOT)
     path: Path | None = options["identity_token"]
-    if path is None:
-        token = keyless.ambient_token()
-    else:
-        token = read_file(path, _MAX_TOKEN).decode("utf-8", "replace").strip()
-    return keyless.SigstoreSigner(token, config, where=printable(str(options["sigstore"])))
+    given = "" if path is None else read_file(path, _MAX_TOKEN).decode("utf-8", "replace").strip()
+    return keyless.SigstoreSigner(given or keyless.ambient_token(), config, where=printable(str(options["sigstore"])))
 
 
 def check_made(signer: Signer, bundle: Bundle) -> Signature:
@@ -133,7 +130,7 @@ def _private_key(named: Path | None) -> tuple[bytes, str]:
     return home.read_private(path), printable(str(path))
 
 
-def _password(pem: bytes, where: str) -> bytes | None:
+def password_of(pem: bytes, where: str) -> bytes | None:
     """Return the password of a key that is encrypted, asking a person for it when no variable has it."""
     if b"ENCRYPTED" not in pem:
         return None

@@ -26,7 +26,7 @@ CLAIMS: Final = "claims"
 
 _GNU: Final = re.compile(r"(\\?)([0-9a-fA-F]{64}) [ *](.+)")
 _BSD: Final = re.compile(r"(\\?)SHA256 \((.+)\) = ([0-9a-fA-F]{64})")
-_OTHER: Final = re.compile(r"\\?(?:[0-9a-fA-F]{32,128} [ *]|[A-Z0-9/-]+ \(.+\) = )|-----BEGIN PGP")
+_OTHER: Final = re.compile(r"\\?(?:[0-9a-fA-F]{32,128} [ *].|[A-Z0-9/-]+ \(.+\) = )|-----BEGIN PGP")
 _ESCAPES: Final = {"\\\\": "\\", "\\n": "\n", "\\r": "\r"}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 from weighbridge.approval import Allowed, Approval, ApprovedFile
 from weighbridge.formats import sniff

@@ -7,20 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from weighbridge.cli.approving import approval_options, approver_from, expiry_from, refused_lines, verifier_from
+from weighbridge.cli.approving import (
+    approval_options,
+    approver_from,
+    expiry_from,
+    reference_of,
+    refused_lines,
+    verifier_from,
+)
 from weighbridge.cli.fetching import desk_from, tell
 from weighbridge.cli.judging import Reporting, policy_from, policy_options, report, report_options
 from weighbridge.cli.options import color_option, limit_options, rules_option, verbose_option
 from weighbridge.cli.output import emit
 from weighbridge.cli.progress import scanned
-from weighbridge.errors import DocumentError, UsageError
+from weighbridge.errors import UsageError
 from weighbridge.location import printable
 from weighbridge.policy import Outcome
 from weighbridge.report.base import counted, exit_status, sized
 
 if TYPE_CHECKING:
     from weighbridge.approval import Approval
-    from weighbridge.artifact import Manifest
 
 
 @click.command(cls=Reporting)
@@ -99,7 +105,7 @@ def _approve(folder: Path, options: dict[str, Any]) -> int:
         at=now,
         expires=expires,
         verifier=verifier,
-        resource=options["source"] or _locked(folder, manifest_of(verdict)),
+        resource=options["source"] or reference_of(folder, manifest_of(verdict)),
         allowed=found.allowed,
     )
     granted = sign(folder, verdict, approver_from(options), terms).approval
@@ -130,15 +136,3 @@ def _line(folder: Path, found: Approval) -> str:
     size = sized(sum(file.size for file in found.files))
     until = f"approved until {found.expires:%Y-%m-%d}"
     return f"{printable(str(folder))}: {counted(len(found.files), 'file')}, {size}, tree {found.tree}, {until}"
-
-
-def _locked(folder: Path, manifest: Manifest) -> str:
-    """Return the pinned reference that the lock in a folder gives to these files; without one, the folder itself."""
-    from weighbridge import lock as locks
-
-    try:
-        models = locks.read(folder / locks.NAME).models
-    except (UsageError, DocumentError):
-        models = ()
-    named = [f"{one.source}@{one.revision}" for one in models if one.manifest == manifest]
-    return named[0] if named else folder.absolute().as_uri()

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from weighbridge.cli.signing import signer_from, signer_options
-from weighbridge.errors import UsageError
+from weighbridge.errors import DocumentError, UsageError
 from weighbridge.location import printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from weighbridge.artifact import Manifest
     from weighbridge.cli.options import F
     from weighbridge.evidence.signers import Signer
     from weighbridge.load.config_gate import Demand
@@ -96,3 +99,15 @@ def refused_lines(refused: tuple[Demand, ...]) -> list[str]:
         for one in refused[:LINES]
     ]
     return [*lines, *([f"… and {len(refused) - LINES} more"] if len(refused) > LINES else [])]
+
+
+def reference_of(folder: Path, manifest: Manifest) -> str:
+    """Return the pinned reference that the lock in a folder gives to these files; without one, the folder itself."""
+    from weighbridge import lock as locks
+
+    try:
+        models = locks.read(folder / locks.NAME).models
+    except (UsageError, DocumentError):
+        models = ()
+    named = [f"{one.source}@{one.revision}" for one in models if one.manifest == manifest]
+    return named[0] if named else folder.absolute().as_uri()

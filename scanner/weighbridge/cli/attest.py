@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from weighbridge.cli.fetching import desk_from
 from weighbridge.cli.judging import policy_from, policy_options
-from weighbridge.cli.options import limit_options, limits_from, load_rules, rules_option
+from weighbridge.cli.options import limit_options, rules_option
 from weighbridge.cli.output import emit
 from weighbridge.cli.signing import signer_from, signer_options
 from weighbridge.cli.trusting import read_file, trust_from, trust_options
@@ -18,7 +19,6 @@ from weighbridge.report.base import counted
 
 if TYPE_CHECKING:
     from weighbridge.attest import Attestation
-    from weighbridge.pipeline import Desk
     from weighbridge.policy import Verdict
 
 _FILE: Final = click.Path(dir_okay=False, path_type=Path)
@@ -93,18 +93,10 @@ def _scan(path: Path, options: dict[str, Any]) -> Verdict:
     from weighbridge.sources import scan_folder
     from weighbridge.walk import Target
 
-    policy, desk = policy_from(options), _desk(options)
+    policy, desk = policy_from(options), desk_from(options)
     if path.is_dir():
         return scan_folder(path, desk, beside=RESERVED, policy=policy, jobs=options["jobs"])
     return scan_targets([Target(name=path.name, path=str(path), named=True)], desk, policy=policy)
-
-
-def _desk(options: dict[str, Any]) -> Desk:
-    from weighbridge.pipeline import Desk
-
-    limits = limits_from(options)
-    rules, trust = load_rules(options["rules_folder"])
-    return Desk(rules=rules, trust=trust, limits=limits, digest=True)
 
 
 @click.command("verify-attestation")

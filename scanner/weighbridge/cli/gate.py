@@ -16,6 +16,7 @@ from weighbridge.cli.options import color_option, limit_options, rules_option, v
 from weighbridge.cli.progress import received, scanned
 from weighbridge.cli.remote import registry_options, settings_from
 from weighbridge.location import printable
+from weighbridge.records import replace
 from weighbridge.report.base import counted, exit_status, sized
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def gate(reference: str, destination: Path, **options: Any) -> int:
 
     destination = Path(os.path.normpath(destination.absolute()))
     crossing = _crossing(reference, destination, options)
-    desk = desk_from(options)
+    desk = replace(desk_from(options), detail=True)  # for the reports in the folder
     with Store(default_home()) as store:
         crossed = cross(
             crossing,

@@ -100,6 +100,24 @@ def _verify_attestation() -> click.Command:
     return verify_attestation
 
 
+def _key() -> click.Command:
+    from weighbridge.cli.key import key
+
+    return key
+
+
+def _trust() -> click.Command:
+    from weighbridge.cli.trust import trust
+
+    return trust
+
+
+def _bom() -> click.Command:
+    from weighbridge.cli.bom import bom
+
+    return bom
+
+
 COMMANDS: Final[dict[str, Callable[[], click.Command]]] = {
     "gate": _gate,
     "scan": _scan,
@@ -114,6 +132,9 @@ COMMANDS: Final[dict[str, Callable[[], click.Command]]] = {
     "approve": _approve,
     "attest": _attest,
     "verify-attestation": _verify_attestation,
+    "bom": _bom,
+    "trust": _trust,
+    "key": _key,
     "rules": _rules,
     "store": _store,
 }

@@ -139,13 +139,13 @@ def policy_from(options: dict[str, Any]) -> Policy:
 
 def detailed(options: dict[str, Any]) -> bool:
     """Tell whether a report is asked for that shows more of the files than the verdict rests on."""
-    return any(name in DETAILED for name, _ in options["reports"])
+    return any(name in DETAILED for name, _ in options.get("reports", ()))
 
 
 def report(verdict: Verdict, options: dict[str, Any]) -> None:
     """Write every report; files first, so that standard output closing early loses none of them."""
     times = {"began": options["began"], "ended": _now()}
-    for name, output in sorted(options["reports"], key=lambda report: report[1] is None):
+    for name, output in sorted(options.get("reports", ()), key=lambda report: report[1] is None):
         color = output is None and use_color(options["color"], sys.stdout)
         style = Style(color=color, quiet=options["quiet"], verbose=options["verbose"], **times)
         emit(FORMATS[name]()(verdict, style), output)

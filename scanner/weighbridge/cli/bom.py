@@ -1,0 +1,61 @@
+"""`weighbridge bom`: a bill of materials of a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from weighbridge.cli.judging import policy_from, policy_options
+from weighbridge.cli.options import limit_options, rules_option
+from weighbridge.cli.output import emit
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR")
+@click.option(
+    "--source", metavar="REFERENCE", help="Which model it is.  [default: that of the lock in DIR, if DIR is as it says]"
+)
+@click.option("--name", metavar="NAME", help="What to call the model.  [default: from the reference]")
+@click.option(
+    "--spec-version", type=click.Choice(["1.6", "1.7"]), default="1.6", show_default=True, help="Version of CycloneDX."
+)
+@click.option("--output", type=click.Path(dir_okay=False), metavar="FILE", help="File instead of standard output.")
+@policy_options
+@rules_option
+@limit_options
+def bom(folder: Path, **options: Any) -> int:
+    """Write a CycloneDX bill of materials of the model in DIR: files, digests, model card, licences, what a scan found.
+
+    Licences, data sets and the architecture are those that the model card and the configuration declare.
+
+    \b
+    Examples:
+      weighbridge bom models/name --output name.cdx.json
+      weighbridge bom models/name --source hf://org/name@REVISION --spec-version 1.7
+
+    Exit status: 0 written, 2 wrong usage, 4 a file cannot be read.
+    """
+    from datetime import UTC, datetime
+
+    from weighbridge import bom as bills
+    from weighbridge import card
+    from weighbridge.approve import RESERVED
+    from weighbridge.attest import manifest_of
+    from weighbridge.cli.approving import reference_of
+    from weighbridge.cli.fetching import desk_from
+    from weighbridge.sources import scan_folder
+
+    verdict = scan_folder(folder, desk_from(options), beside=RESERVED, policy=policy_from(options))
+    source = options["source"] or reference_of(folder, manifest_of(verdict))
+    page = folder / card.NAME
+    subject = bills.Subject(
+        name=options["name"] or source.rpartition("@")[0].rpartition("/")[2] or folder.absolute().name,
+        source=source,
+        card=card.read(page.read_bytes()) if page.is_file() else card.Card(),
+        config=bills.read_config(str(folder)),
+    )
+    text = bills.render(verdict, subject, at=datetime.now(UTC), specification=options["spec_version"])
+    emit(text.splitlines(), options["output"])
+    return 0

@@ -17,7 +17,7 @@ from certifying import signer as certified
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from securesystemslib.dsse import Envelope
-from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined]
+from securesystemslib.signer import SSlibKey
 
 from weighbridge.errors import UsageError
 from weighbridge.evidence import bundle, dsse, keys

@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from weighbridge.digest import Digest
+from weighbridge.errors import UsageError
 from weighbridge.evidence.keys import check_kind
 from weighbridge.evidence.trust_entries import Root, TrustedSigner, bare
 from weighbridge.location import printable
@@ -82,14 +83,21 @@ def check_denied(chain: Sequence[bytes], denied: Callable[[str], bool], where: s
 
 def load_roots(root: Root) -> list[Certificate]:
     """Return the certificates of a root of type x509; raise TrustCorrupt when they are not what is pinned."""
+    raw, where = root.read(), printable(str(root.path))
+    try:
+        return load_pem(raw, where)
+    except UsageError as error:
+        raise TrustCorrupt(where, "no certificates in PEM", f"correct root {root.name!r}") from error
+
+
+def load_pem(raw: bytes, where: str) -> list[Certificate]:
+    """Return the certificates of a text in PEM; raise UsageError when there is none or one is malformed."""
     from cryptography.x509 import load_pem_x509_certificates
 
-    raw = root.read()
     try:
         return load_pem_x509_certificates(raw)
     except ValueError as error:
-        where = printable(str(root.path))
-        raise TrustCorrupt(where, f"no certificates in PEM: {error}", f"correct root {root.name!r}") from error
+        raise UsageError(f"{where}: no certificates in PEM: {error}") from error
 
 
 def subject_of(certificate: Certificate) -> str:

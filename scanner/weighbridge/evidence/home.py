@@ -46,7 +46,12 @@ def key_path() -> Path:
 
 def public_key_path() -> Path:
     """Return where the public half of the user's own key lies."""
-    return folder() / "key.pub.pem"
+    return public_of(key_path())
+
+
+def public_of(path: Path) -> Path:
+    """Return where the public half of a private key lies: `key.pub.pem` beside `key.pem`."""
+    return path.with_name(f"{path.name.removesuffix('.pem')}.pub.pem")
 
 
 def make_key(path: Path, public: Path, password: bytes | None = None) -> None:
@@ -65,7 +70,8 @@ def make_key(path: Path, public: Path, password: bytes | None = None) -> None:
     public_pem = key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    make_folder(path.parent)
+    if path == key_path():
+        make_folder(path.parent)
     if public.exists():
         raise UsageError(f"{printable(str(public))} is there already; nothing was written")
     write_new(path, private_pem, mode=0o600)
@@ -100,6 +106,19 @@ def write_new(path: Path, data: bytes, *, mode: int) -> None:
         raise UsageError(f"{name}: {error.strerror}") from error
     finally:
         staged.unlink(missing_ok=True)
+
+
+def read_public(path: Path) -> bytes:
+    """Return the bytes of a public key or of certificates; raise UsageError when they cannot be read."""
+    name = printable(str(path))
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_KEY)
+    except FileNotFoundError as error:
+        fix = "`weighbridge key init` makes one" if path == public_key_path() else "name a file in PEM"
+        raise UsageError(f"{name}: no such key; {fix}") from error
+    except OSError as error:
+        raise UsageError(f"{name}: {error.strerror}") from error
 
 
 def read_private(path: Path) -> bytes:

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import unquote, unquote_to_bytes
 
 from weighbridge.errors import UsageError
-from weighbridge.evidence import bundle, dsse, keys
+from weighbridge.evidence import bundle, certificates, dsse, keys
 from weighbridge.location import printable
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
-    from cryptography.x509 import Certificate
 
 # Where securesystemslib looks for the PKCS #11 module.
 _MODULE: Final = "PYKCS11LIB"
@@ -64,13 +63,13 @@ class KeySigner:
 class CertificateSigner:
     """Signs with a private key, and puts the certificate of it and those above it into the bundle."""
 
-    def __init__(self, pem: bytes, certificates: Sequence[bytes], *, password: bytes | None = None, where: str) -> None:
-        """Take a private key and texts in PEM with certificates, that of the key first.
+    def __init__(self, pem: bytes, texts: Sequence[bytes], *, password: bytes | None = None, where: str) -> None:
+        """Take a private key and texts in PEM with certificates, that of the key first in the first one.
 
         Raises UsageError when one of them is none, or the first certificate is of another key.
         """
         self._key = load_private(pem, password, where)
-        chain = [one for text in certificates for one in _load_chain(text, where)]
+        chain = [one for text in texts for one in certificates.load_pem(text, where)]
         if not 1 <= len(chain) <= bundle.MAX_CERTIFICATES:
             raise UsageError(f"{where}: {len(chain)} certificates; a bundle holds 1 to {bundle.MAX_CERTIFICATES}")
         if keys.key_digest(chain[0].public_key()) != keys.key_digest(self._key.public_key()):
@@ -116,7 +115,7 @@ class Pkcs11Signer:
             return secret if secret is not None else pin()
 
         with self._using_token():
-            from securesystemslib.signer import HSMSigner  # type: ignore[attr-defined]
+            from securesystemslib.signer import HSMSigner
 
             _, public = HSMSigner.import_(number, token, answer)
             self._token = HSMSigner(number, public, answer, token)
@@ -177,15 +176,6 @@ def _key_number(id_: bytes, where: str) -> int:
     if not id_ or id_[0] == 0:
         raise UsageError(f"{where}: name the key by its id, such as id=%01, that does not begin with a zero byte")
     return int.from_bytes(id_, "big")
-
-
-def _load_chain(pem: bytes, where: str) -> list[Certificate]:
-    from cryptography.x509 import load_pem_x509_certificates
-
-    try:
-        return load_pem_x509_certificates(pem)
-    except ValueError as error:
-        raise UsageError(f"{where}: no certificates in PEM: {error}") from error
 
 
 def key_hint(key: PublicKeyTypes) -> str:

@@ -148,9 +148,9 @@ def rule_id(item: Finding | Unknown) -> str:
 
 def headline(verdict: Verdict) -> str:
     """Return what the outcome rests on, in a few words."""
+    parts = [f"{counted(len(verdict.unmet), 'requirement')} of the policy not met"] if verdict.unmet else []
     if not verdict.files:
-        return "there was no file to scan"
-    parts = []
+        return "".join(parts) or "there was no file to scan"
     if verdict.blocking:
         parts.append(f"{counted(total(verdict.blocking), 'finding')} at or above {verdict.fail_at}")
     if verdict.unknowns:

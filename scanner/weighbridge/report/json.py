@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from weighbridge.facts import Fact, Gap, Observed
 from weighbridge.location import Location, printable
 from weighbridge.policy import Coverage, FileVerdict, Stale, Verdict, Waived, Waiver, blocks
 from weighbridge.report.base import Style, describe
 from weighbridge.rules import Finding, Rule, Unknown
+
+if TYPE_CHECKING:
+    from weighbridge.evidence.base import Evidence
 
 SCHEMA: Final = "urn:weighbridge:verdict:1"
 
@@ -52,6 +55,11 @@ def document(verdict: Verdict) -> Document:
         ],
         "unknowns": [_unknown(unknown) for unknown in verdict.unknowns],
         "gaps": [_gap(gap) for gap in verdict.gaps],
+        "unmet": [
+            {"code": one.code, "where": one.where, "reason": printable(one.reason), "fix": printable(one.fix)}
+            for one in verdict.unmet
+        ],
+        "evidence": [_evidence(one) for one in verdict.evidence],
         "waived": [_waived(waived) for waived in verdict.waived],
         "stale_waivers": [_stale(stale) for stale in verdict.stale],
         "excluded": [printable(path) for path in verdict.excluded],
@@ -160,6 +168,22 @@ def _gap(gap: Gap) -> Document:
 def _waived(waived: Waived) -> Document:
     item = _finding(waived.item) if isinstance(waived.item, Finding) else _unknown(waived.item)
     return {"item": item, "waiver": _waiver(waived.waiver)}
+
+
+def _evidence(one: Evidence) -> Document:
+    signature = one.signature
+    return {
+        "kind": one.kind,
+        "format": one.format,
+        "subject": str(one.subject),
+        "signer": signature.signer if signature else None,
+        "method": signature.method.value if signature else None,
+        "identity": printable(signature.identity) if signature else None,
+        "issuer": printable(signature.issuer) if signature else None,
+        "signed_at": signature.signed_at.isoformat() if signature and signature.signed_at else None,
+        "covered": len(one.covered),
+        "uncovered": [printable(path) for path in one.uncovered],
+    }
 
 
 def _stale(stale: Stale) -> Document:

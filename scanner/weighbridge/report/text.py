@@ -45,6 +45,7 @@ def render(verdict: Verdict, style: Style) -> Iterator[str]:
     yield _headline(verdict, style)
     if style.quiet:
         return
+    yield from _unmet(verdict, style)
     yield from _findings(verdict, style)
     yield from _unknowns(verdict.unknowns, style)
     yield from _gaps(tuple(gap for gap in verdict.gaps if gap.limit != TRIAGE), style)
@@ -58,6 +59,7 @@ def render(verdict: Verdict, style: Style) -> Iterator[str]:
         yield _triaged(verdict.triage)
     elif verdict.source:
         yield f"of {printable(verdict.source)}"
+    yield from _signed(verdict)
     yield _paint(_summary(verdict), "dim", style)
 
 
@@ -69,6 +71,22 @@ def _headline(verdict: Verdict, style: Style) -> str:
     names = [file for file in verdict.files if file.outcome is verdict.outcome]
     subject = printable(names[0].path) if len(names) == 1 else f"{len(names)} of {counted(len(verdict.files), 'file')}"
     return f"{word}: {subject}: {headline(verdict)}" if names else f"{word}: {headline(verdict)}"
+
+
+def _unmet(verdict: Verdict, style: Style) -> Iterator[str]:
+    """Say what the policy asks besides and the model does not meet."""
+    for one in verdict.unmet:
+        yield ""
+        yield f"{_paint(printable(one.where), 'bold', style)}: {printable(one.reason)} [{one.code}]"
+        yield from _paragraph(f"fix: {printable(one.fix)}", "  = ") if one.fix else ()
+
+
+def _signed(verdict: Verdict) -> Iterator[str]:
+    """Say who signed what."""
+    for one in verdict.evidence:
+        if one.signature is not None:
+            covered = counted(len(one.covered), "file")
+            yield f"signed by {printable(one.signature.who)}: {covered}, {printable(one.format)}"
 
 
 def _findings(verdict: Verdict, style: Style) -> Iterator[str]:

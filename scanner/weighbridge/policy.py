@@ -368,7 +368,7 @@ def judge(
             )
         )
     return Verdict(
-        outcome=max((file.outcome for file in files), key=lambda o: o.rank, default=Outcome.INCONCLUSIVE),
+        outcome=max({file.outcome for file in files}, key=lambda o: o.rank, default=Outcome.INCONCLUSIVE),
         findings=tuple(finding for part in parts for finding in part.findings),
         waived=tuple(ledger.accepted),
         unknowns=tuple(unknown for part in parts for unknown in part.unknowns),
@@ -408,10 +408,13 @@ class _Waivers:
     def sift(self, file: Examined) -> Judgement:
         """Return what no waiver accepts; bytes that nothing accounts for become a gap."""
         judgement = file.judgement
+        gaps = judgement.gaps or _unaccounted(file)
+        if not (judgement.findings or judgement.unknowns or gaps):
+            return judgement
         return Judgement(
             findings=tuple(one for one in judgement.findings if not self._accepts(one, file)),
             unknowns=tuple(one for one in judgement.unknowns if not self._accepts(one, file)),
-            gaps=judgement.gaps or _unaccounted(file),
+            gaps=gaps,
         )
 
     def _accepts(self, item: Finding | Unknown, file: Examined) -> bool:

@@ -70,13 +70,13 @@ def walk(paths: list[str], patterns: Patterns) -> Walk:
     Raises SourceError when a named path does not exist, cannot be listed or is neither file nor folder.
     """
     result, seen = Walk(), set()
+    every = not (patterns.include or patterns.exclude)
     for path in paths:
         for target in _named(path):
             if target.name in seen:
                 continue
             seen.add(target.name)
-            relative = os.path.relpath(target.path, path).replace(os.sep, "/")
-            if target.named or patterns.admit(target, relative):
+            if every or target.named or patterns.admit(target, os.path.relpath(target.path, path).replace(os.sep, "/")):
                 result.targets.append(target)
             else:
                 result.excluded.append(target.name)

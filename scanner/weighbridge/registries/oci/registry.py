@@ -54,6 +54,10 @@ class OciRegistry:
             repository.manifest(artifact.revision)  # a range must not meet the first challenge
         return repository.remote(file.key, file.size, name=f"{artifact.reference}: {printable(file.path)}")
 
+    def repository(self, artifact: Artifact) -> Repository:
+        """Return the repository that an artifact is in."""
+        return self._repository(parse(artifact.reference))
+
     def referrers(self, artifact: Artifact, artifact_type: str = "", digest: str = "") -> tuple[Descriptor, ...]:
         """Return what refers to the artifact's manifest, or to another `digest` of its repository, as its subject.
 

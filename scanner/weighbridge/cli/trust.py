@@ -116,38 +116,41 @@ def show(path: Path | None, source: str | None) -> None:
 @trust.command()
 @click.argument("names", nargs=-1, metavar="[ROOT]...")
 @click.option("--trust", "path", type=_FILE, metavar="FILE", help="The trust policy.  [default: your own]")
-@click.option("--url", metavar="URL", help="The TUF repository of a private instance.  [default: the public one]")
 @click.option("--root", "first", type=_FILE, metavar="FILE", help="The first root of metadata of a private instance.")
-def update(names: tuple[str, ...], path: Path | None, url: str | None, first: Path | None) -> None:
+def update(names: tuple[str, ...], path: Path | None, first: Path | None) -> None:
     """Fetch the current trusted roots of sigstore, those of ROOT or all, and pin what was fetched in the trust policy.
 
-    This alone of what verifies uses the network. The metadata that says what is current is verified (TUF), starting
-    from what came with sigstore-python or what --root names.
+    Each is fetched from the repository that the policy names (`tuf`). This alone of what verifies uses the network. The
+    metadata that says what is current is verified (TUF), starting from what an earlier update left, from what came with
+    sigstore-python for the public instance, or from what --root names.
 
     Exit status: 0 renewed, 1 the metadata does not verify, 2 wrong usage, 4 the repository cannot be reached.
 
     \b
     Examples:
       weighbridge trust update
-      weighbridge trust update internal --url https://tuf.acme.example --root root.json
+      weighbridge trust update internal --root root.json
     """
     from datetime import UTC, datetime
 
     from weighbridge.cli.trusting import read_file
     from weighbridge.evidence import trust_policy, trust_update
-    from weighbridge.evidence.trust_entries import MAX_ROOT, RootType
+    from weighbridge.evidence.trust_entries import MAX_ROOT
 
     place = _place(path)
-    known = [one.name for one in trust_policy.read(place).roots.values() if one.type is RootType.SIGSTORE]
-    chosen = list(names) or known
+    roots = trust_policy.read(place).roots
+    chosen = list(names) or [one.name for one in roots.values() if one.tuf]
+    where = printable(str(place))
     if not chosen:
-        raise UsageError(f"{printable(str(place))}: names no root of type sigstore; docs/trust.md has one")
-    if len(chosen) > 1 and (url or first):
-        raise UsageError("--url and --root are those of one instance; name the root that is its")
+        raise UsageError(f'{where}: no root has a repository to update from, such as tuf = "{trust_update.PUBLIC}"')
+    if len(chosen) > 1 and first:
+        raise UsageError("--root is that of one instance; name the root that is its")
     start = read_file(first, MAX_ROOT) if first else None
     for name in chosen:
-        today = datetime.now(UTC).date()
-        done = trust_update.update(place, name, today=today, url=url or trust_update.PUBLIC, first=start)
+        if name in roots and not roots[name].tuf:
+            raise UsageError(f'{where}: write in [roots.{name}] which repository it is of, as tuf = "https://…"')
+        url = roots[name].tuf if name in roots else ""
+        done = trust_update.update(place, name, today=datetime.now(UTC).date(), url=url, first=start)
         change = f"{done.before} is now {done.after}" if done.changed else f"{done.after}, as before"
         emit([f"{printable(name)}: {printable(str(done.path))}, sha256 {change}"])
 

@@ -69,7 +69,8 @@ class Refused(StrEnum):
 class Root:
     """An authority: a sigstore trusted root or certificates in PEM, in a file whose sha256 is pinned.
 
-    `updated` is the day on which the file was fetched, from which on `max_age_days` count.
+    `updated` is the day on which the file was fetched, from which on `max_age_days` count; `tuf` is the repository that
+    `weighbridge trust update` fetches it from.
     """
 
     type: RootType
@@ -78,6 +79,7 @@ class Root:
     pem: str = ""
     max_age_days: int | None = None
     updated: date | None = None
+    tuf: str = ""
     name: str = field(default="", metadata={"derived": True})
     path: Path = field(default=Path(), metadata={"derived": True})
 
@@ -85,6 +87,8 @@ class Root:
         wanted, other = ("trusted_root", "pem") if self.type is RootType.SIGSTORE else ("pem", "trusted_root")
         if not getattr(self, wanted) or getattr(self, other):
             raise ValueError(f"a root of type {self.type} has {wanted!r} and no {other!r}")
+        if self.tuf and (self.type is not RootType.SIGSTORE or not self.tuf.startswith(("https://", "http://"))):
+            raise ValueError("'tuf' is the URL of a repository, and that of a root of type sigstore")
         check_sha256(self.sha256)
         if self.max_age_days is not None and (self.updated is None or self.max_age_days < 1):
             raise ValueError("'max_age_days' is at least 1 and counts from 'updated', which is missing")

@@ -22,6 +22,7 @@ _RULES: Final = """
 # The public instance of sigstore; `weighbridge trust update` fetches its trusted root and pins what it fetched.
 # [roots.public]
 # type = "sigstore"
+# tuf = "https://tuf-repo-cdn.sigstore.dev"
 # trusted_root = "roots/public.json"
 # sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
 # max_age_days = 120

@@ -159,7 +159,7 @@ def passing() -> Verdict:
     return weigh(examined("a.pt", Judgement(), parsed=10))
 
 
-def render(name: str, verdict: Verdict, **style: bool) -> str:
+def render(name: str, verdict: Verdict, **style: Any) -> str:
     return "".join(f"{line}\n" for line in FORMATS[name]()(verdict, Style(**style)))
 
 

@@ -16,6 +16,7 @@ from weighbridge.reader import Reader, from_path
 from weighbridge.records import dataclass, field
 from weighbridge.rules import RuleSet
 from weighbridge.second_opinion import LISTING_LIMIT, decompile
+from weighbridge.second_opinion import SECONDS as DECOMPILER_SECONDS
 from weighbridge.symbols import Event
 from weighbridge.trust import Trust
 
@@ -28,6 +29,8 @@ STEPS: Final = 40
 # Of one file, beside a verdict: each listing takes a process of its own, and nobody reads more tensors than these.
 LISTINGS: Final = 8
 LARGEST: Final = 100
+# That the decompiler may take of one pickle there: it takes half of one to start, and there can be many.
+SECONDS: Final = 5
 # Bytes of a pickle whose values are told one by one to find its tensors.
 EXACT_LIMIT: Final = 16 << 20
 
@@ -129,7 +132,9 @@ def _listing(program: Program, readers: dict[tuple[str, ...], Reader]) -> Listin
     return _listed(program, lines, decompiled=text is not None)
 
 
-def _decompiled(program: Program, readers: dict[tuple[str, ...], Reader]) -> str | None:
+def _decompiled(
+    program: Program, readers: dict[tuple[str, ...], Reader], *, seconds: int = DECOMPILER_SECONDS
+) -> str | None:
     if not program.complete or program.size > LISTING_LIMIT:
         return None
     reader = readers[program.location.path]
@@ -137,7 +142,7 @@ def _decompiled(program: Program, readers: dict[tuple[str, ...], Reader]) -> str
         pickle = reader.read(program.location.offset - reader.origin.offset, program.size)
     except ArtifactError:  # of a remote file, from whose parts this one is missing
         return None
-    return decompile(pickle)
+    return decompile(pickle, seconds=seconds)
 
 
 def _listed(program: Program, lines: list[str], *, decompiled: bool) -> Listing:
@@ -167,7 +172,7 @@ def detailed(facts: list[Fact], readers: dict[tuple[str, ...], Reader], rules: R
 
 def _doubtful(program: Program, refused: dict[int, str], readers: dict[tuple[str, ...], Reader]) -> Listing:
     """Return a program as Python; when it is too large for that, the first of its events that nothing covers."""
-    text = _decompiled(program, readers)
+    text = _decompiled(program, readers, seconds=SECONDS)
     if text is not None:
         return _listed(program, text.splitlines(), decompiled=True)
     events = [event for event in program.events if id(event) in refused]

@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -35,20 +36,20 @@ def ask(path: str, name: str) -> Opinion:
     )
 
 
-def decompile(pickle: bytes) -> str | None:
-    """Return a pickle stream as readable Python; None when fickling cannot do it."""
-    listing = _answer(["list"], pickle).get("listing")
+def decompile(pickle: bytes, *, seconds: int = SECONDS) -> str | None:
+    """Return a pickle stream as readable Python; None when fickling cannot do it, or not in that time."""
+    listing = _answer(["list"], pickle, seconds=seconds).get("listing")
     return listing if isinstance(listing, str) else None
 
 
-def _answer(arguments: list[str], standard_input: bytes = b"") -> dict[str, Any]:
+def _answer(arguments: list[str], standard_input: bytes = b"", *, seconds: int = SECONDS) -> dict[str, Any]:
     """Run the child and return its answer, or one that says why there is none."""
     # -P: the folder the user stands in may be the model's, and nothing in it may be imported.
     command = [sys.executable, "-P", "-m", __name__, *arguments]
     try:
-        done = subprocess.run(command, input=standard_input, capture_output=True, timeout=SECONDS, check=False)  # noqa: S603
+        done = subprocess.run(command, input=standard_input, capture_output=True, timeout=seconds, check=False)  # noqa: S603
     except subprocess.TimeoutExpired:
-        return {"says": f"no answer within {SECONDS} s"}
+        return {"says": f"no answer within {seconds} s"}
     if done.returncode != 0 or len(done.stdout) > ANSWER_LIMIT:
         last = done.stderr.decode(errors="replace").splitlines()[-1:]
         return {"says": "no answer", "details": last or [f"its process ended with status {done.returncode}"]}
@@ -59,7 +60,8 @@ def _answer(arguments: list[str], standard_input: bytes = b"") -> dict[str, Any]
 def main(arguments: list[str]) -> None:
     """Answer as the child: `judge PATH`, or `list` with a pickle on standard input."""
     _limit_resources()
-    answer = _judge(arguments[1]) if arguments[0] == "judge" else {"listing": _list()}
+    with redirect_stdout(sys.stderr):  # on which fickling writes its warnings
+        answer = _judge(arguments[1]) if arguments[0] == "judge" else {"listing": _list()}
     sys.stdout.write(json.dumps(answer))
 
 

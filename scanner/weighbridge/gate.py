@@ -28,6 +28,7 @@ from weighbridge.digest import Digest
 from weighbridge.errors import ArtifactError, SourceError, UsageError
 from weighbridge.evidence.signers import Signer
 from weighbridge.evidence.trust_policy import TrustPolicy
+from weighbridge.limits import Limits
 from weighbridge.load.config_gate import Demand
 from weighbridge.location import printable
 from weighbridge.lock import Lock
@@ -207,14 +208,28 @@ def _check_unchanged(place: Path, held: Approval) -> None:
 
 def _is_same(crossing: Crossing, held: Approval, fetched: Fetched, verdict: Verdict) -> bool:
     """Tell whether what was approved before is what would be approved now, and still holds."""
+    judged = (verdict.policy_digest, verdict.rules_digest, verdict.version, crossing.verifier)
+    allowed = {f"{one.path}:{one.key}" if one.key else one.path for one in held.allowed}
     return (
         crossing.now < held.expires
         and held.resource == fetched.artifact.pinned
         and held.derived_from == str(fetched.manifest.digest)
-        and (held.policy, held.rules, held.weighbridge)
-        == (verdict.policy_digest, verdict.rules_digest, verdict.version)
-        and held.verifier == crossing.verifier
+        and (held.policy, held.rules, held.weighbridge, held.verifier) == judged
+        and allowed == crossing.allowed
+        and _is_converted(crossing, held)
     )
+
+
+def _is_converted(crossing: Crossing, held: Approval) -> bool:
+    """Tell whether what is in the folder was converted, or not, as it is asked for now; its bytes are verified."""
+    from weighbridge.convert.directory_proof import asked_group
+    from weighbridge.convert.inventory import take
+
+    if not crossing.convert:
+        return held.tree == held.derived_from
+    if held.tree != held.derived_from:
+        return asked_group(crossing.destination) == crossing.state_dict
+    return all(one.path == one.target for one in take(crossing.destination, Limits()).weights)
 
 
 def _nothing(crossing: Crossing, desk: Desk, artifact: Artifact) -> Verdict:

@@ -39,7 +39,7 @@ def verify_folder(
     source, destination = Path(source), Path(destination)
     if not destination.is_dir():
         raise SourceError(f"{printable(destination.as_posix())}: no such folder")
-    state_dict = state_dict if state_dict is not None else _asked(destination / RECORD)
+    state_dict = state_dict if state_dict is not None else asked_group(destination)
     found = take(source, limits, state_dict=state_dict)
     written = {
         path.relative_to(destination).as_posix(): path for path in sorted(destination.rglob("*")) if not path.is_dir()
@@ -66,8 +66,9 @@ def verify_folder(
     return len(plans)
 
 
-def _asked(record: Path) -> str | None:
-    """Return the group that the record of a folder says was asked for."""
+def asked_group(folder: Path) -> str | None:
+    """Return the group of tensors that the record of a converted folder says was asked for."""
+    record = folder / RECORD
     try:
         document = strict_json(record.read_bytes(), Location((record.name,)))
     except (OSError, ArtifactError):

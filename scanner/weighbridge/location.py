@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+_new: Final = tuple.__new__  # what making a named tuple calls, at twice the time
 
 
 class Location(NamedTuple):
@@ -20,11 +22,11 @@ class Location(NamedTuple):
 
     def at(self, offset: int) -> Location:
         """Return the same file or member at another offset."""
-        return Location(self.path, offset)
+        return _new(Location, (self.path, offset))
 
     def inside(self, member: str) -> Location:
         """Return the start of `member` of this container."""
-        return Location((*self.path, member))
+        return _new(Location, ((*self.path, member), 0))
 
     @property
     def name(self) -> str:

@@ -64,8 +64,11 @@ class Reader:
     def sample(self) -> Sample:
         """Both ends of the window, read once and shared by every `sniff`, and the window."""
         if self._sample is None:
-            tail = bytes(self.view[max(0, self.size - TAIL) :])
-            head = tail[:HEAD] if self.size <= TAIL else bytes(self.view[:HEAD])
+            if self.size <= TAIL:
+                tail = bytes(self.view)
+                head = tail[:HEAD]
+            else:
+                head, tail = bytes(self.view[:HEAD]), bytes(self.view[-TAIL:])
             self._sample = Sample(head, tail, self.size, self.view)
         return self._sample
 

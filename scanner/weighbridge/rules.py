@@ -357,8 +357,9 @@ class _Ledger:
 def check(facts: Iterable[Fact], rules: RuleSet, trust: Trust) -> Judgement:
     """Return what the rules say of `facts`, and which facts neither trust nor a rule speaks for."""
     ledger, gaps = _Ledger(), list[Gap]()
+    told = rules.told
     for fact in facts:
-        if fact.kind not in rules.told:
+        if fact.kind not in told:
             continue
         if isinstance(fact, Gap):
             gaps.append(fact)

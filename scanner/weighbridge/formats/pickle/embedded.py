@@ -41,7 +41,10 @@ def _beginning() -> re.Pattern[bytes]:
 
 def loads(function: Value) -> bool:
     """Tell whether a callable's name says that it loads a program from bytes, whatever these look like."""
-    if not isinstance(function, Global):
-        return False
-    last = function.name.rpartition(".")[2]
+    return isinstance(function, Global) and _says_so(function.name)
+
+
+@lru_cache(maxsize=1024)
+def _says_so(name: str) -> bool:
+    last = name.rpartition(".")[2]
     return last in ("loads", "_loads", "_load_from_bytes") or "unpickle" in last.lower()

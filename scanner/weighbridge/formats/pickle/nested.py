@@ -43,7 +43,9 @@ def programs(machine: Machine, reader: Reader, context: Context) -> Iterator[Fac
     data_only: set[int] = set()
     for event in machine.events:
         if type(event) is Call and event.arguments:
-            yield from _passed(event, examined, data_only, reader, context)
+            literals = _arguments(event)
+            if literals:
+                yield from _passed(event, literals, examined, data_only, reader, context)
     for offset, _, value in machine.literals[:LITERALS_LIMIT]:
         if id(value) not in examined and id(value) not in data_only:
             data = content(value, reader)
@@ -56,11 +58,11 @@ def programs(machine: Machine, reader: Reader, context: Context) -> Iterator[Fac
 
 
 def _passed(
-    call: Call, examined: set[int], data_only: set[int], reader: Reader, context: Context
+    call: Call, literals: list[Value], examined: set[int], data_only: set[int], reader: Reader, context: Context
 ) -> Iterator[Fact | frozenset[int]]:
     """Yield the facts of the programs among a call's arguments; take down which were `examined` or are `data_only`."""
     loading = loads(call.callable)
-    for value in _arguments(call):
+    for value in literals:
         if id(value) in examined or len(examined) + len(data_only) >= LITERALS_LIMIT:
             continue
         data = content(value, reader)
@@ -110,9 +112,10 @@ def content(value: Value, reader: Reader) -> bytes | None:
     return None
 
 
-def _arguments(call: Call) -> Iterator[Value]:
-    """Yield the literals among a call's arguments, in small containers too."""
-    parts: list[Value] = [call.arguments, call.keywords]
+def _arguments(call: Call) -> list[Value]:
+    """Return the literals among a call's arguments, in small containers too."""
+    found: list[Value] = []
+    parts: list[Value] = [call.arguments] if call.keywords is None else [call.arguments, call.keywords]
     for _ in range(ARGUMENT_DEPTH + 1):
         inner: list[Value] = []
         for value in parts:
@@ -120,8 +123,11 @@ def _arguments(call: Call) -> Iterator[Value]:
                 if len(value) <= SMALL:
                     inner += value
             elif isinstance(value, _LITERALS):
-                yield value
+                found.append(value)
+        if not inner:
+            break
         parts = inner
+    return found
 
 
 def _program(data: bytes) -> bool:

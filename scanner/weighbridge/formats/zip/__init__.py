@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Final
 
 from weighbridge.facts import Fact
@@ -31,9 +32,15 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
         from weighbridge.formats.zip.triage import parse as parse_directory
 
         return parse_directory(reader, context)
+    return _parser()(reader, context)
+
+
+@cache
+def _parser() -> Callable[[Reader, Context], Iterator[Fact]]:
+    """Return what parses an archive; importing it takes time even when it has been imported."""
     from weighbridge.formats.zip.parse import parse as parse_archive
 
-    return parse_archive(reader, context)
+    return parse_archive
 
 
 FORMAT: Final = Format("zip", "zip archive", sniff, parse)

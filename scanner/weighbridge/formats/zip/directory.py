@@ -349,7 +349,8 @@ def holes(covered: list[tuple[int, int]], size: int) -> tuple[list[tuple[int, in
             bare.append((position, begin))
         elif begin < position and end > begin:
             doubled.append((begin, min(position, end)))
-        position = max(position, min(end, size))
+        if end > position:
+            position = end if end < size else size
     if position < size:
         bare.append((position, size))
     return bare, doubled

@@ -22,6 +22,12 @@ def _inspect() -> click.Command:
     return inspect
 
 
+def _run_command() -> click.Command:
+    from weighbridge.cli.run import run
+
+    return run
+
+
 def _rules() -> click.Command:
     from weighbridge.cli.rules import rules
 
@@ -135,6 +141,7 @@ COMMANDS: Final[dict[str, Callable[[], click.Command]]] = {
     "bom": _bom,
     "trust": _trust,
     "key": _key,
+    "run": _run_command,
     "rules": _rules,
     "store": _store,
 }

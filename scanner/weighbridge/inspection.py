@@ -31,8 +31,6 @@ LISTINGS: Final = 8
 LARGEST: Final = 100
 # That the decompiler may take of one pickle there: it takes half of one to start, and there can be many.
 SECONDS: Final = 5
-# Bytes of a pickle whose values are told one by one to find its tensors.
-EXACT_LIMIT: Final = 16 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,12 +155,16 @@ def _listed(program: Program, lines: list[str], *, decompiled: bool) -> Listing:
 
 
 def detailed(facts: list[Fact], readers: dict[tuple[str, ...], Reader], rules: RuleSet, trust: Trust) -> Detail:
-    """Return what a report can show beside the verdict that rests on the facts."""
+    """Return what a report can show beside the verdict that rests on the facts.
+
+    Programs are taken as they are: a run of values has neither names nor tensors in it, and value by value three
+    million numbers take 900 MB.
+    """
     judged = [(program, _refused(program, trust)) for program in facts if isinstance(program, Program)]
     doubtful = [(program, refused) for program, refused in judged if refused]
     found = [*_of(facts, Tensor)]
     for program, _ in judged:
-        found += tensors(_exact(program) if program.size <= EXACT_LIMIT else program)
+        found += tensors(program)
     return Detail(
         imports=_imports(judged, rules),
         listings=tuple(_doubtful(program, refused, readers) for program, refused in doubtful[:LISTINGS]),

@@ -15,8 +15,9 @@ from oms_files import FILES, write
 
 from weighbridge.artifact import Entry, Manifest
 from weighbridge.errors import SourceError
-from weighbridge.evidence import tree
-from weighbridge.evidence.tree import Measured, Plan, Stored, Tree
+from weighbridge.evidence import measure, tree
+from weighbridge.evidence.measure import Measured, Plan
+from weighbridge.evidence.tree import Stored, Tree
 from weighbridge.refusals import ChangedDuringRead, SignatureUnsupported, UnsafeEntry
 
 
@@ -136,7 +137,7 @@ def test_pieces_have_the_digests_of_their_bytes(
 
 
 def _digest(algorithm: str, data: bytes) -> str:
-    made = tree.hasher(algorithm)()
+    made = measure.hasher(algorithm)()
     made.update(memoryview(data))
     return made.hexdigest()
 
@@ -156,16 +157,16 @@ def meddle(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int], None]],
     """Return what makes something happen after each file that is read, told how many were."""
 
     def arrange(happen: Callable[[int], None]) -> None:
-        real, count = tree.measure_descriptor, 0
+        real, count = measure.measure_descriptor, 0
 
-        def measure(*given: object) -> Measured:
+        def watched(*given: object) -> Measured:
             nonlocal count
             result = real(*given)  # type: ignore[arg-type]
             count += 1
             happen(count)
             return result
 
-        monkeypatch.setattr(tree, "measure_descriptor", measure)
+        monkeypatch.setattr(measure, "measure_descriptor", watched)
 
     return arrange
 

@@ -146,7 +146,7 @@ def test_what_is_left_out_is_told(weighbridge: Command, model: Path, tmp_path: P
 
 WRONG = {
     "two ways": ("--key", "k.pem", "--pkcs11", "pkcs11:id=%01"),
-    "keyless without an instance": ("--keyless",),
+    "keyless without a token": ("--keyless",),
     "a token for nothing": ("--identity-token", "k.pem"),
     "no such key": ("--key", "nowhere.pem"),
     "a key that anybody may read": ("--key", "open.pem"),

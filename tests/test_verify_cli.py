@@ -8,7 +8,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,11 @@ import pytest
 from keyless_signing import instance
 from oms_files import FILES, bundle, key, keys, payload, resources, write
 from servers.fake_hub import FakeHub
+from servers.fake_registry import FakeRegistry, fake_registry
 from servers.fake_sigstore import ALICE
+from servers.oci_layouts import modelpack
+from servers.registry import MANIFEST, Descriptor
+from servers.serving import Reply
 
 from weighbridge import lock as locks
 from weighbridge.artifact import Entry, Manifest
@@ -340,6 +344,59 @@ def test_a_model_on_the_hub_is_fetched_and_verified(
     status, _, err = verify("hf://acme/signed", "--key", public)
     assert status == 1
     assert "1 changed (config.json)" in err
+
+
+@pytest.fixture
+def registry() -> Iterator[FakeRegistry]:
+    with fake_registry() as fake:
+        yield fake
+
+
+def _refer(fake: FakeRegistry, subject: Descriptor) -> None:
+    """Put a bundle of cosign's kind beside a manifest, signed with our key, and list it."""
+    stated = {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"digest": {"sha256": subject["digest"].removeprefix("sha256:")}}],
+        "predicateType": "https://sigstore.dev/cosign/sign/v1",
+    }
+    kind, index = "application/vnd.dev.sigstore.bundle.v0.3+json", "application/vnd.oci.image.index.v1+json"
+    document = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "artifactType": kind,
+        "config": fake.blob("acme/m", b"{}", "application/vnd.oci.empty.v1+json"),
+        "layers": [fake.blob("acme/m", bundle(json.dumps(stated).encode()), kind)],
+        "subject": subject,
+    }
+    listed = {"schemaVersion": 2, "mediaType": index, "manifests": [fake.manifest("acme/m", document)]}
+    reply = Reply(200, {"Content-Type": index}, json.dumps(listed).encode())
+    fake.replies["/v2/acme/m/referrers/"] = reply
+
+
+def test_a_manifest_in_a_registry_is_verified_without_its_layers(
+    verify: Command, registry: FakeRegistry, public: Path, tmp_path: Path
+) -> None:
+    keys(tmp_path)
+    subject = modelpack(registry, "acme/m", "v1")
+    digest = subject["digest"]
+    registry.blobs.clear()
+    name = f"oci+http://{registry.host}/acme/m"
+    reference = f"{name}:v1"
+    status, _, err = verify(reference, "--key", public)
+    assert status == 1
+    assert "[SIG_MISSING]" in err
+    assert "[SIG_MISSING]" in err
+    _refer(registry, subject)
+    status, out, _ = verify(reference, "--key", public)
+    assert status == 0
+    assert "signed by given" in out
+    assert f"manifest {digest}" in out
+    assert "not covered" not in out
+    policy = _write_policy(tmp_path, source="oci**", pin="required")
+    assert verify(reference, "--trust", policy)[0] == 1
+    assert verify(f"{name}@{digest}", "--trust", policy)[0] == 0
+    policy.write_text(policy.read_text() + f'\n[deny]\ntree_sha256 = ["{digest}"]\n')
+    assert verify(f"{name}@{digest}", "--trust", policy)[0] == 1
 
 
 def test_verifying_with_a_key_imports_no_sigstore_and_no_rules(model: Path, public: Path) -> None:

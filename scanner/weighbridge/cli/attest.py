@@ -167,7 +167,8 @@ def _manifest(path: Path) -> Any:
     from weighbridge.approve import RESERVED
     from weighbridge.artifact import Manifest
     from weighbridge.evidence.coverage import Coverage
-    from weighbridge.evidence.tree import Plan, Tree
+    from weighbridge.evidence.measure import Plan
+    from weighbridge.evidence.tree import Tree
 
     with Tree(path) as tree:
         measured = tree.measure({one: Plan() for one in tree.paths if one not in RESERVED})

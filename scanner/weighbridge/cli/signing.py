@@ -40,7 +40,10 @@ _OPTIONS: Final = (
     click.option("--keyless", is_flag=True, help="Sign with the identity that a CI system or --identity-token gives."),
     click.option("--identity-token", type=_FILE, metavar="FILE", help="The identity token for --keyless."),
     click.option(
-        "--sigstore", type=_FILE, metavar="FILE", help="Which sigstore signs keyless: its client configuration (JSON)."
+        "--sigstore",
+        type=_FILE,
+        metavar="FILE",
+        help="Which sigstore signs keyless: its client configuration.  [default: the public one]",
     ),
 )
 # Bytes of an identity token, which has one or two thousand.
@@ -83,17 +86,17 @@ def signer_from(options: dict[str, Any]) -> Signer:
 
 def _keyless(options: dict[str, Any]) -> Signer:
     """Return who signs with an identity token, which is never on the command line, where others could read it."""
-    from weighbridge.evidence import keyless
+    from weighbridge.evidence import keyless, trust_update
     from weighbridge.evidence.trust_entries import MAX_ROOT
 
     if not options["keyless"]:
         raise UsageError("--identity-token and --sigstore go with --keyless")
-    if options["sigstore"] is None:
-        raise UsageError("--keyless needs --sigstore, the client configuration of the sigstore that is to sign")
-    config = read_file(options["sigstore"], MAX_ROOT)
     path: Path | None = options["identity_token"]
     given = "" if path is None else read_file(path, _MAX_TOKEN).decode("utf-8", "replace").strip()
-    return keyless.SigstoreSigner(given or keyless.ambient_token(), config, where=printable(str(options["sigstore"])))
+    token = given or keyless.ambient_token()
+    instance: Path | None = options["sigstore"]
+    config = trust_update.public() if instance is None else read_file(instance, MAX_ROOT)
+    return keyless.SigstoreSigner(token, config, where=printable(str(instance or "sigstore")))
 
 
 def check_made(signer: Signer, bundle: Bundle) -> Signature:

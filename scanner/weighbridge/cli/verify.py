@@ -18,9 +18,11 @@ from weighbridge.registries import is_reference
 from weighbridge.report.base import counted
 
 if TYPE_CHECKING:
+    from weighbridge.artifact import Artifact
     from weighbridge.evidence.base import Evidence, Signature
     from weighbridge.evidence.requirement import Satisfied
     from weighbridge.evidence.tree import Contents, Tree
+    from weighbridge.registries.oci.registry import OciRegistry
 
 _FILE: Final = click.Path(dir_okay=False, path_type=Path)
 
@@ -116,6 +118,7 @@ def _verify_reference(model: str, options: dict[str, Any]) -> _Result:
     from weighbridge.cli.remote import settings_from
     from weighbridge.evidence.tree import Stored
     from weighbridge.refusals import OfflineError
+    from weighbridge.registries.oci.registry import OciRegistry
     from weighbridge.sources import resolve
     from weighbridge.store import Store, fetch
     from weighbridge.store.layout import default_home
@@ -126,12 +129,33 @@ def _verify_reference(model: str, options: dict[str, Any]) -> _Result:
         reason = "its bytes would have to be fetched, and --offline forbids it"
         raise OfflineError(printable(model), reason, "pull it, and verify the folder")
     found = resolve(canonical(model), settings_from(options))
+    others = any(options[name] is not None for name in ("signature", "checksums", "lock_file"))
+    if isinstance(found.registry, OciRegistry) and not others:
+        return _attached(found.artifact, found.registry, model, options)
     with Store(default_home()) as store:
         fetched = fetch(found.artifact, found.registry, store, progress=received(quiet=options["form"] == "json"))
         name = printable(fetched.artifact.pinned)
         contents = Stored(name, fetched.manifest.entries, fetched.paths, fetched.fresh)
         pinned = not fetched.artifact.moving
         return _held(contents, model, fetched.artifact.reference, options, beside=set(), pinned=pinned)
+
+
+def _attached(artifact: Artifact, registry: OciRegistry, name: str, options: dict[str, Any]) -> _Result:
+    """Return what is found of a manifest in a registry, by the signatures that refer to it; no layer is fetched."""
+    from datetime import UTC, datetime
+
+    from weighbridge.digest import Digest
+    from weighbridge.evidence import referrers
+    from weighbridge.evidence.requirement import require_attached
+
+    trust = trust_from(options, ignored=options["ignore"])
+    revision = Digest(*artifact.revision.split(":"))
+    attached = referrers.collect(registry.repository(artifact), revision, printable(artifact.pinned))
+    paths = tuple(file.path for file in artifact.files)
+    satisfied = require_attached(
+        attached, artifact.reference, trust, now=datetime.now(UTC), pinned=not artifact.moving, paths=paths
+    )
+    return _Result(name=name, source=artifact.reference, paths=paths, satisfied=satisfied, digests=(), collisions=())
 
 
 def _held(
@@ -227,7 +251,8 @@ def _text(result: _Result) -> Iterator[str]:
                 yield f"  signed at {one.signature.signed_at:%Y-%m-%d %H:%M:%S} UTC"
         else:
             yield f"  every file as {_LISTS[one.format]} says, which nobody signed"
-        yield f"  covered: {counted(len(one.covered), 'file')}, tree {one.subject}"
+        what = "manifest" if one.format == "cosign" else "tree"
+        yield f"  covered: {counted(len(one.covered), 'file')}, {what} {one.subject}"
     if result.uncovered:
         yield f"  not covered: {counted(len(result.uncovered), 'file')}"
         yield from (f"    {printable(path)}" for path in result.uncovered)

@@ -12,7 +12,8 @@ from typing import Final
 
 from weighbridge.artifact import Entry, tree_digest
 from weighbridge.digest import Digest
-from weighbridge.evidence.tree import Contents, Measured, Plan, unspeakable
+from weighbridge.evidence.measure import Measured, Plan
+from weighbridge.evidence.tree import Contents, unspeakable
 from weighbridge.location import printable
 from weighbridge.records import dataclass
 from weighbridge.refusals import ContentMismatch, ManifestInvalid, UnsafeEntry

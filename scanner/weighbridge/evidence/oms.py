@@ -21,8 +21,9 @@ from typing import Any, Final
 from weighbridge.evidence import statement
 from weighbridge.evidence.base import Evidence, Signature
 from weighbridge.evidence.coverage import Coverage, Expected, check_names, cover
+from weighbridge.evidence.measure import SIZES, Plan
 from weighbridge.evidence.statement import Statement
-from weighbridge.evidence.tree import SIZES, Contents, Plan
+from weighbridge.evidence.tree import Contents
 from weighbridge.location import printable
 from weighbridge.records import dataclass
 from weighbridge.refusals import ManifestInvalid, SignatureUnsupported

@@ -16,8 +16,9 @@ from weighbridge.errors import UsageError
 from weighbridge.evidence import bundle, oms, statement
 from weighbridge.evidence.coverage import below, check_names
 from weighbridge.evidence.dsse import IN_TOTO
+from weighbridge.evidence.measure import Plan
 from weighbridge.evidence.statement import Subject
-from weighbridge.evidence.tree import Plan, Tree
+from weighbridge.evidence.tree import Tree
 from weighbridge.location import printable
 
 if TYPE_CHECKING:

@@ -11,18 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from weighbridge.digest import Digest
 from weighbridge.evidence import bundle, oms, patterns, verifier
 from weighbridge.evidence.base import Evidence, Signature
 from weighbridge.evidence.bundle import Bundle
 from weighbridge.evidence.coverage import Coverage, below
-from weighbridge.evidence.tree import Contents, Plan
+from weighbridge.evidence.measure import Plan
+from weighbridge.evidence.tree import Contents
 from weighbridge.evidence.trust_entries import Missing, Pin, SourceRule, Uncovered
 from weighbridge.evidence.trust_policy import TrustPolicy
 from weighbridge.location import printable
-from weighbridge.records import dataclass
+from weighbridge.records import dataclass, replace
 from weighbridge.refusals import (
     ApprovalRevoked,
     SignatureMalformed,
@@ -30,6 +31,9 @@ from weighbridge.refusals import (
     SignatureUnsupported,
     SourceUncovered,
 )
+
+if TYPE_CHECKING:
+    from weighbridge.evidence.referrers import Attached
 
 # Files that may be signatures; a model has one or two, and each costs a verification for each signer.
 MAX_SIGNATURES: Final = 16
@@ -75,10 +79,7 @@ def require(
     Raises SourceUncovered when there is no rule, SignatureMissing when nobody signed, the refusal that says why when
     nobody signed who is required, ContentMismatch when the files are not those that were signed.
     """
-    rule = trust.rule_for(source)  # 1
-    if rule.pin is Pin.REQUIRED and not pinned:
-        reason = f"the rule for {printable(rule.source)} wants a reference that says which revision is meant"
-        raise SourceUncovered(printable(source), reason, "add @revision, or take it from a lock")
+    rule = _rule(source, trust, pinned=pinned)  # 1
     bundles = _bundles(_collect(contents, rule) if given is None else given)  # 2
     signatures = verifier.verify_any(list(bundles.values()), rule, trust, now=now, where=contents.where)  # 3
     if not signatures:
@@ -97,6 +98,46 @@ def require(
         uncovered=tuple(uncovered),
         warnings=tuple(f"no signature covers {printable(path)}" for path in extra),
     )
+
+
+def require_attached(
+    attached: Attached, source: str, trust: TrustPolicy, *, now: datetime, pinned: bool, paths: Collection[str]
+) -> Satisfied:
+    """Return how a manifest in a registry satisfies its rule by the signatures that refer to it.
+
+    Whoever signed the digest of a manifest signed every file in it: `paths` are their names. Raises as `require` does.
+    """
+    from weighbridge.evidence import referrers
+
+    rule = _rule(source, trust, pinned=pinned)
+    found = referrers.signatures(attached, rule, trust, now=now) if rule.require else ()
+    if trust.deny.tree(attached.subject.value):
+        reason = f"the manifest {attached.subject} is on the list of what is denied in {trust.where}"
+        raise ApprovalRevoked(attached.where, reason)
+    files = tuple(sorted(paths))
+    return Satisfied(
+        rule=rule,
+        tree=attached.subject,
+        evidence=tuple(replace(one, covered=files) for one in found),
+        uncovered=() if found else files,
+        warnings=() if found else _unsigned_warnings(rule),
+    )
+
+
+def _rule(source: str, trust: TrustPolicy, *, pinned: bool) -> SourceRule:
+    """Return the rule for a source; raise SourceUncovered when there is none, or wants a revision that is not said."""
+    rule = trust.rule_for(source)
+    if rule.pin is Pin.REQUIRED and not pinned:
+        reason = f"the rule for {printable(rule.source)} wants a reference that says which revision is meant"
+        raise SourceUncovered(printable(source), reason, "add @revision, or take it from a lock")
+    return rule
+
+
+def _unsigned_warnings(rule: SourceRule) -> tuple[str, ...]:
+    """Return what there is to warn of when nobody signed."""
+    if rule.missing is not Missing.WARN:
+        return ()
+    return (f"no signature, and {' or '.join(rule.require)} should have signed",)
 
 
 def _collect(contents: Contents, rule: SourceRule) -> Mapping[str, bytes]:
@@ -137,13 +178,7 @@ def _unsigned(contents: Contents, rule: SourceRule, trust: TrustPolicy, beside: 
         raise SignatureMissing(contents.where, "no signature, and the trust policy requires one")
     tree = _tree(contents, set(contents.paths) - set(beside))
     _refuse_denied(contents, [tree], trust, beside)
-    warned = rule.missing is Missing.WARN
-    return Satisfied(
-        rule=rule,
-        tree=tree,
-        uncovered=contents.paths,
-        warnings=(f"no signature, and {' or '.join(rule.require)} should have signed",) if warned else (),
-    )
+    return Satisfied(rule=rule, tree=tree, uncovered=contents.paths, warnings=_unsigned_warnings(rule))
 
 
 def _refuse_denied(contents: Contents, trees: list[Digest], trust: TrustPolicy, beside: Iterable[str]) -> None:

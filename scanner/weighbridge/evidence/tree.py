@@ -19,15 +19,13 @@ from typing import Final, NamedTuple, Protocol, Self
 from weighbridge.artifact import MAX_FILES, Entry
 from weighbridge.digest import CHUNK
 from weighbridge.errors import SourceError, UsageError
+from weighbridge.evidence import measure
+from weighbridge.evidence.measure import Measured, Plan
 from weighbridge.location import printable
-from weighbridge.records import dataclass
-from weighbridge.refusals import ChangedDuringRead, SignatureUnsupported, UnsafeEntry
+from weighbridge.refusals import ChangedDuringRead, UnsafeEntry
 
 MAX_DEPTH: Final = 64  # folders in folders; repositories have up to ten
 MAX_ENTRIES: Final = 2 * MAX_FILES  # files and folders together: a folder without files costs as much to list
-
-# Bytes in a digest, by algorithm.
-SIZES: Final = {"sha256": 32, "blake2b": 64, "blake3": 32}
 
 _FILE: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _FOLDER: Final = _FILE | getattr(os, "O_DIRECTORY", 0)
@@ -53,36 +51,6 @@ class State(NamedTuple):
     def of(cls, status: os.stat_result) -> State:
         """Return the state that a system call tells."""
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """Which digests of a file are wanted: of the pieces that end at these offsets, of the whole when there are none."""
-
-    algorithm: str = "sha256"
-    ends: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """A file as it was read: its size, its sha256, and the digests that its plan asks for, in hexadecimal.
-
-    A piece of a plan that lies beyond the end of the file has no digest.
-    """
-
-    size: int
-    sha256: str
-    digests: tuple[str, ...]
-
-
-class Hash(Protocol):
-    """A digest of bytes that come piece by piece."""
-
-    def update(self, data: memoryview, /) -> object:
-        """Add the next bytes."""
-
-    def hexdigest(self) -> str:
-        """Return the digest of all bytes so far."""
 
 
 class Contents(Protocol):
@@ -221,7 +189,7 @@ class Tree:
             descriptor = self._open(path)
             try:
                 before = State.of(os.fstat(descriptor))
-                result = measure_descriptor(descriptor, _simplest(plan, before.size), buffer)
+                result = measure.measure_descriptor(descriptor, measure.simplest(plan, before.size), buffer)
                 after = State.of(os.fstat(descriptor))
             except OSError as error:
                 raise SourceError(f"{self._name(path)}: {error.strerror or error}") from error
@@ -355,66 +323,13 @@ class Stored:
 
     def _measure(self, path: str, plan: Plan) -> Measured:
         entry = self._entries[path]
-        if entry.sha256 in self._known and _simplest(plan, entry.size) == Plan():
+        if entry.sha256 in self._known and measure.simplest(plan, entry.size) == Plan():
             return Measured(size=entry.size, sha256=entry.sha256, digests=(entry.sha256,))
         with Tree(self._places[path]) as tree:
             (measured,) = tree.measure({tree.paths[0]: plan}).values()
         if measured.sha256 != entry.sha256:
             raise SourceError(f"{self.where}: {printable(path)}: what lay in the store was damaged")
         return measured
-
-
-def measure_descriptor(descriptor: int, plan: Plan, buffer: memoryview) -> Measured:
-    """Return an open file measured from where it stands to its end, through a buffer.
-
-    The sha256 of the whole is always taken: it is what binds a file wherever digests are compared here.
-    """
-    make = hasher(plan.algorithm)
-    whole = hashlib.sha256()
-    piece: Hash | None = None
-    if plan.ends or plan.algorithm != "sha256":
-        piece = make()
-    ends, size, digests = deque(plan.ends), 0, []
-    with open(descriptor, "rb", buffering=0, closefd=False) as raw:
-        while count := raw.readinto(buffer):
-            whole.update(buffer[:count])
-            begin = 0
-            while piece is not None and begin < count:
-                end = min(count, ends[0] - size) if ends else count
-                piece.update(buffer[begin:end])
-                begin = end
-                if ends and size + end == ends[0]:
-                    digests.append(piece.hexdigest())
-                    ends.popleft()
-                    piece = make() if ends else None
-            size += count
-    sha256 = whole.hexdigest()
-    if not plan.ends:
-        digests = [sha256 if piece is None else piece.hexdigest()]
-    return Measured(size=size, sha256=sha256, digests=tuple(digests))
-
-
-def _simplest(plan: Plan, size: int) -> Plan:
-    """Return the plan, without its one piece when that is the whole file."""
-    return Plan() if plan.algorithm == "sha256" and plan.ends == (size,) else plan
-
-
-def hasher(algorithm: str) -> Callable[[], Hash]:
-    """Return what begins a digest; `algorithm` is one of SIZES.
-
-    Raises SignatureUnsupported when it takes a library that is not installed.
-    """
-    match algorithm:
-        case "sha256":
-            return hashlib.sha256
-        case "blake2b":
-            return hashlib.blake2b
-    try:
-        from blake3 import blake3
-    except ImportError as error:
-        reason = "its digests are BLAKE3, which takes a library that is not installed"
-        raise SignatureUnsupported("signature", reason, "pip install 'weighbridge[blake3]'") from error
-    return blake3
 
 
 def collisions(paths: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -219,7 +219,9 @@ def test_a_policy_that_cannot_be_read_is_wrong_usage(trust: Command, tmp_path: P
     for command in ("lint", "show"):
         status, out, err = trust(command, path)
         assert (status, out) == (2, "")
-        assert err == f"weighbridge: error: {path}:signers.ci.isuer: unknown key 'isuer', did you mean 'issuer'?\n"
+        assert (
+            err == f"weighbridge: error: {path}:16:1: signers.ci.isuer: unknown key 'isuer', did you mean 'issuer'?\n"
+        )
 
 
 def test_show_says_whom_it_believes(trust: Command, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from weighbridge.digest import Digest
 from weighbridge.errors import DocumentError, UsageError
-from weighbridge.evidence import home, keys, patterns, trust_policy
+from weighbridge.evidence import home, keys, patterns, toml_places, trust_policy
 from weighbridge.evidence.base import Method
 from weighbridge.evidence.trust_policy import Expired, Missing, Pin, TrustPolicy, Uncovered
 from weighbridge.refusals import SignerExpired, SourceUncovered, TrustCorrupt, TrustStale
@@ -94,7 +94,7 @@ def refused(text: str) -> str:
     with pytest.raises(DocumentError) as caught:
         parse(text)
     assert "\n" not in str(caught.value)
-    return str(caught.value).removeprefix("/etc/acme/trust.toml")
+    return str(caught.value).partition(": ")[2]
 
 
 def test_a_whole_policy() -> None:
@@ -129,89 +129,89 @@ def test_without_a_threshold_all_must_sign() -> None:
 
 
 WRONG = {
-    "an unknown key": ("issuer =", "isuer =", ":signers.acme-ci.isuer: unknown key 'isuer', did you mean 'issuer'?"),
-    "an unknown table": ("[deny]", "[denied]", ":denied: unknown key 'denied', did you mean 'deny'?"),
-    "another version": ("version = 1", "version = 2", ": a trust policy of version 2; this release reads version 1"),
-    "no version": ("version = 1\n", "", ": missing key 'version'"),
-    "all is allowed": ('default = "deny"', 'default = "allow"', ":default: 'allow' is not one of deny"),
+    "an unknown key": ("issuer =", "isuer =", "signers.acme-ci.isuer: unknown key 'isuer', did you mean 'issuer'?"),
+    "an unknown table": ("[deny]", "[denied]", "denied: unknown key 'denied', did you mean 'deny'?"),
+    "another version": ("version = 1", "version = 2", "a trust policy of version 2; this release reads version 1"),
+    "no version": ("version = 1\n", "", "missing key 'version'"),
+    "all is allowed": ('default = "deny"', 'default = "allow"', "default: 'allow' is not one of deny"),
     "no issuer": (
         'issuer = "https://token.actions.githubusercontent.com"\n',
         "",
-        ":signers.acme-ci: an identity without",
+        "signers.acme-ci: an identity without",
     ),
-    "an empty issuer": ('"https://token.actions.githubusercontent.com"', '""', ":signers.acme-ci: an identity without"),
+    "an empty issuer": ('"https://token.actions.githubusercontent.com"', '""', "signers.acme-ci: an identity without"),
     "any issuer": (
         '"https://token.actions.githubusercontent.com"',
         '"*"',
-        ":signers.acme-ci: 'issuer' has no wildcards",
+        "signers.acme-ci: 'issuer' has no wildcards",
     ),
-    "no root": ('root = "public"\nissuer', "issuer", ":signers.acme-ci: a signer of method sigstore needs a 'root'"),
+    "no root": ('root = "public"\nissuer', "issuer", "signers.acme-ci: a signer of method sigstore needs a 'root'"),
     "an unknown root": (
         'root = "public"',
         'root = "publik"',
-        ":signers.acme-ci.root: no root is named 'publik', did you",
+        "signers.acme-ci.root: no root is named 'publik', did you",
     ),
-    "the wrong kind of root": ('root = "nvidia"', 'root = "public"', ":signers.nvidia.root: root 'public' is of type"),
+    "the wrong kind of root": ('root = "nvidia"', 'root = "public"', "signers.nvidia.root: root 'public' is of type"),
     "a kind of root that is none": (
         'type = "x509"',
         'type = "pgp"',
-        ":roots.nvidia.type: 'pgp' is not one of sigstore",
+        "roots.nvidia.type: 'pgp' is not one of sigstore",
     ),
-    "a root of the other kind": ("pem =", "trusted_root =", ":roots.nvidia: a root of type x509 has 'pem' and no"),
-    "an unpinned root": (f'sha256 = "{A}"\n', "", ":roots.public: missing key 'sha256'"),
-    "a short digest": (f'sha256 = "{A}"', 'sha256 = "abc"', ":roots.public: 'abc' is not a sha256"),
-    "an age from nowhere": ("updated = 2026-10-01\n", "", ":roots.public: 'max_age_days' is at least 1"),
-    "no age": ("max_age_days = 120", "max_age_days = 0", ":roots.public: 'max_age_days' is at least 1"),
-    "no ref": ('ref = "refs/tags/*"\n', "", ":signers.acme-ci: name either 'identity'"),
-    "two identities": ("ref =", 'identity = "x"\nref =', ":signers.acme-ci: name either 'identity'"),
+    "a root of the other kind": ("pem =", "trusted_root =", "roots.nvidia: a root of type x509 has 'pem' and no"),
+    "an unpinned root": (f'sha256 = "{A}"\n', "", "roots.public: missing key 'sha256'"),
+    "a short digest": (f'sha256 = "{A}"', 'sha256 = "abc"', "roots.public: 'abc' is not a sha256"),
+    "an age from nowhere": ("updated = 2026-10-01\n", "", "roots.public: 'max_age_days' is at least 1"),
+    "no age": ("max_age_days = 120", "max_age_days = 0", "roots.public: 'max_age_days' is at least 1"),
+    "no ref": ('ref = "refs/tags/*"\n', "", "signers.acme-ci: name either 'identity'"),
+    "two identities": ("ref =", 'identity = "x"\nref =', "signers.acme-ci: name either 'identity'"),
     "no identity": (
         'source_repository = "https://github.com/acme/models"\nworkflow = ".github/workflows/sign.yml"\n'
         'ref = "refs/tags/*"\n',
         "",
-        ":signers.acme-ci: name either 'identity'",
+        "signers.acme-ci: name either 'identity'",
     ),
     "a repository of anybody": (
         "github.com/acme/models",
         "github.com/*",
-        ":signers.acme-ci: 'source_repository' has no",
+        "signers.acme-ci: 'source_repository' has no",
     ),
     "a key of another method": ("subject =", 'identity = "x"\nsubject =', "'identity' means nothing for a signer of"),
-    "no subject": ("subject =", "cert_sha256 =", ":signers.nvidia: a signer of method certificate needs a 'root' and"),
-    "nobody who stamps": ('timestamp_root = "public"\n', "", ":signers.nvidia: 'timestamp_root', a root of type"),
-    "no pinned key": (f'sha256_spki = "{A}"\n', "", ":signers.release: a signer of method key needs 'public_key' and"),
-    "days in the wrong order": ("not_after = 2026", "not_after = 2025", ":signers.release: 'not_after' is before"),
-    "a method that is none": ('method = "key"', 'method = "gpg"', ":signers.release.method: 'gpg' is not one of key"),
+    "no subject": ("subject =", "cert_sha256 =", "signers.nvidia: a signer of method certificate needs a 'root' and"),
+    "nobody who stamps": ('timestamp_root = "public"\n', "", "signers.nvidia: 'timestamp_root', a root of type"),
+    "no pinned key": (f'sha256_spki = "{A}"\n', "", "signers.release: a signer of method key needs 'public_key' and"),
+    "days in the wrong order": ("not_after = 2026", "not_after = 2025", "signers.release: 'not_after' is before"),
+    "a method that is none": ('method = "key"', 'method = "gpg"', "signers.release.method: 'gpg' is not one of key"),
     "an unknown signer": (
         '"acme-ci", "release"]',
         '"acme", "release"]',
-        ":rules[0].require[0]: no signer is named 'acme',",
+        "rules[0].require[0]: no signer is named 'acme',",
     ),
-    "a signer twice": ('"acme-ci", "release"]', '"release", "release"]', ":rules[0]: 'require' names a signer twice"),
+    "a signer twice": ('"acme-ci", "release"]', '"release", "release"]', "rules[0]: 'require' names a signer twice"),
     "more than there are": (
         "threshold = 1",
         "threshold = 3",
-        ":rules[0]: 'threshold' is 3, and 2 signers are required",
+        "rules[0]: 'threshold' is 3, and 2 signers are required",
     ),
-    "a threshold of none": ("threshold = 1", "threshold = 0", ":rules[0]: 'threshold' is 0"),
-    "nothing required": ('missing = "allow"', 'missing = "deny"', ":rules[1]: 'require' is empty and missing ="),
-    "nothing said": ('require = []\nmissing = "allow"', "", ":rules[1]: 'require' is empty and missing ="),
-    "links": ('symlinks = "deny"', 'symlinks = "follow"', ":rules[0].symlinks: 'follow' is not one of deny"),
-    "no names of files": ('signature_files = ["model.sig"]', "signature_files = []", ":rules[0]: 'signature_files' is"),
-    "no source": ('source = "hf://acme/**"', 'source = ""', ":rules[0]: 'source' is a pattern of 1 to"),
+    "a threshold of none": ("threshold = 1", "threshold = 0", "rules[0]: 'threshold' is 0"),
+    "nothing required": ('missing = "allow"', 'missing = "deny"', "rules[1]: 'require' is empty and missing ="),
+    "nothing said": ('require = []\nmissing = "allow"', "", "rules[1]: 'require' is empty and missing ="),
+    "links": ('symlinks = "deny"', 'symlinks = "follow"', "rules[0].symlinks: 'follow' is not one of deny"),
+    "no names of files": ('signature_files = ["model.sig"]', "signature_files = []", "rules[0]: 'signature_files' is"),
+    "no source": ('source = "hf://acme/**"', 'source = ""', "rules[0]: 'source' is a pattern of 1 to"),
     "two for the same": (
         'source = "hf://**"',
         'source = "hf://acme/**"',
-        ":rules[1].source: as specific as 'hf://acme/**'",
+        "rules[1].source: as specific as 'hf://acme/**'",
     ),
     "an approver that nobody is": (
         'signer = "release"',
         'signer = "gate"',
-        ":approvers.gate.signer: no signer is named",
+        "approvers.gate.signer: no signer is named",
     ),
-    "a verifier without a name": ('"https://acme.example/model-gate"', '""', ":approvers.gate: 'verifier_id' is empty"),
-    "a denied nothing": (f'["sha256:{A}"]', '["model"]', ":deny: 'model' is not a sha256"),
-    "a name of spaces": ("[roots.nvidia]", '[roots."a b"]', ":roots.a b: a name is 1 to 64 letters"),
-    "not TOML": ("version = 1", "version = ", ":2:11: Invalid value"),
+    "a verifier without a name": ('"https://acme.example/model-gate"', '""', "approvers.gate: 'verifier_id' is empty"),
+    "a denied nothing": (f'["sha256:{A}"]', '["model"]', "deny: 'model' is not a sha256"),
+    "a name of spaces": ("[roots.nvidia]", '[roots."a b"]', "roots.a b: a name is 1 to 64 letters"),
+    "not TOML": ("version = 1", "version = ", "Invalid value"),
 }
 
 
@@ -219,6 +219,45 @@ WRONG = {
 def test_a_policy_that_would_trust_by_mistake_is_refused(old: str, new: str, said: str) -> None:
     assert old in WHOLE
     assert said in refused(WHOLE.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [
+        ("issuer =", "isuer =", "20:1: signers.acme-ci.isuer"),
+        ("workflow", "identity = 'x'\nworkflow", "17:1: signers.acme-ci: name either"),
+        ('"acme-ci", "release"]', '\n"acme-ci", # "[\n"releas"]', "41:1: rules[0].require[1]: no signer"),
+        ('source = "hf://**"', ' \tsource = "hf://acme/**"', "51:3: rules[1].source: as specific"),
+        ("version = 1\n", "", "/etc/acme/trust.toml: missing key 'version'"),
+        ("version = 1", "version = ", "2:11: Invalid value"),
+        ('{ signer = "release"', '{ signer = "gate"', "56:1: approvers.gate.signer: no signer is named"),
+    ],
+)
+def test_an_error_has_its_line_and_column(old: str, new: str, place: str) -> None:
+    with pytest.raises(DocumentError) as caught:
+        parse(WHOLE.replace(old, new, 1))
+    assert str(caught.value).startswith(f"/etc/acme/trust.toml:{place}" if place[0].isdigit() else place)
+
+
+@pytest.mark.parametrize(
+    ("text", "keys", "place"),
+    [
+        ("a = 1\nb = 2\n", "b", (2, 1)),
+        ("# [a]\n[a] # b\n'b' = 1", "a.b", (3, 1)),
+        ('a = """\nb = 1\n"""\nb = 2', "b", (4, 1)),
+        ("a = '''\nb = 1\n'''\nb = 2", "b", (4, 1)),
+        ('a = "\\"["\nb = 2', "b", (2, 1)),
+        ("a = [ # ]\n {b = 1},\n]\nb = 2", "b", (4, 1)),
+        ("a = [ # ]\n {b = 1},\n]\nb = 2", "a[0].b", (1, 1)),
+        ("a.b = 1\na.c = 2", "a.c", (2, 1)),
+        ('[a."b c"]\nd = 1', "a.b c.d", (2, 1)),
+        ("[[a]]\nb = 1\n[a.c]\nd = 1\n[[a]]\n[a.c]\nd = 1", "a[1].c.d", (7, 1)),
+        ("a = 1", "ab", None),
+        ("", "a", None),
+    ],
+)
+def test_places_in_toml(text: str, keys: str, place: tuple[int, int] | None) -> None:
+    assert toml_places.find(text, keys) == place
 
 
 @pytest.mark.parametrize(
@@ -246,7 +285,7 @@ def test_a_pattern_of_identities_names_an_owner_or_a_domain(glob: str, narrow: b
     if narrow:
         assert parse(text).signers["acme-ci"].identity_glob == glob
     else:
-        assert ":signers.acme-ci: 'identity_glob'" in refused(text)
+        assert "signers.acme-ci: 'identity_glob'" in refused(text)
 
 
 @pytest.mark.parametrize("name", ["trust.yaml", "trust", "trust.json"])
@@ -293,10 +332,10 @@ def test_rules_that_tie_are_refused_only_where_a_source_could_match_both() -> No
         rules = (f'[[rules]]\nsource = "{source}"\nmissing = "allow"\n' for source in (one, other))
         return "version = 1\n" + "".join(rules)
 
-    assert ":rules[1].source: as specific as 'hf://a*/*b'" in refused(
+    assert "rules[1].source: as specific as 'hf://a*/*b'" in refused(
         both("hf://a*/*b", "hf://a*/*c").replace("*c", "*b")
     )
-    assert ":rules[1].source: as specific" in refused(both("hf://*ab*", "hf://*cd*"))
+    assert "rules[1].source: as specific" in refused(both("hf://*ab*", "hf://*cd*"))
     assert parse(both("hf://acme/**", "hf://other/**")).rules
     assert parse(both("hf://*a", "hf://*b")).rules
 

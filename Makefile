@@ -4,20 +4,17 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 MODEL ?=
+TO ?= approved
 WORKERS ?= auto
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet
 
 .PHONY: gate test check bench docs clean
 
-gate: $(BIN)/weighbridge  ## scan an ordinary and a booby-trapped model, or MODEL=path
+gate: $(BIN)/weighbridge  ## three models of a registry on this machine through the gate, or MODEL=reference into TO
 ifeq ($(MODEL),)
-	@echo '$$ weighbridge scan fixtures/models/ordinary.pt'
-	@$(BIN)/weighbridge scan fixtures/models/ordinary.pt
-	@echo
-	@echo '$$ weighbridge scan fixtures/models/booby_trapped.pt'
-	@$(BIN)/weighbridge scan fixtures/models/booby_trapped.pt; test $$? -eq 1
+	@$(BIN)/python -m fixtures.demo $(BIN)/weighbridge
 else
-	@$(BIN)/weighbridge scan $(MODEL)
+	@$(BIN)/weighbridge gate '$(MODEL)' --to '$(TO)'
 endif
 
 test: $(VENV)/.dev  ## everything a change must pass

@@ -73,8 +73,7 @@ def gate(reference: str, destination: Path, **options: Any) -> int:
     from weighbridge.store import Store
     from weighbridge.store.layout import default_home
 
-    destination = Path(os.path.normpath(destination.absolute()))
-    crossing = _crossing(reference, destination, options)
+    crossing = _crossing(reference, Path(os.path.normpath(destination.absolute())), options)
     desk = replace(desk_from(options), detail=True)  # for the reports in the folder
     with Store(default_home()) as store:
         crossed = cross(

@@ -57,6 +57,7 @@ def approved_folder(
         place.write_bytes(data)
     key = (config or home.folder()) / "key.pem"
     if not key.exists():
+        key.parent.mkdir(parents=True, exist_ok=True)
         home.make_key(key, key.with_name("key.pub.pem"))
     begin = at or datetime.now(UTC).replace(microsecond=0)
     terms = Terms(at=begin, expires=begin + timedelta(days=days), verifier=verifier, resource="hf://acme/m@" + "5" * 40)

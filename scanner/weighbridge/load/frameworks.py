@@ -29,13 +29,15 @@ _WIDE: Final = frozenset({"F64", "I64", "U64"})  # what jax makes narrower unles
 
 
 class Framework(Protocol):
-    """What makes tensors of memory."""
+    """What makes tensors of memory; `accelerator` is the device that bytes can be streamed to, None for others."""
+
+    accelerator: Any
 
     def check(self, tensor: Tensor, where: str) -> None:
         """Raise UnsupportedFormat or UsageError when there is no such tensor in this framework."""
 
-    def tensor(self, view: memoryview, tensor: Tensor) -> Any:
-        """Return a tensor that shares memory, on the processor."""
+    def tensor(self, view: Any, tensor: Tensor) -> Any:
+        """Return a tensor that shares memory, or bytes that are on the device."""
 
     def copy(self, value: Any) -> Any:
         """Return a tensor with memory of its own."""
@@ -75,6 +77,8 @@ def _missing(tensor: Tensor, where: str, framework: str) -> UnsupportedFormat:
 
 
 class _Numpy:
+    accelerator = None
+
     def __init__(self, device: Any) -> None:
         import numpy
 
@@ -120,21 +124,25 @@ class _Torch:
             self.device = torch.device("cpu" if device is None else device)
         except (RuntimeError, TypeError) as error:
             raise UsageError(f"device {device!r}: {error}") from error
+        if self.device.type == "cuda" and not torch.cuda.is_available():
+            raise UsageError(f"device {device!r}: torch finds none here")
+        self.accelerator = self.device if self.device.type == "cuda" else None
 
     def check(self, tensor: Tensor, where: str) -> None:
         """Raise UnsupportedFormat when this torch has not this dtype."""
         if not hasattr(self._torch, _TORCH.get(tensor.dtype, "-")):
             raise _missing(tensor, where, "torch")
 
-    def tensor(self, view: memoryview, tensor: Tensor) -> Any:
-        """Return a tensor that shares memory."""
+    def tensor(self, view: Any, tensor: Tensor) -> Any:
+        """Return a tensor that shares memory, or bytes that are on the device."""
         torch, shape = self._torch, list(tensor.shape)
         if BITS[tensor.dtype] < 8 and shape:
             shape[-1] //= 2  # torch counts the bytes of two numbers, safetensors the numbers
         dtype = getattr(torch, _TORCH[tensor.dtype])
         if not len(view):
             return torch.empty(shape, dtype=dtype)
-        return torch.frombuffer(view, dtype=torch.uint8).view(dtype).reshape(shape)
+        flat = torch.frombuffer(view, dtype=torch.uint8) if isinstance(view, memoryview) else view
+        return flat.view(dtype).reshape(shape)
 
     def copy(self, value: Any) -> Any:
         """Return a tensor with memory of its own."""

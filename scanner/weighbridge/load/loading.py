@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from weighbridge.errors import UsageError
@@ -73,7 +74,8 @@ def open_approved(
     """Return a handle on what `rest` means in a folder whose approval holds, which is the handle's from then on."""
     sources: dict[str, Source] = {}
     try:
-        source, made = _source(mode), framework_of(framework, device)
+        made = framework_of(framework, device)
+        source = _source(mode, made.accelerator)
         for path in choose(folder, rest):
             sources[path] = source(folder, path)
         return Handle(folder, sources, made)
@@ -84,9 +86,13 @@ def open_approved(
         raise
 
 
-def _source(mode: str) -> Callable[[Folder, str], Source]:
-    """Return what opens a file in a mode; raise UsageError when there is no such mode."""
+def _source(mode: str, accelerator: Any) -> Callable[[Folder, str], Source]:
+    """Return what opens a file in a mode, for a device; raise UsageError when there is no such mode."""
     match mode:
+        case "stream" if accelerator is not None:
+            from weighbridge.load.device import OnDevice
+
+            return partial(OnDevice, device=accelerator)
         case "stream":
             from weighbridge.load.stream import Streamed
 

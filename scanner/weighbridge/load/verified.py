@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from weighbridge import header
 from weighbridge.header import Header, Tensor
@@ -40,11 +40,11 @@ class Source(Protocol):
     def header(self) -> Header:
         """The verified header."""
 
-    def view(self, tensor: Tensor) -> memoryview:
-        """Return the verified bytes of a tensor."""
+    def view(self, tensor: Tensor) -> Any:
+        """Return the verified bytes of a tensor: memory, or what a framework has of them on a device."""
 
-    def part(self, tensor: Tensor, needed: Iterable[int]) -> memoryview:
-        """Return memory as large as a tensor in which at least the chunks with the `needed` numbers are verified."""
+    def part(self, tensor: Tensor, needed: Iterable[int]) -> Any:
+        """Return as many bytes as a tensor has, of which at least the chunks with the `needed` numbers are verified."""
 
     def close(self) -> None:
         """Release what is held open; tensors that were given out stay as they are."""

@@ -17,12 +17,14 @@ from weighbridge.records import dataclass
 from weighbridge.symbols import Call, Dict, Global, Items, PersistentId, Value
 
 TENSORS_LIMIT: Final = 100_000  # of one object; the largest checkpoints have tens of thousands
-VISITS_LIMIT: Final = 1_000_000  # values looked at on the way
+VISITS_LIMIT: Final = 1_000_000  # containers and objects looked at on the way
 DEPTH_LIMIT: Final = 32  # containers and objects around a tensor
 
 # Attributes in which torch.nn.Module keeps things; names of tensors leave them out, as state_dict() does.
 _SILENT: Final = frozenset({"_parameters", "_buffers", "_modules"})
 _WRAPPED: Final = frozenset({"torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"})
+# What can be a tensor or hold one; a list of millions of numbers is passed over where it stands.
+_HOLDERS: Final = (list, tuple, Call)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +53,7 @@ def tensors(program: Program) -> Iterator[Tensor]:
             yield tensor
         elif depth < DEPTH_LIMIT and id(value) not in seen:
             seen.add(id(value))
-            parts = list(_parts(value, items))
+            parts = [pair for pair in _parts(value, items) if isinstance(pair[1], _HOLDERS)]
             waiting += [(_join(name, key), part, depth + 1) for key, part in reversed(parts)]
 
 

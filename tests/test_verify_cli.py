@@ -399,6 +399,28 @@ def test_a_manifest_in_a_registry_is_verified_without_its_layers(
     assert verify(f"{name}@{digest}", "--trust", policy)[0] == 1
 
 
+def test_a_signature_among_the_layers_is_found_when_nothing_refers_to_the_manifest(
+    verify: Command, registry: FakeRegistry, public: Path, tmp_path: Path
+) -> None:
+    keys(tmp_path)
+    kind = "application/vnd.cncf.model"
+    layers = [
+        registry.blob("acme/m", data, f"{kind}.weight.v1.raw", annotations={"org.cncf.model.filepath": path})
+        for path, data in {**FILES, "model.sig": bundle(payload())}.items()
+    ]
+    config = registry.blob("acme/m", b"{}", f"{kind}.config.v1+json")
+    document = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers}
+    registry.manifest("acme/m", {**document, "artifactType": f"{kind}.manifest.v1+json"}, "v1")
+    reference = f"oci+http://{registry.host}/acme/m:v1"
+    status, _, err = verify(reference, "--key", public)
+    assert status == 1
+    extra = f"vnd.cncf.model.config.v1+json-{config['digest'][7:19]}"
+    assert f"1 not covered ({extra})" in err
+    status, out, err = verify(reference, "--key", public, "--ignore", extra)
+    assert status == 0, err
+    assert f"covered: 3 files, tree {TREE}" in out
+
+
 def test_verifying_with_a_key_imports_no_sigstore_and_no_rules(model: Path, public: Path) -> None:
     told = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "weighbridge", "verify", str(model), "--key", str(public)],

@@ -131,7 +131,9 @@ def _verify_reference(model: str, options: dict[str, Any]) -> _Result:
     found = resolve(canonical(model), settings_from(options))
     others = any(options[name] is not None for name in ("signature", "checksums", "lock_file"))
     if isinstance(found.registry, OciRegistry) and not others:
-        return _attached(found.artifact, found.registry, model, options)
+        result = _attached(found.artifact, found.registry, model, options)
+        if result is not None:
+            return result
     with Store(default_home()) as store:
         fetched = fetch(found.artifact, found.registry, store, progress=received(quiet=options["form"] == "json"))
         name = printable(fetched.artifact.pinned)
@@ -140,18 +142,24 @@ def _verify_reference(model: str, options: dict[str, Any]) -> _Result:
         return _held(contents, model, fetched.artifact.reference, options, beside=set(), pinned=pinned)
 
 
-def _attached(artifact: Artifact, registry: OciRegistry, name: str, options: dict[str, Any]) -> _Result:
-    """Return what is found of a manifest in a registry, by the signatures that refer to it; no layer is fetched."""
+def _attached(artifact: Artifact, registry: OciRegistry, name: str, options: dict[str, Any]) -> _Result | None:
+    """Return what is found of a manifest in a registry, by the signatures that refer to it; no layer is fetched.
+
+    None when nothing refers to it, and one of its files may be a signature.
+    """
     from datetime import UTC, datetime
 
     from weighbridge.digest import Digest
-    from weighbridge.evidence import referrers
+    from weighbridge.evidence import patterns, referrers
     from weighbridge.evidence.requirement import require_attached
 
     trust = trust_from(options, ignored=options["ignore"])
     revision = Digest(*artifact.revision.split(":"))
     attached = referrers.collect(registry.repository(artifact), revision, printable(artifact.pinned))
     paths = tuple(file.path for file in artifact.files)
+    names = trust.rule_for(artifact.reference).signature_files
+    if not attached.bundles and any(patterns.matches(one, path) for one in names for path in paths):
+        return None
     satisfied = require_attached(
         attached, artifact.reference, trust, now=datetime.now(UTC), pinned=not artifact.moving, paths=paths
     )

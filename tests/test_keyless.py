@@ -7,7 +7,9 @@ import hashlib
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files
 from typing import Any, TypeAlias
+from urllib.parse import quote
 
 import pytest
 from keyless_signing import GITHUB, MAIN, MODELS, ROBOT, STATEMENT, WORKFLOW, instance, offline, root, signer, verify
@@ -41,6 +43,7 @@ DEFECTS: list[Row] = [
     (Defect.NO_IDENTITY, (1, 2), UNTRUSTED, "", "of no authority"),
     (Defect.ISSUERS_DIFFER, (1, 2), UNTRUSTED, "", "names 2 issuers"),
     (Defect.NO_ISSUER, (1, 2), UNTRUSTED, "", "names 0 issuers"),
+    (Defect.GARBLED_ISSUER, (1, 2), MALFORMED, "", "certificate cannot be read"),
     (Defect.RSA_KEY, (1, 2), UNSUPPORTED, "", "ECDSA is understood"),
     (Defect.GARBLED_CERTIFICATE, (1, 2), MALFORMED, "", "certificate cannot be read"),
     (Defect.NO_SCT, (1, 2), INVALID, "sct", "does not contain a signed certificate timestamp"),
@@ -117,7 +120,11 @@ def test_every_defect_is_tried() -> None:
     assert {defect for defect, *_ in (*DEFECTS, *ENVELOPES)} == set(Defect)
 
 
-@pytest.mark.parametrize("person", [ALICE, ROBOT], ids=["person", "workflow"])
+# The name of a user, as Fulcio has it for issuers that know no mail addresses.
+USER = Person(identity="alice!acme.test")
+
+
+@pytest.mark.parametrize("person", [ALICE, ROBOT, USER], ids=["person", "workflow", "user"])
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_good_statement_is_verified(version: int, person: Person) -> None:
     raw = instance().envelope(STATEMENT, person, rekor=version)
@@ -367,3 +374,14 @@ def test_an_error_about_cryptography_comes_before_one_about_the_signer() -> None
     raw = instance().envelope(STATEMENT, defect=Defect.OTHER_KEY)
     with pytest.raises(SignatureInvalid):
         verify(raw, signer(identity="mallory@acme.test"))
+
+
+@pytest.mark.parametrize("host", ["tuf-repo-cdn.sigstore.dev", "tuf-repo-cdn.sigstage.dev"])
+def test_the_roots_that_sigstore_ships_are_read_and_trust_nobody_else(host: str) -> None:
+    """No bundle comes with sigstore-python; its embedded trust roots are those of the public instance and its twin."""
+    raw = files("sigstore").joinpath("_store", quote(f"https://{host}", safe=""), "trusted_root.json").read_bytes()
+    public = trusted_root.parse(raw, host)
+    for version, code in ((1, UNTRUSTED), (2, INVALID)):
+        with pytest.raises(EvidenceError) as refused:
+            verify(instance().envelope(STATEMENT, rekor=version), trusted=public)
+        assert refused.value.code == code

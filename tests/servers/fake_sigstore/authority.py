@@ -175,12 +175,19 @@ def _usages(defect: Defect | None) -> list[tuple[x509.ExtensionType, bool]]:
 def _names(identity: str, defect: Defect | None) -> list[x509.SubjectAlternativeName]:
     if defect is Defect.NO_IDENTITY:
         return []
-    names: list[x509.GeneralName] = [
-        x509.UniformResourceIdentifier(identity) if "://" in identity else x509.RFC822Name(identity)
-    ]
+    names: list[x509.GeneralName] = [_general_name(identity)]
     if defect is Defect.TWO_IDENTITIES:
         names.insert(0, x509.RFC822Name("mallory@evil.test"))
     return [x509.SubjectAlternativeName(names)]
+
+
+def _general_name(identity: str) -> x509.GeneralName:
+    """Return the form that Fulcio has for a URI, a mail address, or the name of a user."""
+    if "://" in identity:
+        return x509.UniformResourceIdentifier(identity)
+    if "@" in identity:
+        return x509.RFC822Name(identity)
+    return x509.OtherName(x509.ObjectIdentifier(f"{FULCIO}.7"), der(0x0C, identity.encode()))
 
 
 def _claims(issuer: str, claims: Mapping[int, str], defect: Defect | None) -> list[tuple[int, bytes]]:
@@ -188,5 +195,6 @@ def _claims(issuer: str, claims: Mapping[int, str], defect: Defect | None) -> li
     old = "https://other.test" if defect is Defect.ISSUERS_DIFFER else issuer
     found = [(number, der(0x0C, value.encode())) for number, value in claims.items()]
     if defect is not Defect.NO_ISSUER:
-        found += [(1, old.encode()), (8, der(0x0C, issuer.encode()))]
+        tag = 0x04 if defect is Defect.GARBLED_ISSUER else 0x0C
+        found += [(1, old.encode()), (8, der(tag, issuer.encode()))]
     return found

@@ -21,6 +21,7 @@ class Defect(StrEnum):
     NO_IDENTITY = auto()
     ISSUERS_DIFFER = auto()  # the old and the new extension name different issuers
     NO_ISSUER = auto()
+    GARBLED_ISSUER = auto()
     RSA_KEY = auto()
     GARBLED_CERTIFICATE = auto()
     # The signed certificate timestamp.

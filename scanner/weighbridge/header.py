@@ -22,7 +22,19 @@ from weighbridge.location import printable
 from weighbridge.records import dataclass, field
 from weighbridge.refusals import MalformedHeader
 
-__all__ = ["BITS", "HEADER_LIMIT", "MAX_DIMENSIONS", "MAX_TENSORS", "NAME_LIMIT", "Header", "Tensor", "length", "parse"]
+__all__ = [
+    "BITS",
+    "CLIMBING",
+    "HEADER_LIMIT",
+    "MAX_DIMENSIONS",
+    "MAX_TENSORS",
+    "NAME_LIMIT",
+    "PREFIX",
+    "Header",
+    "Tensor",
+    "length",
+    "parse",
+]
 
 PREFIX: Final = 8  # bytes of the length before the header
 # The reference reader takes 100 MB, which is 1.5 million tensors, 17 s and 1.4 GB; 200 000 ordinary entries fit here.
@@ -34,7 +46,8 @@ NAME_LIMIT: Final = 512  # bytes; real ones have less than 200
 _MAX_TOKENS: Final = 16 * MAX_TENSORS
 _LARGEST: Final = 1 << 63  # no side or offset of a real file reaches it
 _METADATA: Final = "__metadata__"
-_CLIMBING: Final = re.compile(r"(?:^|[/\\])\.\.(?:[/\\]|$)|^[/\\]|^[A-Za-z]:[/\\]")
+# What would name a file outside of a folder, if somebody made file names of tensor names.
+CLIMBING: Final = re.compile(r"(?:^|[/\\])\.\.(?:[/\\]|$)|^[/\\]|^[A-Za-z]:[/\\]")
 
 
 class Tensor(NamedTuple):
@@ -157,7 +170,7 @@ def _metadata(value: object, where: str) -> dict[str, str]:
 def _tensor(name: str, value: object, data: int, where: str) -> Tensor:
     """Return the tensor that an entry describes; `data` is where offsets count from."""
     shown = f"tensor {printable(repr(name[:NAME_LIMIT]))}"
-    if not name or not name.isprintable() or len(name.encode()) > NAME_LIMIT or _CLIMBING.search(name):
+    if not name or not name.isprintable() or len(name.encode()) > NAME_LIMIT or CLIMBING.search(name):
         raise _refusal(where, "name", f"{shown}: a name that is empty, unprintable, too long or a path")
     match value:
         case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [begin, end], **more} if not more:

@@ -16,7 +16,7 @@ from typing import Final
 from weighbridge.convert.dtypes import BITS
 from weighbridge.convert.plan import PlannedTensor
 from weighbridge.errors import UnconvertibleError
-from weighbridge.formats.safetensors.parse import DECODED_LIMIT
+from weighbridge.header import HEADER_LIMIT
 
 ALIGNMENT: Final = 64  # of the first tensor: a cache line, and what vector loads want at most
 
@@ -29,7 +29,7 @@ def ordered(tensors: list[PlannedTensor]) -> list[PlannedTensor]:
 def header(tensors: list[PlannedTensor], metadata: Mapping[str, str]) -> bytes:
     """Return the bytes before the data of tensors that are in order.
 
-    Raises UnconvertibleError when there would be more of them than readers take.
+    Raises UnconvertibleError when there would be more of them than the loader takes.
     """
     entries: dict[str, object] = {"__metadata__": dict(metadata)}
     position = 0
@@ -39,6 +39,6 @@ def header(tensors: list[PlannedTensor], metadata: Mapping[str, str]) -> bytes:
         position = end
     text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-(8 + len(text)) % ALIGNMENT)
-    if len(text) > DECODED_LIMIT:
-        raise UnconvertibleError(tensors[0].location, f"a header of {len(text)} bytes, limit is {DECODED_LIMIT}")
+    if len(text) > HEADER_LIMIT:
+        raise UnconvertibleError(tensors[0].location, f"a header of {len(text)} bytes, limit is {HEADER_LIMIT}")
     return struct.pack("<Q", len(text)) + text

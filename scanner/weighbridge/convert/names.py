@@ -6,10 +6,9 @@ from typing import Final
 
 from weighbridge.convert.plan import Plan, PlannedTensor, Refusal
 from weighbridge.errors import UnconvertibleError
-from weighbridge.formats.safetensors.parse import MAX_DIMENSIONS, MAX_TENSORS
+from weighbridge.header import CLIMBING, MAX_DIMENSIONS, MAX_TENSORS, NAME_LIMIT
 from weighbridge.location import Location, printable
 
-NAME_LIMIT: Final = 1024  # bytes of a name; real ones have less than 200
 RESERVED: Final = "__metadata__"
 # A view can repeat its storage: a file of a kilobyte can stand for terabytes. Ties and transposed copies of real
 # checkpoints stay below this; the rest has to be allowed.
@@ -70,6 +69,8 @@ def _fault(tensor: PlannedTensor, seen: set[str]) -> str:
         return "a name that is empty or cannot be printed"
     if len(name.encode("utf-8", "surrogatepass")) > NAME_LIMIT:
         return f"a name of more than {NAME_LIMIT} bytes"
+    if CLIMBING.search(name):
+        return "a name like a path out of a folder"
     return f"more than {MAX_DIMENSIONS} sides" if len(tensor.shape) > MAX_DIMENSIONS else ""
 
 

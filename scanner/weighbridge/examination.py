@@ -103,7 +103,15 @@ class Examination:
         if not recognised:
             return [Gap(location=reader.origin, reason="no known format", size=reader.size)]
         facts: list[Fact] = []
-        ending = _by_end(recognised, reader.sample) if len(recognised) > 1 else ()
+        if len(recognised) == 1:
+            self._parse(recognised[0], reader, facts)
+        else:
+            self._parse_all(recognised, reader, facts)
+        return facts
+
+    def _parse_all(self, recognised: tuple[Format, ...], reader: Reader, facts: list[Fact]) -> None:
+        """Add what several formats say of the same bytes, and that these are a polyglot if they are."""
+        ending = _by_end(recognised, reader.sample)
         for format_ in (one for one in recognised if one not in ending):
             self._parse(format_, reader, facts)
         skipped = [one for one in ending if _is_of_member(one, reader, facts)]
@@ -113,7 +121,6 @@ class Examination:
         if len(parsed) > 1:
             detail = f"the same bytes are {' and '.join(parsed)}"
             facts.append(Anomaly(location=reader.origin, code="polyglot", detail=detail))
-        return facts
 
     def _parse(self, format_: Format, reader: Reader, facts: list[Fact]) -> None:
         """Add what a format says of the bytes; what it said before an error stays."""

@@ -90,7 +90,7 @@ class Desk:
             facts, tally, digest = self._parse(examination, reader, descriptor, target.digest)
             detail = self._detail(examination, facts)
             raw = len(facts) == 1 and isinstance(facts[0], Gap) and reader.size > 0
-            if _state(os.fstat(descriptor), target) != _state(before, target):
+            if _changed(before, os.fstat(descriptor), target):
                 facts.append(Gap(location=reader.origin, reason="the file changed while it was read"))
                 tally.unexamined = reader.size
                 tally.settle()
@@ -344,6 +344,10 @@ def _examine_here(batch: list[Target]) -> list[Examined]:
     return [_desks[0].examine(target) for target in batch]
 
 
-def _state(status: os.stat_result, target: Target) -> tuple[int, int, int]:
-    """Return what changes when somebody writes to a file; in a store others may give it further names meanwhile."""
-    return status.st_size, status.st_mtime_ns, 0 if target.stored else status.st_ctime_ns
+def _changed(before: os.stat_result, now: os.stat_result, target: Target) -> bool:
+    """Tell whether somebody wrote to a file; in a store others may give it further names meanwhile."""
+    return (
+        before.st_size != now.st_size
+        or before.st_mtime_ns != now.st_mtime_ns
+        or (before.st_ctime_ns != now.st_ctime_ns and not target.stored)
+    )

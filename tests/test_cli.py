@@ -72,7 +72,7 @@ def test_exit_status(arguments: list[str], status: int) -> None:
     [
         ["scan"],
         ["scan", "models", "--no-such-option"],
-        ["scan", "models", "--format", "html"],
+        ["scan", "models", "--format", "pdf"],
         ["scan", "models", "--format", "json", "--format", "sarif"],
         ["scan", "models", "--output", "a", "--output", "b"],
         ["scan", "models", "--jobs", "0"],

@@ -31,7 +31,8 @@ def test_the_wheel_holds_the_package_the_rules_and_nothing_else(built: Path) -> 
         names = set(archive.namelist())
     modules = {p.relative_to(TREE / "scanner").as_posix() for p in (TREE / "scanner/weighbridge").rglob("*.py")}
     rules = {f"weighbridge/_rules/{p.relative_to(TREE / 'rules').as_posix()}" for p in (TREE / "rules").rglob("*.*")}
-    assert modules | rules | {"weighbridge/py.typed", "weighbridge/_schema/verdict-1.schema.json"} <= names
+    others = {"weighbridge/py.typed", "weighbridge/_schema/verdict-1.schema.json", "weighbridge/report/html/style.css"}
+    assert modules | rules | others <= names
     rest = {name for name in names if not name.startswith("weighbridge/")}
     assert all(".dist-info/" in name for name in rest)
     assert not [name for name in names if "fixtures" in name or "tests" in name or name.endswith(".pkl")]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -243,3 +246,29 @@ def test_a_pickle_too_large_for_the_decompiler_is_shown_by_what_nobody_trusts(tm
 def padding(size: int) -> bytes:
     """Return opcodes that put many numbers on the stack of a pickle and take them off again."""
     return b"".join(b"I%d\n0" % number for number in range(size // 4))
+
+
+def command(*arguments: str, epoch: str = "1700000000") -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": epoch}
+    return subprocess.run(
+        [sys.executable, "-m", "weighbridge", "scan", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+
+
+def test_the_command_writes_the_page_beside_another_report(tmp_path: Path) -> None:
+    page, path = tmp_path / "report.html", str(FIXTURES / "pickle/os_system.pkl")
+    done = command(path, "--format", "text", "--quiet", "--format", "html", "--output", str(page))
+    assert (done.returncode, done.stdout.startswith("fail: ")) == (1, True), done.stderr
+    shown = Page(page.read_text(encoding="utf-8")).text
+    assert "2023-11-14 22:13 UTC" in shown
+    assert "from os import system" in shown
+
+
+def test_a_time_that_is_none_is_a_usage_error() -> None:
+    done = command(str(FIXTURES / "pickle/os_system.pkl"), "--format", "junit", epoch="yesterday")
+    assert done.returncode == 2
+    assert "SOURCE_DATE_EPOCH: 'yesterday' is no number of seconds since 1970" in done.stderr

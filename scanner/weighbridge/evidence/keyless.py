@@ -64,6 +64,14 @@ _STEPS: Final = (
 
 _ALTERED: Final = "the file or its signature was altered"
 _ELSEWHERE: Final = "the bundle was altered, or another instance of sigstore than that of the trust root signed"
+_FAILED: Final = {
+    "certificate": "the certificate does not verify",
+    "sct": "the certificate log's signature on the certificate does not verify",
+    "log": "the log's entry does not verify",
+    "timestamp": "the time of the signature does not verify",
+    "signature": "the signature does not verify",
+    "payload": "what is signed does not verify",
+}
 _FIXES: Final = dict.fromkeys(("sct", "log", "timestamp"), _ELSEWHERE)
 
 
@@ -285,7 +293,8 @@ def _verified(bundle: Bundle, served: dict[str, Any], root: str) -> bytes:
         raise SignerUntrusted(where, reason, fix) from error
     except (Error, ExtensionNotFound, UnsupportedAlgorithm, ValueError, TypeError, OverflowError) as error:
         step = _step(error)
-        raise SignatureInvalid(where, _said(error), _FIXES.get(step, _ALTERED), step=step) from error
+        reason = f"{_FAILED[step]}: {_said(error)}"
+        raise SignatureInvalid(where, reason, _FIXES.get(step, _ALTERED), step=step) from error
 
 
 def _verifier(served: dict[str, Any], root: str) -> Verifier:

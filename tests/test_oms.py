@@ -142,11 +142,23 @@ def test_a_list_of_digests_in_the_subjects_is_read_as_it_was_meant(tmp_path: Pat
 ONE = resources({"a": b"1"})[0]
 UNSAFE_NAMES = [
     *("", "/", "/etc/passwd", "..", "../secret", "a/../b", "a/..", ".", "./a", "a/.", "a//b", "a/", "a\\b"),
-    *("..\\a", "a\0b", "a\nb", "\x1b[2J", "a\x7fb", "a\x9bb", "C:\\a", "\\\\server\\a"),
+    *(
+        "a" * 4097,
+        "a/" * 65 + "a",
+        "a/" * 2_000_000 + "a",
+        "..\\a",
+        "a\0b",
+        "a\nb",
+        "\x1b[2J",
+        "a\x7fb",
+        "a\x9bb",
+        "C:\\a",
+        "\\\\server\\a",
+    ),
 ]
 
 
-@pytest.mark.parametrize("name", UNSAFE_NAMES)
+@pytest.mark.parametrize("name", UNSAFE_NAMES, ids=lambda name: ascii(name[:20]))
 def test_an_unsafe_name_is_refused(name: str, tmp_path: Path) -> None:
     write(tmp_path / "m", {"a": b"1"})
     write(tmp_path, {"secret": b"1"})
@@ -165,6 +177,7 @@ def test_an_unsafe_name_is_refused(name: str, tmp_path: Path) -> None:
         with pytest.raises((ManifestInvalid, SignatureMalformed)) as caught:
             held(tmp_path / "m", signed)
         assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 1000
 
 
 def shard(name: str, size: int = 2) -> dict[str, str]:
@@ -370,6 +383,21 @@ def test_many_files_that_may_be_signatures_are_too_many(tmp_path: Path) -> None:
     folder = write(tmp_path / "m", {f"{number}.oms.sig": b"" for number in range(17)})
     with pytest.raises(SignatureMalformed, match="17 files match"):
         required(folder)
+
+
+def test_signatures_together_have_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = signed_model(tmp_path)
+    monkeypatch.setattr("weighbridge.evidence.bundle.LIMIT", 100)
+    with pytest.raises(SignatureMalformed, match="limit is 100"):
+        required(folder)
+
+
+def test_the_tree_is_what_all_signatures_cover(tmp_path: Path) -> None:
+    folder = write(signed_model(tmp_path), {"notes": b""})
+    (folder / "b.oms.sig").write_bytes(bundle(payload(resources({**FILES, "notes": b""})), key(ec.SECP384R1)))
+    for first, second in ((key(), key(ec.SECP384R1)), (key(ec.SECP384R1), key())):
+        found = required(folder, policy=trust(tmp_path, first, second, ignored_paths=("notes",)))
+        assert (found.tree, found.uncovered) == (TREE, ("b.oms.sig", "model.sig", "notes"))
 
 
 def test_what_was_fetched_is_held_against_its_signature(tmp_path: Path) -> None:

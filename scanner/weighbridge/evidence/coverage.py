@@ -13,11 +13,13 @@ from typing import Final
 from weighbridge.artifact import Entry, tree_digest
 from weighbridge.digest import Digest
 from weighbridge.evidence.measure import Measured, Plan
-from weighbridge.evidence.tree import Contents, unspeakable
+from weighbridge.evidence.tree import MAX_DEPTH, Contents, unspeakable
 from weighbridge.location import printable
 from weighbridge.records import dataclass
-from weighbridge.refusals import ContentMismatch, ManifestInvalid, UnsafeEntry
+from weighbridge.refusals import ContentMismatch, ManifestInvalid
 
+MAX_NAME: Final = 4096  # bytes of a path, beyond which no system opens it
+_SHOWN: Final = 200  # characters of a name that an error shows
 _FIX: Final = "fetch the model again, or have its publisher sign what it is now"
 _FIX_EXTRA: Final = "remove them, or name what may lie there unsigned: ignored_paths of the trust policy, or --ignore"
 
@@ -97,27 +99,27 @@ def check_names(names: Iterable[str], where: str) -> None:
     for name in names:
         reason = refusal(name)
         if reason or name in seen:
-            raise ManifestInvalid(where, f"the name {printable(name)!r}: {reason or 'it is listed twice'}")
+            raise ManifestInvalid(where, f"the name {shown(name)!r}: {reason or 'it is listed twice'}")
         seen.add(name)
     for name in seen:
         folder = name
         while "/" in folder:
             folder = folder.rpartition("/")[0]
             if folder in seen:
-                raise ManifestInvalid(where, f"{printable(folder)!r} is a file and the folder of {printable(name)!r}")
+                raise ManifestInvalid(where, f"{shown(folder)!r} is a file and the folder of {shown(name)!r}")
 
 
 def refusal(name: str) -> str:
     """Return why a name is not the path of a file below a folder, or nothing."""
     if name.startswith("/"):
         return "it is absolute"
+    if len(name) > MAX_NAME or name.count("/") > MAX_DEPTH:
+        return f"it is longer than {MAX_NAME} bytes, or more than {MAX_DEPTH} folders deep"
     if any(part in ("", ".", "..") for part in name.split("/")):
         return "it has an empty or dotted part"
     return unspeakable(name).replace("its name", "it")
 
 
-def refuse_unlistable(contents: Contents) -> None:
-    """Raise UnsafeEntry when a file has a name that no list of files can hold."""
-    for path in contents.paths:
-        if reason := refusal(path):
-            raise UnsafeEntry(f"{contents.where}: {printable(path)}", reason, "rename it")
+def shown(name: str) -> str:
+    """Return a name that nothing is known of, fit for display."""
+    return printable(name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…")

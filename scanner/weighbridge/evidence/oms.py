@@ -20,11 +20,10 @@ from typing import Any, Final
 
 from weighbridge.evidence import statement
 from weighbridge.evidence.base import Evidence, Signature
-from weighbridge.evidence.coverage import Coverage, Expected, check_names, cover
+from weighbridge.evidence.coverage import Coverage, Expected, check_names, cover, shown
 from weighbridge.evidence.measure import SIZES, Plan
 from weighbridge.evidence.statement import Statement
 from weighbridge.evidence.tree import Contents
-from weighbridge.location import printable
 from weighbridge.records import dataclass
 from weighbridge.refusals import ManifestInvalid, SignatureUnsupported
 
@@ -71,7 +70,7 @@ def read(signature: Signature, where: str) -> SignedFiles:
             return _read_resources(parsed, where)
         case kind if kind == DIGESTS:
             return _read_subjects(parsed, where)
-    kind = printable(parsed.predicate_type)
+    kind = shown(parsed.predicate_type)
     raise SignatureUnsupported(where, f"a statement of type {kind}, which says nothing of a model's files")
 
 
@@ -148,10 +147,8 @@ def _read_subjects(parsed: Statement, where: str) -> SignedFiles:
     check_names((one.name for one in parsed.subjects), where)
     for one in parsed.subjects:
         if one.digests.keys() != {"sha256"}:
-            kinds = ", ".join(sorted(map(printable, one.digests)))
-            raise SignatureUnsupported(
-                where, f"{printable(one.name)} has digests of type {kinds}, and not sha256 alone"
-            )
+            kinds = ", ".join(sorted(map(shown, one.digests)))
+            raise SignatureUnsupported(where, f"{shown(one.name)} has digests of type {kinds}, and not sha256 alone")
         files[one.name] = Expected(digests=(_digest(one.digests["sha256"], "sha256", one.name, where),))
     return SignedFiles(format=FORMAT_DIGESTS, predicate_type=DIGESTS, model="", files=MappingProxyType(files))
 
@@ -161,7 +158,7 @@ def _resource(value: object, algorithm: str, hash_type: str, where: str) -> tupl
     match value:
         case {"name": str(name), "algorithm": str(stated), "digest": str(digest)}:
             if stated != algorithm:
-                reason = f"{printable(name)} has a digest of type {printable(stated)}, the statement says {algorithm}"
+                reason = f"{shown(name)} has a digest of type {shown(stated)}, the statement says {algorithm}"
                 raise ManifestInvalid(where, reason)
             return name, _digest(digest, hash_type, name, where)
     raise ManifestInvalid(where, "a resource is not a name, an algorithm and a digest")
@@ -169,7 +166,7 @@ def _resource(value: object, algorithm: str, hash_type: str, where: str) -> tupl
 
 def _digest(digest: str, algorithm: str, name: str, where: str) -> str:
     if len(digest) != 2 * SIZES[algorithm] or not _HEX.fullmatch(digest):
-        raise ManifestInvalid(where, f"the digest of {printable(name)} is not {algorithm} in hexadecimal")
+        raise ManifestInvalid(where, f"the digest of {shown(name)} is not {algorithm} in hexadecimal")
     return digest
 
 
@@ -198,10 +195,10 @@ def _sharded(pairs: list[tuple[str, str]], hash_type: str, size: int, where: str
         found.sort()
         ends = tuple(end for _, end, _ in found)
         if [begin for begin, _, _ in found] != [0, *ends[:-1]]:
-            raise ManifestInvalid(where, f"the shards of {printable(path)} do not lie end to end")
+            raise ManifestInvalid(where, f"the shards of {shown(path)} do not lie end to end")
         lengths = [end - begin for begin, end, _ in found]
         if not 0 < lengths[-1] <= size or any(length != size for length in lengths[:-1]):
-            raise ManifestInvalid(where, f"the shards of {printable(path)} are not of {size} bytes")
+            raise ManifestInvalid(where, f"the shards of {shown(path)} are not of {size} bytes")
         plan = Plan(algorithm=hash_type, ends=ends)
         files[path] = Expected(plan=plan, digests=tuple(digest for _, _, digest in found))
     return files
@@ -210,7 +207,7 @@ def _sharded(pairs: list[tuple[str, str]], hash_type: str, size: int, where: str
 def _shard(name: str, where: str) -> tuple[str, int, int]:
     parts = name.split(":")
     if len(parts) != 3 or not all(_NUMBER.fullmatch(part) for part in parts[1:]):
-        raise ManifestInvalid(where, f"{printable(name)!r} is not the name of a shard, path:begin:end")
+        raise ManifestInvalid(where, f"{shown(name)!r} is not the name of a shard, path:begin:end")
     return parts[0], int(parts[1]), int(parts[2])
 
 
@@ -228,7 +225,7 @@ def _check_root(parsed: Statement, digests: list[str], where: str) -> None:
         raise ManifestInvalid(where, f"a statement about a model has one subject, this has {len(parsed.subjects)}")
     stated, found = parsed.subjects[0].digests.get("sha256", ""), root_digest(digests)
     if stated != found:
-        raise ManifestInvalid(where, f"its files have the digest {found}, and it says {printable(stated)}")
+        raise ManifestInvalid(where, f"its files have the digest {found}, and it says {shown(stated)}")
 
 
 def _left_out(value: Any, where: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
+from weighbridge.artifact import tree_digest
 from weighbridge.digest import Digest
 from weighbridge.evidence import bundle, oms, patterns, verifier
 from weighbridge.evidence.base import Evidence, Signature
@@ -44,8 +45,8 @@ class Satisfied:
     """What a model has that its rule requires.
 
     `evidence` has an entry for each signature that counts; there is none when the rule lets the model in unsigned.
-    `tree` is the digest of the files that are covered, of all without a signature. `uncovered` are the files that not
-    all signatures cover. `warnings` say what the rule would have refused, had it not said to warn.
+    `tree` is the digest of the files that all signatures cover, of every file without one; `uncovered` are the other
+    files. `warnings` say what the rule would have refused, had it not said to warn.
     """
 
     rule: SourceRule
@@ -93,7 +94,7 @@ def require(
     extra = [path for path in uncovered if path not in found and not below(path, rule.ignored_paths)]
     return Satisfied(
         rule=rule,
-        tree=coverages[0].tree,
+        tree=_common(coverages),
         evidence=tuple(evidence for evidence, _ in covered),
         uncovered=tuple(uncovered),
         warnings=tuple(f"no signature covers {printable(path)}" for path in extra),
@@ -148,6 +149,9 @@ def _collect(contents: Contents, rule: SourceRule) -> Mapping[str, bytes]:
     if len(names) > MAX_SIGNATURES:
         wanted = ", ".join(map(printable, rule.signature_files))
         raise SignatureMalformed(contents.where, f"{len(names)} files match {wanted}, limit is {MAX_SIGNATURES}")
+    size = sum(contents.size(path) for path in names)
+    if size > bundle.LIMIT:
+        raise SignatureMalformed(contents.where, f"{size} bytes in files of signatures, limit is {bundle.LIMIT}")
     return {path: contents.read(path, bundle.LIMIT) for path in names}
 
 
@@ -179,6 +183,13 @@ def _unsigned(contents: Contents, rule: SourceRule, trust: TrustPolicy, beside: 
     tree = _tree(contents, set(contents.paths) - set(beside))
     _refuse_denied(contents, [tree], trust, beside)
     return Satisfied(rule=rule, tree=tree, uncovered=contents.paths, warnings=_unsigned_warnings(rule))
+
+
+def _common(coverages: list[Coverage]) -> Digest:
+    """Return the tree digest of the files that every signature covers."""
+    first, *others = coverages
+    paths = set(first.covered).intersection(*(one.covered for one in others))
+    return tree_digest(entry for entry in first.entries if entry.path in paths)
 
 
 def _refuse_denied(contents: Contents, trees: list[Digest], trust: TrustPolicy, beside: Iterable[str]) -> None:

@@ -68,6 +68,9 @@ class Contents(Protocol):
     def paths(self) -> tuple[str, ...]:
         """The path of every file, sorted."""
 
+    def size(self, path: str) -> int:
+        """Return how many bytes a file has."""
+
     def read(self, path: str, limit: int) -> bytes:
         """Return a whole file of at most `limit` bytes; raise SourceError when it is longer."""
 
@@ -138,6 +141,10 @@ class Tree:
             return ""
         same = (status.st_dev, status.st_ino)
         return next((path for path, state in self._found.items() if (state.device, state.inode) == same), "")
+
+    def size(self, path: str) -> int:
+        """Return how many bytes a file had when it was listed."""
+        return self._found[path].size
 
     def read(self, path: str, limit: int) -> bytes:
         """Return a whole file of at most `limit` bytes.
@@ -305,6 +312,10 @@ class Stored:
     def paths(self) -> tuple[str, ...]:
         """The path of every file, sorted."""
         return tuple(sorted(self._entries))
+
+    def size(self, path: str) -> int:
+        """Return how many bytes a file has."""
+        return self._entries[path].size
 
     def read(self, path: str, limit: int) -> bytes:
         """Return a whole file of at most `limit` bytes; raise SourceError when it is longer or was damaged."""

@@ -186,8 +186,13 @@ def test_two_tensors_of_one_name_are_no_model(tmp_path: Path) -> None:
 
 def test_what_cannot_be_meant_is_said(folder: Path, tmp_path: Path) -> None:
     (folder / "new.safetensors").write_bytes(save({"a": np.ones(3)}))
-    with pytest.raises(UsageError, match="no approved safetensors"):
-        weighbridge.load(folder / "new.safetensors")
+    for path in ("new.safetensors", "unet"):
+        with pytest.raises(ApprovalMismatch):
+            weighbridge.load(folder / path)
+    approved_folder(tmp_path / "text", {"a/config.json": b"{}"})
+    for path in ("text", "text/a"):
+        with pytest.raises(UsageError, match="no approved safetensors"):
+            weighbridge.load(tmp_path / path)
     with pytest.raises(UnsupportedFormat, match="json"):
         weighbridge.load(folder / "config.json")
     with pytest.raises(ApprovalMissing):

@@ -19,10 +19,13 @@ def choose(folder: Folder, rest: str) -> tuple[str, ...]:
     """Return the files that `rest` means: itself, or those of the folder that it is (empty: the approved one).
 
     Of a folder it is the files that its one index names, and without an index all safetensors files that lie in it.
-    Raises UsageError when there are none or several indices, MalformedHeader when an index is none.
+    Raises ApprovalMismatch when nothing was approved there, UsageError when there are no such files or several indices,
+    MalformedHeader when an index is none.
     """
     if rest in folder.files:
         return (rest,)
+    if rest and not any(path.startswith(f"{rest}/") for path in folder.files):
+        folder.file(rest)  # refuses: it was not approved
     inside = [path for path in folder.files if path.rpartition("/")[0] == rest]
     indices = [path for path in inside if path.endswith(_INDEX)]
     if len(indices) > 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from certifying import BEGIN, CODE, END, NOW, SUBJECT, Held, authority, signer
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weighbridge.digest import Digest
-from weighbridge.evidence import certificates
+from weighbridge.evidence import certificates, fingerprints
 from weighbridge.evidence.base import Method
 from weighbridge.evidence.trust_policy import Deny, Root, RootType, TrustedSigner
 from weighbridge.refusals import (
@@ -196,6 +197,46 @@ def test_a_denied_certificate_vouches_for_nothing(held: Held, tmp_path: Path) ->
     found = refusal([LEAF, MIDDLE], tmp_path, denied=(f"sha256:{Digest.of(held.der).value}",))
     assert isinstance(found, SignerUntrusted)
     assert "denies" in str(found)
+
+
+@pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()], ids=lambda curve: curve.name)
+def test_a_denied_certificate_is_denied_with_its_signature_rewritten(curve: ec.EllipticCurve, tmp_path: Path) -> None:
+    """Whoever has (r, s) has (r, n - s), which verifies as well and gives the certificate another digest."""
+    root = authority("Root", key=ec.generate_private_key(curve))
+    leaf = signer(root)
+    denied = (Digest.of(leaf.der).value,)
+    accepted = []
+    for twin in fingerprints.twins(leaf.der):
+        assert Digest.of(twin).value not in denied
+        assert isinstance(refusal([twin], tmp_path, roots=root.pem, denied=denied), SignerUntrusted)
+        try:
+            accepted.append(verify([twin], tmp_path, roots=root.pem))
+        except SignerUntrusted:
+            continue  # of the order of another curve
+    assert len(accepted) == 1
+
+
+@pytest.mark.parametrize("key", [None, rsa.generate_private_key(65537, 2048)], ids=["ecdsa", "rsa"])
+def test_a_denied_certificate_is_denied_with_bits_said_to_be_unused(key: Any, tmp_path: Path) -> None:
+    root = authority("Root", key=key)
+    leaf = signer(root)
+    while leaf.certificate.signature[-1] & 1:  # the last bit, which is to be unused, must be 0
+        leaf = signer(root)
+    changed = bytearray(leaf.der)
+    changed[len(changed) - len(leaf.certificate.signature) - 1] = 1
+    assert verify([bytes(changed)], tmp_path, roots=root.pem).subject == SUBJECT
+    denied = (Digest.of(leaf.der).value,)
+    assert isinstance(refusal([bytes(changed)], tmp_path, roots=root.pem, denied=denied), SignerUntrusted)
+
+
+def test_a_denied_authority_among_the_roots_vouches_for_nothing(tmp_path: Path) -> None:
+    denied = (Digest.of(ROOT.der).value,)
+    assert isinstance(refusal([signer(ROOT)], tmp_path, denied=denied), SignerUntrusted)
+    other = authority("Other")
+    assert "nothing in the bundle or the root issued it" in str(
+        refusal([signer(ROOT)], tmp_path, roots=other.pem + ROOT.pem, denied=denied)
+    )
+    assert verify([signer(other)], tmp_path, roots=other.pem + ROOT.pem, denied=denied).subject == SUBJECT
 
 
 def test_a_signer_may_be_pinned_as_its_own_root(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from weighbridge.digest import Digest
 from weighbridge.errors import UsageError
+from weighbridge.evidence.fingerprints import fingerprints
 from weighbridge.evidence.keys import check_kind
 from weighbridge.evidence.trust_entries import Root, TrustedSigner, bare
 from weighbridge.location import printable
@@ -67,7 +68,7 @@ def verify(
     check_denied(chain, denied, where)  # 1
     _check_subject(leaf, chain[0], signer, where)  # 2
     _check_purpose(leaf, where)  # 3
-    _check_path(certificates, load_roots(root), root, at, where)  # 4
+    _check_path(certificates, _trusted(root, denied, where), root, at, where)  # 4
     key: PublicKeyTypes = leaf.public_key()
     check_kind(key, where)  # 5
     return Holder(subject=subject_of(leaf), issuer=leaf.issuer.rfc4514_string(), key=key)
@@ -75,10 +76,21 @@ def verify(
 
 def check_denied(chain: Sequence[bytes], denied: Callable[[str], bool], where: str) -> None:
     """Raise SignerUntrusted when a certificate of a chain is denied."""
-    for digest in (Digest.of(raw).value for raw in chain):
+    for digest in (digest for raw in chain for digest in fingerprints(raw)):
         if denied(digest):
             reason = f"the trust policy denies the certificate with sha256 {digest}"
             raise SignerUntrusted(where, reason, "do not use what it signed", actual=digest)
+
+
+def _trusted(root: Root, denied: Callable[[str], bool], where: str) -> list[Certificate]:
+    """Return the certificates of a root without those that are denied."""
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    left = [one for one in load_roots(root) if not any(map(denied, fingerprints(one.public_bytes(Encoding.DER))))]
+    if not left:
+        reason = f"the trust policy denies every certificate of root {root.name!r}"
+        raise SignerUntrusted(where, reason, "do not use what is signed below it")
+    return left
 
 
 def load_roots(root: Root) -> list[Certificate]:

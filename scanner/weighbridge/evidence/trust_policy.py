@@ -177,7 +177,7 @@ def default() -> TrustPolicy:
     if named := os.environ.get(VARIABLE):
         return read(Path(named).expanduser())
     path = home.trust_path()
-    return read(path) if path.exists() else _own()
+    return read(path) if os.path.lexists(path) else _own()  # a link to nowhere is no reason to do without
 
 
 def _own() -> TrustPolicy:

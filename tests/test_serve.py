@@ -18,6 +18,8 @@ from loading import Part, approved_folder, packed
 
 from weighbridge.approval import Allowed
 from weighbridge.errors import SourceError, UsageError
+from weighbridge.evidence.keys import pem_digest
+from weighbridge.evidence.trust_policy import OWN_VERIFIER
 from weighbridge.load.config_gate import digest_of
 from weighbridge.load.folder import Folder
 from weighbridge.load.opening import Anchor
@@ -106,6 +108,23 @@ def test_the_environment_is_offline_and_loads_weights_only(folder: Path, monkeyp
     } == {"1"}
     assert not environment.keys() & {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "HF_TOKEN"}
     assert environment["MODEL_ID"] == environment["WEIGHBRIDGE_MODEL"] == found["place"]
+
+
+def test_a_program_can_verify_the_copy_once_more(folder: Path, tmp_path: Path) -> None:
+    digest = pem_digest((tmp_path / "config" / "key.pub.pem").read_bytes(), "key").value
+    policy = tmp_path / "trust.toml"
+    policy.write_text(
+        f'version = 1\n[signers.mine]\nmethod = "key"\npublic_key = "config/key.pub.pem"\nsha256_spki = "{digest}"\n'
+        f'[approvers]\nhere = {{ signer = "mine", verifier_id = "{OWN_VERIFIER}" }}\n'
+    )
+    program = "import os, sys, weighbridge; print(list(weighbridge.load(sys.argv[1])), os.environ['WEIGHBRIDGE_TRUST'])"
+    command = [sys.executable, "-m", "weighbridge", "run", "--approved", str(folder), "--trust", "trust.toml", "--"]
+    done = subprocess.run(
+        [*command, sys.executable, "-c", program, f"{folder}/sub"],
+        capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.stdout == f"['w'] {policy}\n", done.stderr
+    assert "approved by mine" in done.stderr
 
 
 def test_the_copy_goes_with_the_command(folder: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from weighbridge.approval import Approval
 from weighbridge.errors import UsageError
+from weighbridge.evidence.trust_policy import VARIABLE
 from weighbridge.isolation import drop_privileges
 from weighbridge.load.folder import open_folder
 from weighbridge.location import printable
@@ -55,6 +56,8 @@ def run(
             rewritten = rewriter.words(words)
             server = check(rewritten, folder.approval, copy)
             environment = rewriter.environment(os.environ)
+            if isinstance(trust, str | os.PathLike):  # for programs that verify once more
+                environment[VARIABLE] = os.path.abspath(trust)  # noqa: PTH100 - links in it are the user's
             expose(folder, copy)
             notice(_summary(folder.approval, copy, server.name if server else program))
             drop_privileges()

@@ -16,6 +16,7 @@ import pytest
 from approving import approved
 from loading import Part, approved_folder, packed
 
+from weighbridge.allowances import allowances
 from weighbridge.approval import Allowed
 from weighbridge.errors import SourceError, UsageError
 from weighbridge.evidence.keys import pem_digest
@@ -297,6 +298,16 @@ def test_an_approval_can_allow_an_option() -> None:
     with pytest.raises(ConfigRefused):
         other = Allowed(path="config.json", key="--trust-remote-code", digest=digest_of(True))
         check(words("vllm serve {} --trust-remote-code"), approved(FILES, [other]), PLACE)
+
+
+def test_who_approves_allows_options_by_name() -> None:
+    named = [":--trust-remote-code", ":--load-format=pt"]
+    found = allowances([], lambda path: pytest.fail(path), named)
+    check(words("vllm serve {} --trust-remote-code --load-format pt"), approved(FILES, found.allowed), PLACE)
+    with pytest.raises(ConfigRefused):
+        check(words("vllm serve {} --load-format npcache"), approved(FILES, found.allowed), PLACE)
+    with pytest.raises(UsageError, match="no server"):
+        allowances([], lambda path: pytest.fail(path), [":--none"])
 
 
 def test_every_rule_is_of_an_option_in_full() -> None:

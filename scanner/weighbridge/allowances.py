@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterable
 
 from weighbridge.approval import Allowed, ApprovedFile
 from weighbridge.errors import UsageError
-from weighbridge.load.config_gate import Demand, Read, demands
+from weighbridge.load.config_gate import Demand, Read, demands, digest_of
 from weighbridge.location import printable
 from weighbridge.records import dataclass
+from weighbridge.serve.servers import SERVERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +23,16 @@ class Allowances:
 def allowances(files: Iterable[ApprovedFile], read: Read, named: Collection[str]) -> Allowances:
     """Return what the places in `named` allow of what files demand: `config.json:auto_map`, or a file as a whole.
 
+    An option of a server that `weighbridge run` would refuse has no file: `:--trust-remote-code`, `:--load-format=pt`.
     `read` returns the bytes of a file. Raises UsageError when a place is named that demands nothing: it is misspelt,
     or what it was to allow has gone.
     """
     allowed: dict[Allowed, None] = {}
     refused, used = [], set()
+    for name in named:
+        if name.startswith(":"):
+            allowed[_option(name)] = None
+            used.add(name)
     for demand in demands(files, read):
         place = place_of(demand)
         if demand.path in named:
@@ -42,6 +48,14 @@ def allowances(files: Iterable[ApprovedFile], read: Read, named: Collection[str]
             f"--allow {printable(unused[0])}: nothing there needs to be allowed, or only the whole file can be"
         )
     return Allowances(allowed=tuple(allowed), refused=tuple(refused))
+
+
+def _option(name: str) -> Allowed:
+    """Return what allows an option of a server; raise UsageError when there is no rule for it."""
+    option, equals, value = name.removeprefix(":").partition("=")
+    if not any(option in server.options for server in SERVERS):
+        raise UsageError(f"--allow {printable(name)}: no server that is known has such an option")
+    return Allowed(path="", key=option, digest=digest_of(value if equals else True))
 
 
 def place_of(demand: Demand) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from fixtures.archives import torch_zip
 from fixtures.assemble import P2, P4
 from weighbridge.convert import proof, windows
 from weighbridge.convert.conversion import convert, listing, verify
+from weighbridge.convert.front import Front, StoppedError
 from weighbridge.convert.sources.base import Store
 from weighbridge.errors import MismatchError, SourceError, TruncatedError, UnconvertibleError, UsageError
 from weighbridge.location import Location
@@ -78,6 +80,40 @@ def test_one_flipped_bit_is_found(tmp_path: Path) -> None:
     destination.write_bytes(data)
     with pytest.raises(MismatchError, match=r"tensor b differs"):
         verify(source, destination)
+
+
+def test_a_tensor_is_compared_when_it_has_been_written() -> None:
+    front = Front()
+    seen: list[int] = []
+
+    def read() -> None:
+        front.wait(7)
+        seen.append(front.reached)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for position in (3, 6, 9):
+        front.advance(position)
+    reader.join()
+    assert seen[0] >= 7
+
+
+def test_either_side_gives_up_with_the_other() -> None:
+    front = Front()
+    front.advance(3)
+    front.stop(OSError("full"))
+    front.wait(3)
+    with pytest.raises(OSError, match="full"):
+        front.wait(4)
+    with pytest.raises(StoppedError):
+        front.advance(4)
+
+
+def test_tensors_without_elements_are_not_waited_for(tmp_path: Path) -> None:
+    source, destination = tmp_path / "model.pt", tmp_path / "out.safetensors"
+    source.write_bytes(checkpoint({"a": (0, 4), "b": (0,)}))
+    assert len(convert(source, destination).digests) == 2
+    verify(source, destination)
 
 
 def test_another_header_is_found(tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
-"""The conversion of one file: plan, check, copy, prove, publish."""
+"""The conversion of one file: plan, check, copy, prove, publish. The proof follows right behind the copy."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +13,7 @@ from weighbridge.convert import names
 from weighbridge.convert.blocks import forget
 from weighbridge.convert.copy import Copier, write
 from weighbridge.convert.digests import digest
+from weighbridge.convert.front import Front
 from weighbridge.convert.header import header, ordered
 from weighbridge.convert.plan import Plan, PlannedTensor, Refusal
 from weighbridge.convert.proof import prove
@@ -72,8 +76,13 @@ def convert(
         chosen = ordered([tensor for tensor in plan.tensors if tensor.name not in aliases])
         names.check(plan, chosen, source_size=inputs.size, max_output=max_output, origin=inputs.reader.origin)
         with new_file(destination, overwrite=overwrite) as output:
-            _copy(inputs, chosen, aliases, output)
-            found = _prove(source, plan, output, limits, digests=digests) if verify or digests else {}
+            front, found = Front(), {}
+            front.advance(write(output.descriptor, header(chosen, {**METADATA, **aliases}), 0))
+            if verify or digests:
+                with _copying(inputs, chosen, output, front):
+                    found = _prove(source, plan, output, limits, front, digests=digests)
+            else:
+                _copy(inputs, chosen, output, front)
             inputs.check_unchanged()
             made = Conversion(
                 source=source.name,
@@ -123,19 +132,42 @@ def planned(inputs: Inputs, options: Options) -> Plan:
     raise UnconvertibleError(origin, f"weights are in no container that is known here ({known})")
 
 
-def _copy(inputs: Inputs, tensors: list[PlannedTensor], aliases: Mapping[str, str], output: NewFile) -> None:
-    """Write header and tensors."""
-    copier = Copier(inputs.stores, output.descriptor)
-    position = write(output.descriptor, header(tensors, {**METADATA, **aliases}), 0)
+def _copy(inputs: Inputs, tensors: list[PlannedTensor], output: NewFile, front: Front) -> None:
+    """Write the tensors behind the header."""
+    copier, position = Copier(inputs.stores, output.descriptor, front), front.reached
     for tensor in tensors:
         position = copier.copy(tensor, position)
 
 
-def _prove(source: Path, plan: Plan, output: NewFile, limits: Limits, *, digests: bool) -> dict[str, Digest]:
-    """Plan again from the source, opened anew, and compare the output with it, byte for byte."""
+@contextmanager
+def _copying(inputs: Inputs, tensors: list[PlannedTensor], output: NewFile, front: Front) -> Iterator[None]:
+    """Write the tensors in another thread during the block, in which the output has its size from the beginning."""
+    os.ftruncate(output.descriptor, front.reached + sum(tensor.size for tensor in tensors))
+
+    def copy() -> None:
+        try:
+            _copy(inputs, tensors, output, front)
+        except BaseException as error:
+            front.stop(error)
+            raise
+
+    with ThreadPoolExecutor(1, "copy") as pool:
+        copying = pool.submit(copy)
+        try:
+            yield
+        except BaseException:
+            front.stop()
+            raise
+        copying.result()
+
+
+def _prove(
+    source: Path, plan: Plan, output: NewFile, limits: Limits, front: Front, *, digests: bool
+) -> dict[str, Digest]:
+    """Plan again from the source, opened anew, and compare the output with it, byte for byte, behind its front."""
     with opened(source, limits) as inputs, opened(output.path, limits, output.descriptor) as written:
         again = planned(inputs, Options(state_dict=plan.state_dict))
-        return prove(again, inputs, written, digests=digests)
+        return prove(again, inputs, written, digests=digests, front=front)
 
 
 def _publish(output: NewFile, made: Conversion, *, overwrite: bool) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from weighbridge.convert.blocks import Block, blocks, spans
+from weighbridge.convert.front import Front
 from weighbridge.convert.plan import PlannedTensor, Range, Strided
 from weighbridge.convert.sources.base import Store
 from weighbridge.errors import TruncatedError
@@ -28,10 +29,11 @@ _BEHIND: Final = 8 << 20  # bytes after which the disk is told to begin
 
 
 class Copier:
-    """Copies into one open file."""
+    """Copies into one open file, from its beginning to its end, and tells its front."""
 
-    def __init__(self, stores: Sequence[Store], target: int) -> None:
+    def __init__(self, stores: Sequence[Store], target: int, front: Front) -> None:
         self._stores = stores
+        self._front = front
         self._target = target
         self._shares = hasattr(os, "copy_file_range")
         self._begun = 0
@@ -68,6 +70,7 @@ class Copier:
     def _write(self, block: Block, position: int) -> int:
         """Write a block; let the disk begin with what is behind it, without waiting for it."""
         position = write(self._target, block, position)
+        self._front.advance(position)
         if position - self._begun >= _BEHIND and hasattr(os, "posix_fadvise"):
             # Linux begins to write dirty pages that are not needed any more, and only forgets clean ones.
             os.posix_fadvise(self._target, self._begun, position - self._begun, os.POSIX_FADV_DONTNEED)
@@ -90,6 +93,7 @@ class Copier:
             if count == 0:
                 break
             done += count
+            self._front.advance(position + done)
         return done
 
 

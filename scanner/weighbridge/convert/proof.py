@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 
 from weighbridge.convert.blocks import BLOCK, Block, blocks, spans
 from weighbridge.convert.digests import begun
+from weighbridge.convert.front import Front, StoppedError
 from weighbridge.convert.plan import Checksum, Plan, PlannedTensor, Range, Strided
 from weighbridge.convert.sources import safetensors
 from weighbridge.convert.sources.base import Inputs, Options, Store
@@ -30,8 +31,12 @@ WORKERS: Final = 4  # hashing lets go of the interpreter; more than this only wa
 _METADATA: Final = "__metadata__."
 
 
-def prove(plan: Plan, inputs: Inputs, output: Inputs, *, digests: bool) -> dict[str, Digest]:
+def prove(
+    plan: Plan, inputs: Inputs, output: Inputs, *, digests: bool, front: Front | None = None
+) -> dict[str, Digest]:
     """Compare an output with a plan of its source; return the digests of its tensors by name, if they are wanted.
+
+    An output that has a `front` is still being written behind its header: each tensor is waited for.
 
     1. The output's header is what the format asks for, without anything that readers take differently.
     2. It has every tensor of the plan, under its name or as one that its metadata names, and no other.
@@ -50,14 +55,15 @@ def prove(plan: Plan, inputs: Inputs, output: Inputs, *, digests: bool) -> dict[
         if (planned.dtype, planned.shape) != (tensor.dtype, tensor.shape):
             what = f"{tensor.dtype} {list(tensor.shape)}, the source has {planned.dtype} {list(planned.shape)}"
             raise MismatchError(f"{tensor.location}: tensor {printable(tensor.name)} is {what}")
-    compare = _Comparison(plan, inputs.stores, output.stores[0], digests=digests)
+    pairs.sort(key=lambda pair: pair[1].begin)  # as they are written
+    compare = _Comparison(plan, inputs.stores, output, front, digests=digests)
     sums: dict[Range | None, Checksum] = {one.data: one for one in plan.checksums} if digests else {}
     work: list[Callable[[], Digest | None]] = [
         _bound(compare.tensor, planned, tensor, sums.pop(_whole(planned), None))
         for planned, tensor in pairs  # 4, 5
     ]
     work += [_bound(_check_sum, inputs.stores, checksum, plan) for checksum in sums.values()]  # 5
-    results = _in_parallel(work)
+    results = _in_parallel(work, compare.front)
     named = zip(pairs, results[: len(pairs)], strict=True)
     return {planned.name: result for (planned, _), result in named if result is not None}
 
@@ -109,10 +115,14 @@ class _Passing:
 class _Comparison:
     """Compares tensors of a source with tensors of one output."""
 
-    def __init__(self, plan: Plan, stores: Sequence[Store], output: Store, *, digests: bool) -> None:
+    def __init__(
+        self, plan: Plan, stores: Sequence[Store], output: Inputs, front: Front | None, *, digests: bool
+    ) -> None:
+        self.front = front or _finished(output)
+        self._window = WINDOW if front is None else WINDOW // 2  # whoever writes needs memory at the same time
         self._plan = plan
         self._stores = stores
-        self._output = output
+        self._output = output.stores[0]
         self._digests = digests
 
     def tensor(self, planned: PlannedTensor, written: PlannedTensor, checksum: Checksum | None) -> Digest | None:
@@ -123,6 +133,7 @@ class _Comparison:
         data = written.data[0] if isinstance(written.data, tuple) and written.data else Range(begin=0, size=0)
         passing = _Passing(planned, checksum) if self._digests else None
         position, end = data.begin, data.begin + data.size
+        self.front.wait(end)
         if isinstance(planned.data, Strided) or planned.swap > 1:
             position = self._blocks(blocks(self._stores, planned), position, end, planned, passing)
         else:
@@ -141,9 +152,9 @@ class _Comparison:
 
     def _mapped(self, part: Range, position: int, planned: PlannedTensor, passing: _Passing | None) -> int:
         """Compare a range of a file with the output's bytes at `position`; return the position behind them."""
-        step = BLOCK if passing is not None else WINDOW
-        for done in range(0, part.size, WINDOW):
-            size = min(WINDOW, part.size - done)
+        step = BLOCK if passing is not None else self._window
+        for done in range(0, part.size, self._window):
+            size = min(self._window, part.size - done)
             with (
                 Window(self._stores[part.store], part.begin + done, size) as one,
                 Window(self._output, position + done, size) as other,
@@ -220,15 +231,27 @@ def _hold(checksum: Checksum, crc: int, stores: Sequence[Store], plan: Plan) -> 
         raise UnconvertibleError(place, printable(reason))
 
 
-def _in_parallel(work: list[Callable[[], T]]) -> list[T]:
+def _finished(output: Inputs) -> Front:
+    """Return the front of an output that is all there."""
+    front = Front()
+    front.advance(output.size)
+    return front
+
+
+def _in_parallel(work: list[Callable[[], T]], front: Front) -> list[T]:
     """Return the results in order; raise the first error in that order and leave out what has not begun."""
     with ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool:
         pending: list[Future[T]] = [pool.submit(one) for one in work]
         try:
-            wait(pending, return_when=FIRST_EXCEPTION)
+            waiting = wait(pending, return_when=FIRST_EXCEPTION).not_done
+        except BaseException:
+            front.stop()
+            raise
         finally:
-            pool.shutdown(cancel_futures=True)
-    for future in pending:
-        if not future.cancelled() and (error := future.exception()) is not None:
-            raise error
+            pool.shutdown(wait=False, cancel_futures=True)
+        if waiting:  # for what nobody wants any more
+            front.stop()
+    errors = [error for future in pending if not future.cancelled() and (error := future.exception()) is not None]
+    for error in sorted(errors, key=lambda error: isinstance(error, StoppedError)):
+        raise error
     return [future.result() for future in pending]

@@ -221,6 +221,16 @@ def test_a_policy_that_would_trust_by_mistake_is_refused(old: str, new: str, sai
     assert said in refused(WHOLE.replace(old, new, 1))
 
 
+@given(place=st.integers(0, len(WHOLE) - 1), length=st.integers(0, 40), text=st.text(max_size=8))
+def test_any_text_is_a_policy_or_an_error_of_the_document(place: int, length: int, text: str) -> None:
+    try:
+        policy = parse(WHOLE[:place] + text + WHOLE[place + length :])
+    except DocumentError as error:
+        assert str(error).startswith("/etc/acme/trust.toml:")
+    else:
+        assert all(one.issuer and one.root for one in policy.signers.values() if one.method is Method.SIGSTORE)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "place"),
     [
@@ -439,6 +449,42 @@ def test_a_policy_replaces_what_is_trusted_without_one(
     assert not trust_policy.default().approvers
     monkeypatch.setenv("WEIGHBRIDGE_TRUST", str(tmp_path / "absent.toml"))
     with pytest.raises(DocumentError, match="cannot be read"):
+        trust_policy.default()
+
+
+@pytest.mark.parametrize(
+    ("system", "variables", "folder"),
+    [
+        ("linux", {"XDG_CONFIG_HOME": "/xdg"}, "/xdg/weighbridge"),
+        ("linux", {"HOME": "/home/ann"}, "/home/ann/.config/weighbridge"),
+        ("darwin", {"HOME": "/Users/ann"}, "/Users/ann/Library/Application Support/weighbridge"),
+        ("win32", {"APPDATA": "/roaming"}, "/roaming/weighbridge"),
+        ("linux", {"WEIGHBRIDGE_CONFIG": "/etc/wb", "XDG_CONFIG_HOME": "/xdg"}, "/etc/wb"),
+    ],
+)
+def test_where_settings_lie(
+    system: str, variables: dict[str, str], folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WEIGHBRIDGE_CONFIG", "XDG_CONFIG_HOME", "APPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.platform", system)
+    assert home.folder() == Path(folder)
+
+
+def test_a_link_to_nowhere_is_a_policy_that_cannot_be_read(config: Path) -> None:
+    """It must not be taken for no policy, under which the own key approves."""
+    home.make_key(home.key_path(), home.public_key_path())
+    home.trust_path().symlink_to("absent.toml")
+    with pytest.raises(DocumentError, match="cannot be read"):
+        trust_policy.default()
+
+
+def test_a_public_key_that_is_none_is_an_error_of_the_document(config: Path) -> None:
+    home.make_folder(config)
+    home.public_key_path().write_bytes(b"nothing")
+    with pytest.raises(DocumentError, match=r"key\.pub\.pem: not a public key in PEM"):
         trust_policy.default()
 
 

@@ -1,8 +1,8 @@
 """The digests by which a certificate may be known.
 
-A certificate is denied by the sha256 of its DER. That alone denies little, because nothing protects the signature of its
-issuer, and anybody can write it in another way that verifies as well: with (r, n - s) in place of (r, s) in ECDSA, or
-with the last bits, if they are 0, said to be unused. So every way of writing it is looked for.
+A certificate is denied by the sha256 of its DER. That alone denies little, because nothing protects the signature of
+its issuer, and anybody can write it in another way that verifies as well: with (r, n - s) in place of (r, s) in ECDSA,
+or with the last bits, if they are 0, said to be unused. So every way of writing it is looked for.
 
 Source: SEC 1 v2.0 §4.1.4; X.690 §8.1.3 and §8.6.2.
 """
@@ -31,7 +31,7 @@ def fingerprints(raw: bytes) -> Iterator[str]:
 
 
 def twins(raw: bytes) -> Iterator[bytes]:
-    """Yield other ways to write a certificate: with no bits unused, and with the other ECDSA signature of each curve."""
+    """Yield other ways to write a certificate: with no bits unused, with the other ECDSA signature of each curve."""
     from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
     from cryptography.x509 import load_der_x509_certificate
 

@@ -35,7 +35,7 @@ from weighbridge.evidence.trust_entries import (
 )
 from weighbridge.location import printable
 from weighbridge.records import dataclass, field, replace
-from weighbridge.refusals import SourceUncovered
+from weighbridge.refusals import SignatureUnsupported, SourceUncovered
 
 __all__ = [
     "OWN",
@@ -184,16 +184,19 @@ def _own() -> TrustPolicy:
     """Return the policy that trusts what is signed with the user's own key, if there is one, and nothing else."""
     path = home.public_key_path()
     name = f"{printable(str(home.trust_path()))} (not there)"
+    where = printable(str(path))
     try:
-        pem = path.read_bytes()
+        spki = pem_digest(path.read_bytes(), where)
     except FileNotFoundError:
         return TrustPolicy(where=name)
     except OSError as error:
-        raise DocumentError(printable(str(path)), f"cannot be read: {error.strerror}") from error
+        raise DocumentError(where, f"cannot be read: {error.strerror}") from error
+    except SignatureUnsupported as error:
+        raise DocumentError(where, error.reason) from error
     signer = TrustedSigner(
         method=Method.KEY,
         public_key=path.name,
-        sha256_spki=pem_digest(pem, printable(str(path))).value,
+        sha256_spki=spki.value,
         name=OWN,
         path=path,
     )

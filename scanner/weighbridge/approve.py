@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -24,10 +24,12 @@ from weighbridge.evidence.dsse import IN_TOTO
 from weighbridge.evidence.signers import Signer
 from weighbridge.evidence.tree import Tree
 from weighbridge.evidence.trust_policy import TrustPolicy
+from weighbridge.formats import sniff
 from weighbridge.leaves import Measured
-from weighbridge.location import printable
+from weighbridge.location import Location, printable
 from weighbridge.lock import NAME as LOCK
 from weighbridge.policy import Verdict
+from weighbridge.reader import from_descriptor
 from weighbridge.records import dataclass, replace
 from weighbridge.refusals import ChangedDuringRead
 
@@ -61,16 +63,20 @@ class Granted:
     approval: Approval
 
 
-def approve(folder: Path, verdict: Verdict, signer: Signer, terms: Terms, *, root: str = "") -> Granted:
-    """Approve the files of a folder that a verdict of pass is about, whose paths in it start with `root`.
+def approve(
+    folder: Path, verdict: Verdict, signer: Signer, terms: Terms, *, measured: Mapping[str, Measured] | None = None
+) -> Granted:
+    """Approve the files of a folder that a verdict of pass is about.
+
+    `measured` is what `measure_folder` returned, if nobody else could write to the folder since then.
 
     Raises ChangedDuringRead when a file is not what was scanned, MalformedHeader when a safetensors file is one that no
     loader here would take, SourceError when the system refuses, and whatever the signer raises; nothing is written
     then.
     """
-    files = files_of(verdict, root)
-    measured = [_measure(folder / file.path, file) for file in files]
-    files = [replace(file, leaves=one.root) for file, one in zip(files, measured, strict=True)]
+    files = files_of(verdict)
+    found = [_confirmed(folder, file, (measured or {}).get(file.path)) for file in files]
+    files = [replace(file, leaves=one.root) for file, one in zip(files, found, strict=True)]
     payload = attest.grant(
         verdict,
         files,
@@ -83,7 +89,7 @@ def approve(folder: Path, verdict: Verdict, signer: Signer, terms: Terms, *, roo
         derived_from=terms.derived_from,
     )
     bundle = signer.sign(payload, IN_TOTO)
-    write(folder / LEAVES, leaves.sidecar(measured))
+    write(folder / LEAVES, leaves.sidecar(found))
     write(folder / NAME, [bundle])
     return Granted(bundle=bundle, approval=_said(payload, bundle, signer, str(folder / NAME)))
 
@@ -127,16 +133,16 @@ def compare(folder: Path, found: Approval) -> None:
         cover(tree, expected, beside=RESERVED)
 
 
-def files_of(verdict: Verdict, root: str = "") -> list[ApprovedFile]:
+def files_of(verdict: Verdict) -> list[ApprovedFile]:
     """Return the files that a verdict is about, by path, as they are approved; their leaves are not known yet.
 
     Raises UsageError when a file was not digested.
     """
-    attest.manifest_of(verdict, root)
+    attest.manifest_of(verdict)
     return sorted(
         (
             ApprovedFile(
-                path=attest.relative(file.path, root),
+                path=file.path,
                 size=file.size,
                 sha256=file.digest.value if file.digest else "",
                 format=file.formats[0] if file.formats else "",
@@ -148,21 +154,37 @@ def files_of(verdict: Verdict, root: str = "") -> list[ApprovedFile]:
     )
 
 
-def _measure(path: Path, file: ApprovedFile) -> Measured:
-    name = printable(str(path))
-    try:
-        descriptor = os.open(path, _OPEN)
-    except OSError as error:
-        raise SourceError(f"{name}: {error.strerror}") from error
-    try:
-        found = leaves.measure(descriptor, file.format, name)
-    except OSError as error:
-        raise SourceError(f"{name}: {error.strerror}") from error
-    finally:
-        os.close(descriptor)
+def measure_folder(folder: Path) -> dict[str, Measured]:
+    """Return what the files of a folder are approved by, by their paths, each file read once.
+
+    Raises MalformedHeader when a safetensors file is one that no loader here would take, SourceError when the system
+    refuses.
+    """
+    places = sorted(place for place in folder.rglob("*") if place.is_file() and not place.is_symlink())
+    return {place.relative_to(folder).as_posix(): _measure(place) for place in places}
+
+
+def _confirmed(folder: Path, file: ApprovedFile, known: Measured | None) -> Measured:
+    """Return what a file is approved by; raise ChangedDuringRead when that is not what was scanned."""
+    name = printable(str(folder / file.path))
+    found = known or _measure(folder / file.path)
     if (found.sha256, found.size) != (file.sha256, file.size):
         raise ChangedDuringRead(name, "the file is not what was scanned", "approve when nobody writes to the folder")
     return found
+
+
+def _measure(path: Path) -> Measured:
+    name = printable(str(path))
+    try:
+        descriptor = os.open(path, _OPEN)
+        try:
+            sample = from_descriptor(descriptor, Location((name,))).sample
+            kind = next((one.name for one in sniff(sample) if one.name == leaves.TENSORS), "")
+            return leaves.measure(descriptor, kind, name)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise SourceError(f"{name}: {error.strerror}") from error
 
 
 def write(path: Path, pieces: Iterable[bytes]) -> None:

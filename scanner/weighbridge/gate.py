@@ -13,7 +13,7 @@ Anything but pass leaves the folder as it was. A folder that holds what would be
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from pathlib import Path
 
@@ -21,13 +21,14 @@ from weighbridge import approval, card, pull
 from weighbridge import lock as locks
 from weighbridge.allowances import allowances
 from weighbridge.approval import Approval
-from weighbridge.approve import Terms, approve, compare, files_of, reserved, write
+from weighbridge.approve import Terms, approve, compare, files_of, measure_folder, reserved, write
 from weighbridge.artifact import Artifact
 from weighbridge.attest import Input
 from weighbridge.digest import Digest
 from weighbridge.errors import ArtifactError, SourceError, UsageError
 from weighbridge.evidence.signers import Signer
 from weighbridge.evidence.trust_policy import TrustPolicy
+from weighbridge.leaves import Measured
 from weighbridge.limits import Limits
 from weighbridge.load.config_gate import Demand
 from weighbridge.location import printable
@@ -258,11 +259,13 @@ def _cross(crossing: Crossing, fetched: Fetched, verdict: Verdict, store: Store,
             converted, left_out = _convert(crossing, source, new, desk)
         except ArtifactError as error:
             return Crossed(verdict=refuse(verdict, [_unconvertible(error)]))
-        final = scan_folder(new, desk, policy=crossing.policy, today=crossing.today)
+        measured = measure_folder(new)
+        known = {path: Digest("sha256", one.sha256) for path, one in measured.items()}
+        final = scan_folder(new, desk, known=known, policy=crossing.policy, today=crossing.today)
         final = refuse(final, of_files(crossing.policy.require, ((one.path, one.formats) for one in final.files)))
         if final.outcome is not Outcome.PASS:
             return Crossed(verdict=replace(final, source=verdict.source, evidence=verdict.evidence))
-        record, refused = _approve(crossing, fetched, verdict, final, new)
+        record, refused = _approve(crossing, fetched, verdict, final, new, measured)
         for place in (one for one in new.rglob("*") if one.is_file()):
             place.chmod(READ_ONLY)
         put(new, crossing.destination)
@@ -294,7 +297,12 @@ def _convert(crossing: Crossing, source: Path, new: Path, desk: Desk) -> tuple[d
 
 
 def _approve(
-    crossing: Crossing, fetched: Fetched, verdict: Verdict, final: Verdict, new: Path
+    crossing: Crossing,
+    fetched: Fetched,
+    verdict: Verdict,
+    final: Verdict,
+    new: Path,
+    measured: Mapping[str, Measured],
 ) -> tuple[Approval, tuple[Demand, ...]]:
     """Write the lock, the reports and the approval into the folder; return what it says, and what loaders refuse."""
     locked = locks.locked(
@@ -324,4 +332,4 @@ def _approve(
         inputs=tuple(inputs),
         derived_from=str(fetched.manifest.digest),
     )
-    return approve(new, final, crossing.signer, terms).approval, found.refused
+    return approve(new, final, crossing.signer, terms, measured=measured).approval, found.refused

@@ -6,9 +6,10 @@ A moving reference is pinned once, and everything after that speaks of the revis
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 
 from weighbridge.artifact import Artifact
 from weighbridge.digest import Digest
@@ -97,6 +98,7 @@ def scan_folder(
     desk: Desk,
     *,
     beside: Collection[str] = (),
+    known: Mapping[str, Digest] = MappingProxyType({}),
     policy: Policy | None = None,
     jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
@@ -104,12 +106,18 @@ def scan_folder(
 ) -> Verdict:
     """Return the verdict on a folder as an artifact: its files are named from there on, but for those in `beside`.
 
+    `known` are digests of files to which nobody else can have written since they were computed.
+
     Raises SourceError when the folder cannot be read.
     """
     named = (
         (os.path.relpath(one.path, folder).replace(os.sep, "/"), one) for one in walk([str(folder)], Patterns()).targets
     )
-    found = [replace(one, name=name, fact=_moved(one.fact, name)) for name, one in named if name not in beside]
+    found = [
+        replace(one, name=name, fact=_moved(one.fact, name), digest=known.get(name))
+        for name, one in named
+        if name not in beside
+    ]
     return scan_targets(found, desk, policy=policy, jobs=jobs, progress=progress, today=today)
 
 

@@ -1,0 +1,87 @@
+"""Measure the gate on a large torch checkpoint, from nothing, beside copying the file and hashing it once.
+
+    python -m benchmarks.gate [--gib 2] [--rounds 3] [--folder FOLDER] [--torch PYTHON]
+
+Run it from the top of the repository, on a machine that does nothing else. PYTHON is an interpreter that has torch and
+writes the checkpoint. Each way is a process of its own, and they take turns. The checkpoint is in the page cache. What
+the gate is held to is `cp` and `sha256sum` one after the other, with the copy on disk, where the gate's output is, too.
+The gate fetches into its store, scans, converts, compares every byte, measures, signs and puts the folder to its place.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.convert import MAKE, Way, measure
+
+RATIO = 1.6  # of the time of copying and hashing once
+MEMORY = 300  # MB
+
+COPY = 'cp "$0" "$1" && sync "$1" && sha256sum "$1"'
+
+
+def ways(source: Path, folder: Path) -> list[Way]:
+    """Return the ways that are compared; the second run of the gate finds what the first one left."""
+    command = [sys.executable, "-m", "weighbridge", "gate", str(source), "--to", str(folder / "gated"), "--quiet"]
+    command += ["--state-dict", "state_dict"]
+    return [
+        Way("cp, sync, sha256sum", ["sh", "-c", COPY, str(source), str(folder / "copy")]),
+        Way("gate, from nothing", command),
+        Way("gate, again", command, keeps=True),
+    ]
+
+
+def main() -> None:
+    """Write the checkpoint, measure, print, clean up."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gib", type=float, default=2.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
+    parser.add_argument("--torch", default=sys.executable, metavar="PYTHON")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="weighbridge-gate-", dir=options.folder))
+    try:
+        source = folder / "model.pt"
+        subprocess.run([options.torch, "-c", MAKE, str(options.gib), str(source)], check=True)
+        os.environ |= {"WEIGHBRIDGE_HOME": str(folder / "store"), "WEIGHBRIDGE_CONFIG": str(folder / "config")}
+        compared, compiled = ways(source, folder), folder / "compiled"
+        measure(Way("warm", compared[1].command), compiled)
+        for _ in range(options.rounds):
+            for way in compared:
+                if not way.keeps:
+                    clear(folder)
+                measure(way, compiled)
+        report(compared, source.stat().st_size)
+    finally:
+        shutil.rmtree(folder)
+
+
+def clear(folder: Path) -> None:
+    """Remove what earlier ways wrote."""
+    (folder / "copy").unlink(missing_ok=True)
+    for name in ("gated", "store"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def report(compared: list[Way], size: int) -> None:
+    """Print the table and what the figures are held to."""
+    print(f"{size / 2**30:.2f} GiB, {os.cpu_count()} cores\n")
+    print("| way | wall s | CPU s | MB |")
+    print("|---|---:|---:|---:|")
+    for way in compared:
+        wall, cpu = (f"{statistics.median(of):.2f} ({min(of):.2f})" for of in (way.wall, way.cpu))
+        print(f"| {way.name} | {wall} | {cpu} | {max(way.memory):.0f} |")
+    ratios = [ours / theirs for ours, theirs in zip(compared[1].wall, compared[0].wall, strict=True)]
+    print(f"\ngate / copy and hash, round by round: {statistics.median(ratios):.2f} (aim {RATIO})")
+    print(f"largest resident set: {max(max(way.memory) for way in compared[1:]):.0f} MB (aim {MEMORY})")
+
+
+if __name__ == "__main__":
+    main()

@@ -8,11 +8,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from weighbridge.approve import Granted, Terms, approve
+from weighbridge.approve import RESERVED, Granted, Terms, approve
 from weighbridge.evidence import home
 from weighbridge.evidence.signers import KeySigner
 from weighbridge.evidence.trust_policy import OWN_VERIFIER
-from weighbridge.pipeline import scan
+from weighbridge.limits import Limits
+from weighbridge.pipeline import Desk
+from weighbridge.rule_files import shipped_folder
+from weighbridge.rules import RuleSet
+from weighbridge.sources import scan_folder
+from weighbridge.trust import Trust
 
 ITEM = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1, "F8_E4M3": 1}
 
@@ -62,4 +67,5 @@ def approved_folder(
     begin = at or datetime.now(UTC).replace(microsecond=0)
     terms = Terms(at=begin, expires=begin + timedelta(days=days), verifier=verifier, resource="hf://acme/m@" + "5" * 40)
     signer = KeySigner(key.read_bytes(), where=str(key))
-    return approve(folder, scan([folder]), signer, terms, root=str(folder))
+    desk = Desk(rules=RuleSet.shipped(), trust=Trust(f"{shipped_folder()}/trust"), limits=Limits(), digest=True)
+    return approve(folder, scan_folder(folder, desk, beside=RESERVED), signer, terms)

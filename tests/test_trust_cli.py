@@ -146,7 +146,7 @@ def test_a_sound_policy_has_remarks_only_where_it_is_lax(trust: Command, tmp_pat
     status, out, _ = trust("lint", path)
     assert status == 0
     lax = f"warning: {path}:rules[1]: lets 'hf://acme/open' in with any or no signature\n"
-    assert out == f"{lax}{path}: 0 errors, 1 warnings\n"
+    assert out == f"{lax}{path}: 0 errors, 1 warning\n"
     assert trust("lint", path, "--strict")[0] == 1
 
 
@@ -258,7 +258,7 @@ def test_the_variable_names_the_policy(trust: Command, tmp_path: Path, monkeypat
     path = write(tmp_path, WHOLE)
     monkeypatch.setenv("WEIGHBRIDGE_TRUST", str(path))
     assert trust("show")[1].startswith(f"trust policy {path}, ")
-    assert trust("lint")[1].endswith(f"{path}: 0 errors, 1 warnings\n")
+    assert trust("lint")[1].endswith(f"{path}: 0 errors, 1 warning\n")
 
 
 def test_without_a_policy_show_says_what_holds(trust: Command, config: Path) -> None:

@@ -15,6 +15,7 @@ from certifying import NOW, SUBJECT, authority, private_pem, public_pem
 from certifying import signer as certified
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 from servers.fake_sigstore import FakeSigstore
@@ -68,6 +69,11 @@ def keyed(name: str, folder: Path, key: Any = None, **more: Any) -> TrustedSigne
     return TrustedSigner(method=Method.KEY, public_key=path.name, sha256_spki=spki, name=name, path=path, **more)
 
 
+def keys_der(key: Any) -> bytes:
+    der: bytes = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return der
+
+
 def policy(*signers: TrustedSigner, roots: Sequence[Root] = (), deny: Deny | None = None) -> TrustPolicy:
     return TrustPolicy(
         where="trust.toml",
@@ -116,7 +122,20 @@ def test_the_key_of_somebody_else(name: str, tmp_path: Path) -> None:
     found = refusal(signed(name), keyed(name, tmp_path, key=other))
     assert isinstance(found, SignatureInvalid)
     assert str(keys.key_digest(other.public_key())) in str(found)
-    assert str(found).startswith(f"{name}.sig: ")
+    assert str(found).startswith(f"{name}.sig: not signed with the key of '{name}', sha256:")
+    assert f"the bundle says that another key signed ({signed(name).hint})" in found.fix
+
+
+def test_a_payload_that_was_altered(tmp_path: Path) -> None:
+    """The bundle still names the key that signed, so it is not somebody else's."""
+    made = json.loads(signed("p256").raw)
+    made["dsseEnvelope"]["payload"] = base64.b64encode(b"{}").decode()
+    spki = hashlib.sha256(keys_der(KEYS["p256"])).digest()
+    for hint in (made["verificationMaterial"]["publicKey"]["hint"], base64.b64encode(spki).decode(), ""):
+        made["verificationMaterial"]["publicKey"]["hint"] = hint
+        found = refusal(bundle.parse(json.dumps(made).encode(), "altered.sig"), keyed("p256", tmp_path))
+        assert isinstance(found, SignatureInvalid)
+        assert "was altered" in found.fix
 
 
 @given(place=st.integers(0, 10_000), bits=st.integers(1, 255))

@@ -12,6 +12,7 @@ import click
 from weighbridge.cli.output import emit
 from weighbridge.errors import UsageError
 from weighbridge.location import printable
+from weighbridge.report.base import counted
 
 if TYPE_CHECKING:
     from weighbridge.evidence.trust_entries import SourceRule, TrustedSigner
@@ -88,7 +89,7 @@ def lint(path: Path | None, *, strict: bool) -> int:
     found = list(remarks(trust_policy.read(place), place, now=datetime.now(UTC)))
     emit(f"{'error' if one.error else 'warning'}: {one.place}: {one.text}" for one in found)
     errors = sum(one.error for one in found)
-    emit([f"{printable(str(place))}: {errors} errors, {len(found) - errors} warnings"])
+    emit([f"{printable(str(place))}: {counted(errors, 'error')}, {counted(len(found) - errors, 'warning')}"])
     return 1 if errors or (strict and found) else 0
 
 

@@ -6,6 +6,7 @@ that nobody can get by a demand for a keyless signature with a key of their own.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 # A model with more signature files than this is refused: each may cost a chain of certificates to verify.
 MAX_BUNDLES: Final = 64
 _SHA256: Final = "SHA2_256"  # as bundles name it
+_MAX_HINT: Final = 64  # characters of it that are shown: the digits of a sha256
 _MAX_KEY: Final = 1 << 20  # bytes; the public half of RSA 16384 takes 3 kB
 
 
@@ -139,8 +141,22 @@ def _with_key(bundle: Bundle, signer: TrustedSigner, now: datetime, where: str) 
     """Verify with a key; that it may be used is asked first, because a signature has no time of its own."""
     key = trusted_key(signer)
     signer.check_days(now, where)
-    _check_signed(bundle, key, where)
+    try:
+        _check_signed(bundle, key, where)
+    except SignatureInvalid as error:
+        reason = f"not signed with the key of {signer.name!r}, {keys.key_digest(key)}"
+        raise SignatureInvalid(where, reason, _told(bundle, key), step=error.step) from error
     return _signature(bundle, signer, identity=str(keys.key_digest(key)))
+
+
+def _told(bundle: Bundle, key: PublicKeyTypes) -> str:
+    """Return what to make of a signature that is not the key's, by what the bundle says; that is not signed itself."""
+    from weighbridge.evidence.signers import key_hint
+
+    digest = bytes.fromhex(keys.key_digest(key).value)
+    if bundle.hint and bundle.hint not in (key_hint(key), base64.b64encode(digest).decode("ascii")):
+        return f"the bundle says that another key signed ({printable(bundle.hint[:_MAX_HINT])}); ask whose that is"
+    return "the file or the signature was altered; fetch both again, or ask for a new signature"
 
 
 def trusted_key(signer: TrustedSigner) -> PublicKeyTypes:

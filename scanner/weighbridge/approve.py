@@ -7,8 +7,7 @@ digest than the verdict's, and nothing is approved.
 from __future__ import annotations
 
 import os
-import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -32,6 +31,7 @@ from weighbridge.policy import Verdict
 from weighbridge.reader import from_descriptor
 from weighbridge.records import dataclass, replace
 from weighbridge.refusals import ChangedDuringRead
+from weighbridge.writing import write
 
 # What lies at the top of an approved folder beside the model, and is no part of it.
 RESERVED: Final = frozenset({NAME, LEAVES, LOCK, "report.json", "report.html"})
@@ -185,22 +185,6 @@ def _measure(path: Path) -> Measured:
             os.close(descriptor)
     except OSError as error:
         raise SourceError(f"{name}: {error.strerror}") from error
-
-
-def write(path: Path, pieces: Iterable[bytes]) -> None:
-    """Write a file beside its place and put it there in one step; raise SourceError when the system refuses."""
-    new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        try:
-            with new.open("xb") as file:
-                file.writelines(pieces)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(path)
-        finally:
-            new.unlink(missing_ok=True)
-    except OSError as error:
-        raise SourceError(f"{printable(str(path))}: {error.strerror or error}") from error
 
 
 def reserved(paths: Sequence[str]) -> str | None:

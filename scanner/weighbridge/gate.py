@@ -21,7 +21,7 @@ from weighbridge import approval, card, pull
 from weighbridge import lock as locks
 from weighbridge.allowances import allowances
 from weighbridge.approval import Approval
-from weighbridge.approve import Terms, approve, compare, files_of, measure_folder, reserved, write
+from weighbridge.approve import Terms, approve, compare, files_of, measure_folder, reserved
 from weighbridge.artifact import Artifact
 from weighbridge.attest import Input
 from weighbridge.digest import Digest
@@ -46,6 +46,7 @@ from weighbridge.store.layout import READ_ONLY
 from weighbridge.store.materialise import building, fill, put
 from weighbridge.version import __version__
 from weighbridge.witness import hear
+from weighbridge.writing import write
 
 # What renders the reports that go into the folder: their text by the name of the file.
 Reports = Callable[[Verdict], dict[str, Iterable[str]]]

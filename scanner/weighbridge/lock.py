@@ -10,13 +10,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from weighbridge import documents
+from weighbridge import documents, writing
 from weighbridge.artifact import Artifact, Entry, File, Manifest
 from weighbridge.digest import Digest
 from weighbridge.errors import DocumentError, SourceError, UsageError
@@ -190,18 +189,7 @@ def render(lock: Lock) -> str:
 
 def write(lock: Lock, path: Path) -> None:
     """Write a lock in one step; raise UsageError when that cannot be done."""
-    new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        try:
-            with new.open("x", encoding="utf-8", newline="\n") as file:
-                file.write(render(lock))
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(path)
-        finally:
-            new.unlink(missing_ok=True)
-    except OSError as error:
-        raise UsageError(f"{printable(str(path))}: {error.strerror or error}") from error
+    writing.write(path, [render(lock).encode("utf-8")], error=UsageError)
 
 
 def _model(model: Locked) -> Iterator[str]:

@@ -56,8 +56,8 @@ def attest(path: Path, kind: str, output: Path, **options: Any) -> int:
 
     Exit status: 0 signed, 2 wrong usage, 4 a file cannot be read.
     """
-    from weighbridge.approve import write
     from weighbridge.evidence.dsse import IN_TOTO
+    from weighbridge.writing import write
 
     signer = signer_from(options)
     verdict = _scan(path, options)

@@ -6,8 +6,6 @@ signature is verified.
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,6 +18,7 @@ from weighbridge.evidence.measure import Plan
 from weighbridge.evidence.statement import Subject
 from weighbridge.evidence.tree import Tree
 from weighbridge.location import printable
+from weighbridge.writing import write
 
 if TYPE_CHECKING:
     from weighbridge.evidence.base import Evidence, Signature
@@ -56,7 +55,7 @@ def sign(
         raw = signer.sign(payload, IN_TOTO)  # 2
         signature = check(bundle.parse(raw, where))  # 3
         evidence, _ = oms.verify(tree, signature, where, ignored=out)
-    write(destination, raw)  # 4
+    write(destination, [raw], error=UsageError)  # 4
     return evidence
 
 
@@ -77,22 +76,6 @@ def state(tree: Tree, model: str, left_out: Collection[str] = ()) -> bytes:
         oms.PREDICATE,
         {"resources": resources, "serialization": serialization},
     )
-
-
-def write(destination: Path, raw: bytes) -> None:
-    """Write a bundle in one step; raise UsageError when that cannot be done."""
-    new = destination.with_name(f".{destination.name}.{secrets.token_hex(8)}")
-    try:
-        try:
-            with new.open("xb") as file:
-                file.write(raw)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(destination)
-        finally:
-            new.unlink(missing_ok=True)
-    except OSError as error:
-        raise UsageError(f"{printable(str(destination))}: {error.strerror or error}") from error
 
 
 def _inside(folder: Path, destination: Path) -> tuple[str, ...]:

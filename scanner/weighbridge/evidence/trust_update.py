@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
@@ -25,6 +24,7 @@ from weighbridge.evidence.trust_entries import MAX_ROOT, Root, RootType
 from weighbridge.location import printable
 from weighbridge.records import dataclass, replace
 from weighbridge.refusals import TrustCorrupt
+from weighbridge.writing import write
 
 if TYPE_CHECKING:
     from tuf.ngclient import Updater
@@ -179,12 +179,5 @@ def _edited(text: str, name: str, sha256: str, today: date) -> str:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, in the place of another."""
-    staged = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        home.write_new(staged, data, mode=path.stat().st_mode & 0o777 if path.exists() else 0o644)
-        staged.replace(path)
-    except OSError as error:
-        raise UsageError(f"{printable(str(path))}: {error.strerror}") from error
-    finally:
-        staged.unlink(missing_ok=True)
+    """Write a file in the place of another, with the rights that the other had."""
+    write(path, [data], error=UsageError, mode=path.stat().st_mode & 0o777 if path.exists() else 0o644)

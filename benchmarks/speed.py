@@ -103,7 +103,7 @@ def measure(command: Sequence[str]) -> Figure:
 
 def commands(case: Case, path: Path, installed: dict[str, str]) -> dict[str, list[str]]:
     """Return the command of every scanner that is installed."""
-    ours = [sys.executable, "-m", "weighbridge", "scan", str(path), "--quiet"]
+    ours = [sys.executable, "-m", "weighbridge", "scan", str(path)]
     found = {"weighbridge": ours if case.digest else [*ours, "--no-digest"]}
     for peer in PEERS:
         command = peer.command(installed)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loading import Part, approved_folder, packed
 
 import weighbridge
 from weighbridge.errors import UsageError
@@ -147,6 +148,25 @@ def test_named_folders_can_be_read_and_nothing_else(tmp_path: Path) -> None:
     assert (found.pop("other"), found.pop("link")) == (outside, outside)
     assert (found.pop("named"), found.pop("listed")) == ("done", "done")
     assert set(found.values()) <= {"EPERM", "EACCES"}
+
+
+@linux
+def test_approved_models_can_be_loaded_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEIGHBRIDGE_CONFIG", str(tmp_path / "config"))
+    monkeypatch.delenv("WEIGHBRIDGE_TRUST", raising=False)
+    weights = packed({"w": Part("F32", (1 << 19,), bytes(4 << 19))})
+    approved_folder(tmp_path / "model", {"config.json": b"{}", "model.safetensors": weights})
+    found = child(
+        """
+        import numpy
+        weighbridge.lockdown(read=[sys.argv[1] + "/model", sys.argv[1] + "/config"], imports=True)
+        with weighbridge.guard():
+            for mode in ("stream", "lazy"):
+                found[mode] = weighbridge.load(sys.argv[1] + "/model", mode=mode)["w"].shape
+        """,
+        tmp_path,
+    )
+    assert found == {"stream": [1 << 19], "lazy": [1 << 19]}
 
 
 @linux

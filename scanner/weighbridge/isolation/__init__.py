@@ -21,6 +21,7 @@ from typing import Final
 from weighbridge.errors import UsageError
 from weighbridge.records import dataclass
 from weighbridge.refusals import IsolationMissing
+from weighbridge.rule_files import shipped_folder
 
 LAYERS: Final = ("rlimits", "undumpable", "no_new_privs", "landlock", "seccomp")
 
@@ -41,6 +42,7 @@ def lockdown(
     *,
     require: Collection[str] = (),
     read: Iterable[str | os.PathLike[str]] = (),
+    imports: bool = False,
     memory: int | None = None,
     seconds: int | None = None,
     descriptors: int | None = None,
@@ -48,8 +50,9 @@ def lockdown(
 ) -> Isolation:
     """Restrict this process for good; return which layers are active.
 
-    `read` names files and folders that may still be read; import what is needed before, or name where Python's modules
-    are too. `memory` (bytes of address space), `seconds` (of processor time), `descriptors` (open at once) and
+    `read` names files and folders that may still be read. Import what is needed before; with `imports` the folders of
+    `sys.path` and the rules of this package may be read too, so that modules can still be imported whose libraries are
+    loaded already. `memory` (bytes of address space), `seconds` (of processor time), `descriptors` (open at once) and
     `file_size` (bytes that a file may grow to) are limits; without them only core files are forbidden.
 
     Raises IsolationMissing when a layer of `require` is not to be had, before anything is restricted as far as that
@@ -57,6 +60,7 @@ def lockdown(
     """
     paths = [Path(path) for path in read]
     _check(require, paths)
+    paths += _modules() if imports else []
     missing, known = _missing(), _landlock()
     _demand(require, missing)
     limits = {"RLIMIT_AS": memory, "RLIMIT_CPU": seconds, "RLIMIT_NOFILE": descriptors, "RLIMIT_FSIZE": file_size}
@@ -81,6 +85,12 @@ def drop_privileges() -> Isolation:
     for layer in active:
         _apply(layer, [], {}, landlocked=False)
     return Isolation(active=tuple(active), missing=missing)
+
+
+def _modules() -> list[Path]:
+    """Return where modules are imported from, and where this package has its rules."""
+    places = [Path(place) for place in (*sys.path, shipped_folder()) if place]
+    return [place for place in places if place.exists()]
 
 
 def _check(require: Collection[str], paths: list[Path]) -> None:

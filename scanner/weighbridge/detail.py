@@ -11,11 +11,13 @@ from typing import Final
 
 from weighbridge.facts import Tensor
 from weighbridge.location import Location
-from weighbridge.records import dataclass
+from weighbridge.records import dataclass, field
 
 TRUSTED: Final = "trusted"
 UNKNOWN: Final = "unknown"
 DANGEROUS: Final = "dangerous"
+
+LISTED: Final = 12  # pickles of one scan that are decompiled: each takes a process, and half a second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +32,10 @@ class Import:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """A pickle stream as readable Python; `decompiled` says whether it is all of it or some of its steps only."""
+    """A pickle stream as readable Python; `decompiled` says whether it is all of it or some of its steps only.
+
+    `pickle` are its bytes while it waits to be decompiled, which is done for few of many.
+    """
 
     location: Location
     protocol: int
@@ -38,6 +43,7 @@ class Listing:
     complete: bool
     decompiled: bool
     lines: tuple[str, ...]
+    pickle: bytes = field(default=b"", repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
-from weighbridge.detail import DANGEROUS, TRUSTED, UNKNOWN, Detail, Import, Listing, Share, Weights
+from weighbridge.detail import DANGEROUS, LISTED, TRUSTED, UNKNOWN, Detail, Import, Listing, Share, Weights
 from weighbridge.errors import ArtifactError
 from weighbridge.examination import Examination
 from weighbridge.facts import Fact, Gap, Member, Metadata, Program, Recognised, Tensor, named, observe
@@ -13,10 +14,9 @@ from weighbridge.formats.pickle.tensors import tensors
 from weighbridge.limits import Budget, Limits
 from weighbridge.location import Location
 from weighbridge.reader import Reader, from_path
-from weighbridge.records import dataclass, field
+from weighbridge.records import dataclass, field, replace
 from weighbridge.rules import RuleSet
 from weighbridge.second_opinion import LISTING_LIMIT, decompile
-from weighbridge.second_opinion import SECONDS as DECOMPILER_SECONDS
 from weighbridge.symbols import Event
 from weighbridge.trust import Trust
 
@@ -26,10 +26,10 @@ _WORSE: Final = (TRUSTED, UNKNOWN, DANGEROUS)
 
 # Lines of a pickle that is too large for the decompiler: enough to see what it is.
 STEPS: Final = 40
-# Of one file, beside a verdict: each listing takes a process of its own, and nobody reads more tensors than these.
+# Of one file, beside a verdict: what a person reads.
 LISTINGS: Final = 8
 LARGEST: Final = 100
-# That the decompiler may take of one pickle there: it takes half of one to start, and there can be many.
+# That the decompiler may take of one pickle there.
 SECONDS: Final = 5
 
 
@@ -125,22 +125,21 @@ def _count(found: dict[str, Import], name: str, status: str, because: str) -> No
 
 def _listing(program: Program, readers: dict[tuple[str, ...], Reader]) -> Listing:
     """Return a program as Python: decompiled by fickling when it is small, else its first events."""
-    text = _decompiled(program, readers)
+    stream = _stream(program, readers)
+    text = decompile(stream) if stream else None
     lines = [observe(event).expression for event in program.events[:STEPS]] if text is None else text.splitlines()
     return _listed(program, lines, decompiled=text is not None)
 
 
-def _decompiled(
-    program: Program, readers: dict[tuple[str, ...], Reader], *, seconds: int = DECOMPILER_SECONDS
-) -> str | None:
+def _stream(program: Program, readers: dict[tuple[str, ...], Reader]) -> bytes:
+    """Return the bytes of a program that the decompiler can make something of, none of any other."""
     if not program.complete or program.size > LISTING_LIMIT:
-        return None
+        return b""
     reader = readers[program.location.path]
     try:
-        pickle = reader.read(program.location.offset - reader.origin.offset, program.size)
+        return reader.read(program.location.offset - reader.origin.offset, program.size)
     except ArtifactError:  # of a remote file, from whose parts this one is missing
-        return None
-    return decompile(pickle, seconds=seconds)
+        return b""
 
 
 def _listed(program: Program, lines: list[str], *, decompiled: bool) -> Listing:
@@ -173,12 +172,23 @@ def detailed(facts: list[Fact], readers: dict[tuple[str, ...], Reader], rules: R
 
 
 def _doubtful(program: Program, refused: dict[int, str], readers: dict[tuple[str, ...], Reader]) -> Listing:
-    """Return a program as Python; when it is too large for that, the first of its events that nothing covers."""
-    text = _decompiled(program, readers, seconds=SECONDS)
-    if text is not None:
-        return _listed(program, text.splitlines(), decompiled=True)
+    """Return a program as the first of its events that nothing covers, and its bytes if they can be decompiled."""
     events = [event for event in program.events if id(event) in refused]
-    return _listed(program, [observe(event).expression for event in events[:STEPS]], decompiled=False)
+    listing = _listed(program, [observe(event).expression for event in events[:STEPS]], decompiled=False)
+    return replace(listing, pickle=_stream(program, readers))
+
+
+def decompiled(details: Iterable[Detail | None]) -> Iterator[Detail | None]:
+    """Yield what is shown of files, one after the other; of their listings the first `LISTED` as the whole program."""
+    left = LISTED
+    for detail in details:
+        listings = []
+        for listing in detail.listings if detail is not None else ():
+            text = decompile(listing.pickle, seconds=SECONDS) if listing.pickle and left > 0 else None
+            left -= bool(listing.pickle)
+            lines = listing.lines if text is None else tuple(text.splitlines())
+            listings.append(replace(listing, lines=lines, decompiled=text is not None, pickle=b""))
+        yield detail if detail is None else replace(detail, listings=tuple(listings))
 
 
 def _weights(found: list[Tensor]) -> Weights:

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from functools import reduce
+from itertools import tee
 from typing import TYPE_CHECKING, Final
 
 from weighbridge import companions
@@ -267,6 +268,8 @@ def triage(
 
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         examined = list(pool.map(desk.examine, targets))
+    if desk.detail:
+        examined = list(_with_listings(examined))
     if any(one.references for one in examined):
         examined = desk.settle(targets, examined)
     remote = [target.blocks for target in targets if target.blocks is not None]
@@ -300,11 +303,21 @@ def _examine(
 ) -> list[Examined]:
     """Return what every file amounts to, in order, settled with what the others say of it."""
     examined = []
-    for one in _examine_all(desk, targets, jobs):
+    found = _examine_all(desk, targets, jobs)
+    for one in _with_listings(found) if desk.detail else found:
         examined.append(one)
         if progress is not None:
             progress(len(examined), len(targets))
     return desk.settle(targets, examined) if any(one.references for one in examined) else examined
+
+
+def _with_listings(examined: Iterable[Examined]) -> Iterator[Examined]:
+    """Yield files with what is shown of them made readable, which is done in one place for the few that are shown."""
+    from weighbridge.inspection import decompiled
+
+    these, those = tee(examined)
+    for one, detail in zip(these, decompiled(other.detail for other in those), strict=True):
+        yield replace(one, detail=detail)
 
 
 def _examine_all(desk: Desk, targets: list[Target], jobs: int) -> Iterator[Examined]:

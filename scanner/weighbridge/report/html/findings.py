@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from weighbridge.detail import TRUSTED, Import, Listing
+from weighbridge.detail import LISTED, TRUSTED, Import, Listing
 from weighbridge.facts import Observed
 from weighbridge.policy import Verdict, blocks
 from weighbridge.remote import TRIAGE
@@ -31,7 +31,6 @@ PLACES: Final = 20
 NAMES: Final = 100
 GAPS: Final = 100
 LINES: Final = 300
-LISTINGS: Final = 12
 
 _ATLAS: Final = "https://atlas.mitre.org/techniques/"
 _ADVISORIES: Final = {"CVE": "https://nvd.nist.gov/vuln/detail/", "GHSA": "https://github.com/advisories/"}
@@ -202,15 +201,16 @@ def listings(verdict: Verdict) -> Iterator[Markup]:
     ]
     if not found:
         return
+    found.sort(key=lambda pair: not pair[0].decompiled)
     yield section(
         "code",
         "What the loader would run",
         element(
             "p", "Pickles are programs. These are the ones with a name that is dangerous or not reviewed, as Python."
         ),
-        joined(_listing(listing, names) for listing, names in found[:LISTINGS]),
-        element("p", f"… and {counted(len(found) - LISTINGS, 'more pickle')}; `weighbridge inspect` shows them.")
-        if len(found) > LISTINGS
+        joined(_listing(listing, names) for listing, names in found[:LISTED]),
+        element("p", f"… and {counted(len(found) - LISTED, 'more pickle')}; `weighbridge inspect` shows them.")
+        if len(found) > LISTED
         else "",
     )
 

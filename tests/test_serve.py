@@ -241,6 +241,10 @@ REFUSED = {
         ("python3 -m vllm.entrypoints.openai.api_server --model org/other", "--model org/other"),
         ("env A=1 vllm serve {} --trust-remote-code", "--trust-remote-code"),
     ],
+    "sglang": [
+        ("python -m sglang.launch_server --model-path {} --trust-remote-code", "--trust-remote-code"),
+        ("python -m sglang.launch_server --model-path org/other", "--model-path org/other"),
+    ],
     "tgi": [
         ("text-generation-launcher --model-id {} --trust-remote-code", "--trust-remote-code"),
         ("text-generation-launcher --model-id org/other", "--model-id org/other"),

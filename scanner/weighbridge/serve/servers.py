@@ -2,7 +2,7 @@
 
 A command that is not here runs as well, with everything else that `weighbridge run` does.
 
-Sources: vLLM, vllm/engine/arg_utils.py, 0.6 to 0.12; Text Generation Inference, launcher/src/main.rs, 3.3; Triton,
+Sources: vLLM, vllm/engine/arg_utils.py, 0.6 to 0.12; SGLang, sglang/srt/server_args.py, 0.5; Text Generation Inference, launcher/src/main.rs, 3.3; Triton,
 src/command_line_parser.cc, 25.10; llama.cpp, common/arg.cpp, b7000; MLflow, mlflow/models/cli.py, 3.6.
 """
 
@@ -79,6 +79,7 @@ _CODE: Final = Rule(kind=Kind.NEVER, reason="it runs code that the model brings"
 _FETCHES: Final = Rule(kind=Kind.NEVER, reason="it fetches a model that was not approved")
 _OTHER: Final = Rule(kind=Kind.OUTSIDE, reason="it names what is not among the approved files")
 _OTHERS: Final = Rule(kind=Kind.OUTSIDE, reason="it names what is not among the approved files", many=True)
+_HIDDEN: Final = Rule(kind=Kind.NEVER, reason="its file can set any other option")
 _PICKLED: Final = Rule(
     kind=Kind.VALUES, reason="it loads pickled weights", values=frozenset({"pt", "npcache", "tensorizer"})
 )
@@ -97,7 +98,22 @@ SERVERS: Final = (
             "--hf-config-path": _OTHER,
             "--lora-modules": _OTHERS,
             "--speculative-config": _OTHER,
-            "--config": Rule(kind=Kind.NEVER, reason="its file can set any other option"),
+            "--config": _HIDDEN,
+        },
+    ),
+    Server(
+        name="SGLang",
+        commands="sglang",
+        modules=("sglang",),
+        abbreviates=True,
+        options={
+            "--trust-remote-code": _CODE,
+            "--load-format": _PICKLED,
+            "--model-path": _OTHER,
+            "--tokenizer-path": _OTHER,
+            "--lora-paths": _OTHERS,
+            "--speculative-draft-model-path": _OTHER,
+            "--config": _HIDDEN,
         },
     ),
     Server(

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from test_report import detail, everything, examined, passing, render, weigh
 from test_report_formats import HOSTILE, hostile, triaged, without_files
 
-from weighbridge.detail import LISTED, Detail, Import, Listing, Share, Weights
+from weighbridge.detail import Detail, Import, Listing, Share, Weights
 from weighbridge.facts import Tensor
 from weighbridge.inspection import LISTINGS
 from weighbridge.location import Location, printable
@@ -228,13 +228,17 @@ def test_details_survive_the_way_from_another_process() -> None:
     assert any(file.detail and file.detail.listings for file in shared.files)
 
 
-def test_of_many_pickles_few_are_decompiled_and_the_others_shown_by_their_steps(tmp_path: Path) -> None:
-    for number in range(LISTED + 3):
+def test_of_many_pickles_few_are_decompiled_and_the_others_shown_by_their_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weighbridge.inspection.LISTED", 2)
+    monkeypatch.setattr("weighbridge.report.html.findings.LISTED", 2)
+    for number in range(5):
         (tmp_path / f"{number:02}.pkl").write_bytes((FIXTURES / "pickle/os_system.pkl").read_bytes())
     alone, shared = scan([tmp_path], detail=True), scan([tmp_path], detail=True, jobs=2)
     assert alone == shared
     listings = [file.detail.listings[0] for file in shared.files if file.detail is not None]
-    assert [listing.decompiled for listing in listings] == [True] * LISTED + [False] * 3
+    assert [listing.decompiled for listing in listings] == [True] * 2 + [False] * 3
     assert listings[-1].lines == ("os.system", "os.system('echo weighbridge')")
     assert not any(listing.pickle for listing in listings)
     assert "and 3 more pickles" in render("html", shared)

@@ -47,7 +47,9 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "private", [key(), key(ec.SECP384R1), key(ec.SECP521R1), ed25519.Ed25519PrivateKey.generate()], ids=str
+    "private",
+    [key(), key(ec.SECP384R1), key(ec.SECP521R1), ed25519.Ed25519PrivateKey.generate()],
+    ids=["P-256", "P-384", "P-521", "Ed25519"],
 )
 def test_a_folder_is_signed_with_a_key_and_verified(private: object, weighbridge: Command, model: Path) -> None:
     hidden, public = keys(model.parent, private)

@@ -363,6 +363,28 @@ def test_nothing_stays_open(folder: Path) -> None:
     assert len(list(opened.iterdir())) == before
 
 
+PEAK = """
+import sys
+import weighbridge, numpy
+def peak():
+    return int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")))
+before = peak()
+found = weighbridge.load(sys.argv[1], mode=sys.argv[2])
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
+@pytest.mark.parametrize("mode", ["stream", "lazy"])
+def test_a_model_lies_in_memory_once(tmp_path: Path, mode: Mode) -> None:
+    size = 96 << 20
+    parts = {str(n): Part("U8", [size // 4], bytes(size // 4)) for n in range(4)}
+    approved_folder(tmp_path / "m", {"m.safetensors": packed(parts)})
+    command = [sys.executable, "-c", PEAK, str(tmp_path / "m"), mode]
+    taken = int(subprocess.run(command, check=True, capture_output=True).stdout) * 1024
+    assert size <= taken <= size + (64 << 20)
+
+
 def test_no_framework_is_imported_before_it_is_asked_for() -> None:
     code = "import weighbridge.load.loading, sys; sys.exit(bool({'numpy', 'torch', 'jax'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,6 +6,7 @@ Source: https://huggingface.co/docs/hub/model-cards, the front matter of `README
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any, Final
 
 from weighbridge import documents
@@ -55,6 +56,12 @@ def read(data: bytes) -> Card:
         task=next(iter(found.get("pipeline_tag", ())), ""),
         library=next(iter(found.get("library_name", ())), ""),
     )
+
+
+def read_file(place: Path) -> Card:
+    """Return what the card in a file declares."""
+    with place.open("rb") as file:
+        return read(file.read(LIMIT + 1))
 
 
 def _values(front: str) -> list[tuple[str, tuple[str, ...]]]:

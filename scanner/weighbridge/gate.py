@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from pathlib import Path
 
-from weighbridge import approval, card, pull
+from weighbridge import approval, pull
 from weighbridge import lock as locks
 from weighbridge.allowances import allowances
 from weighbridge.approval import Approval
@@ -32,20 +32,18 @@ from weighbridge.leaves import Measured
 from weighbridge.limits import Limits
 from weighbridge.load.config_gate import Demand
 from weighbridge.location import printable
-from weighbridge.lock import Lock
+from weighbridge.lock import Lock, Locked
 from weighbridge.pipeline import Desk
-from weighbridge.policy import Outcome, Policy, Verdict, judge, refuse
+from weighbridge.policy import Outcome, Policy, Verdict, refuse
 from weighbridge.pull import Order
 from weighbridge.records import dataclass, field, replace
 from weighbridge.refusals import EvidenceError, NotApproved
 from weighbridge.registries.base import Settings
-from weighbridge.requirements import Unmet, of_files, of_licences, of_source
-from weighbridge.sources import scan_fetched, scan_folder
-from weighbridge.store import Admission, Fetched, Progress, Store
+from weighbridge.requirements import Unmet, of_files
+from weighbridge.sources import scan_folder
+from weighbridge.store import Fetched, Progress, Store
 from weighbridge.store.layout import READ_ONLY
 from weighbridge.store.materialise import building, fill, put
-from weighbridge.version import __version__
-from weighbridge.witness import hear
 from weighbridge.writing import write
 
 # What renders the reports that go into the folder: their text by the name of the file.
@@ -104,15 +102,6 @@ class Crossed:
     refused: tuple[Demand, ...] = ()
 
 
-class _Unfetched(Exception):
-    """The artifact does not meet what can be said of it before it is fetched."""
-
-    def __init__(self, artifact: Artifact, unmet: list[Unmet]) -> None:
-        super().__init__()
-        self.artifact = artifact
-        self.unmet = unmet
-
-
 def gate(
     crossing: Crossing,
     settings: Settings,
@@ -129,52 +118,34 @@ def gate(
     system refuses, and what the signer raises; the destination is untouched then.
     """
     held = _held(crossing)
-    try:
-        fetched = pull.obtain(
-            crossing.order,
-            settings,
-            store,
-            desk,
-            ready=lambda artifact: _ready(crossing, artifact, held),
-            received=received,
-        )
-    except _Unfetched as early:
-        return Crossed(verdict=refuse(_nothing(crossing, desk, early.artifact), early.unmet))
-    heard = hear(fetched, crossing.trust, crossing.policy.require, now=crossing.now)
-    licences = of_licences(crossing.policy.require, _licences(fetched), fetched.artifact.reference)
-    verdict = scan_fetched(
-        fetched, desk, store, policy=crossing.policy, jobs=jobs, progress=progress, today=crossing.today
+    judged = pull.judge(
+        crossing.order,
+        settings,
+        store,
+        desk,
+        policy=crossing.policy,
+        trust=crossing.trust,
+        now=crossing.now,
+        jobs=jobs,
+        ready=lambda artifact: _refuse_other(crossing, artifact, held),
+        received=received,
+        progress=progress,
     )
-    verdict = refuse(replace(verdict, evidence=heard.evidence), (*heard.unmet, *licences))
-    if verdict.outcome is not Outcome.PASS:
-        bad = {file.path for file in verdict.files if file.outcome is not Outcome.PASS}
-        store.quarantine(entry.sha256 for entry in fetched.manifest.entries if entry.path in bad)
+    verdict, fetched = judged.verdict, judged.fetched
+    if fetched is None or judged.locked is None:
         return Crossed(verdict=verdict)
     if held is not None:
         _check_unchanged(crossing.destination, held)
     if held is not None and not crossing.anew and _is_same(crossing, held, fetched, verdict):
         return Crossed(verdict=verdict, approval=held, unchanged=True)
-    store.admit(
-        fetched.digests,
-        Admission(policy=verdict.policy_digest, rules=verdict.rules_digest, weighbridge=verdict.version),
-    )
-    return _cross(crossing, fetched, verdict, store, desk)
+    return _cross(crossing, fetched, judged.locked, verdict, store, desk)
 
 
-def _ready(crossing: Crossing, artifact: Artifact, held: Approval | None) -> None:
-    """Refuse what need not be fetched to be refused, before it is."""
+def _refuse_other(crossing: Crossing, artifact: Artifact, held: Approval | None) -> None:
+    """Raise UsageError when the destination holds another model."""
     if held is not None and held.resource.rpartition("@")[0] != artifact.reference:
         shown = printable(str(crossing.destination))
         raise UsageError(f"{shown}: the folder holds {printable(held.resource)}; name another, or remove it")
-    unmet = of_source(
-        crossing.policy.require,
-        source=artifact.reference,
-        requested=artifact.requested,
-        revision=artifact.revision,
-        size=sum(file.size for file in artifact.files),
-    )
-    if unmet:
-        raise _Unfetched(artifact, unmet)
 
 
 def _held(crossing: Crossing) -> Approval | None:
@@ -234,21 +205,7 @@ def _is_converted(crossing: Crossing, held: Approval) -> bool:
     return all(one.path == one.target for one in take(crossing.destination, Limits()).weights)
 
 
-def _nothing(crossing: Crossing, desk: Desk, artifact: Artifact) -> Verdict:
-    """Return the verdict on an artifact of which nothing was fetched."""
-    verdict = judge((), crossing.policy, today=crossing.today, rules_digest=str(desk.rules.digest), version=__version__)
-    return replace(verdict, source=artifact.pinned)
-
-
-def _licences(fetched: Fetched) -> tuple[str, ...]:
-    place = fetched.paths.get(card.NAME)
-    if place is None:
-        return ()
-    with place.open("rb") as file:
-        return card.read(file.read(card.LIMIT + 1)).licences
-
-
-def _cross(crossing: Crossing, fetched: Fetched, verdict: Verdict, store: Store, desk: Desk) -> Crossed:
+def _cross(crossing: Crossing, fetched: Fetched, locked: Locked, verdict: Verdict, store: Store, desk: Desk) -> Crossed:
     """Build the folder beside its place, approve it, and put it there."""
     if taken := reserved([entry.path for entry in fetched.manifest.entries]):
         raise SourceError(f"{printable(fetched.artifact.reference)}: {printable(taken)} is a name of the gate's own")
@@ -266,7 +223,7 @@ def _cross(crossing: Crossing, fetched: Fetched, verdict: Verdict, store: Store,
         final = refuse(final, of_files(crossing.policy.require, ((one.path, one.formats) for one in final.files)))
         if final.outcome is not Outcome.PASS:
             return Crossed(verdict=replace(final, source=verdict.source, evidence=verdict.evidence))
-        record, refused = _approve(crossing, fetched, verdict, final, new, measured)
+        record, refused = _approve(crossing, fetched, locked, verdict, final, new, measured)
         for place in (one for one in new.rglob("*") if one.is_file()):
             place.chmod(READ_ONLY)
         put(new, crossing.destination)
@@ -300,19 +257,13 @@ def _convert(crossing: Crossing, source: Path, new: Path, desk: Desk) -> tuple[d
 def _approve(
     crossing: Crossing,
     fetched: Fetched,
+    locked: Locked,
     verdict: Verdict,
     final: Verdict,
     new: Path,
     measured: Mapping[str, Measured],
 ) -> tuple[Approval, tuple[Demand, ...]]:
     """Write the lock, the reports and the approval into the folder; return what it says, and what loaders refuse."""
-    locked = locks.locked(
-        fetched.artifact,
-        fetched.manifest,
-        verdict,
-        include=crossing.order.patterns.include,
-        exclude=crossing.order.patterns.exclude,
-    )
     texts = {locks.NAME: [locks.render(Lock(version=locks.VERSION, models=(locked,)))]}
     for name, lines in crossing.reports(verdict).items():
         texts[name] = [f"{line}\n" for line in lines]

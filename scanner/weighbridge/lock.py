@@ -57,10 +57,22 @@ class Passed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """A signature that was verified when a model was locked: by whom, who vouched for them, and the bundle's digest."""
+
+    format: str
+    signer: str
+    identity: str
+    issuer: str = ""
+    bundle: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Locked:
     """A model: where it is from, the revision that was asked for and what it meant, and every file of it.
 
-    `include` and `exclude` are the patterns that chose the files; `tree` is the digest of the manifest.
+    `include` and `exclude` are the patterns that chose the files; `tree` is the digest of the manifest; `signatures`
+    are those that the trust policy required.
     """
 
     source: str
@@ -70,6 +82,7 @@ class Locked:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     files: tuple[LockedFile, ...]
+    signatures: tuple[Signed, ...] = ()
     verdict: Passed
 
     def __post_init__(self) -> None:
@@ -152,6 +165,17 @@ def locked(
         include=include,
         exclude=exclude,
         files=tuple(LockedFile(path=one.path, size=one.size, sha256=one.sha256) for one in manifest.entries),
+        signatures=tuple(
+            Signed(
+                format=one.format,
+                signer=one.signature.signer,
+                identity=one.signature.identity,
+                issuer=one.signature.issuer,
+                bundle=str(one.signature.bundle),
+            )
+            for one in verdict.evidence
+            if one.signature is not None
+        ),
         verdict=Passed(
             policy=verdict.policy,
             policy_digest=verdict.policy_digest,
@@ -206,6 +230,12 @@ def _model(model: Locked) -> Iterator[str]:
     for file in sorted(model.files, key=lambda file: file.path):
         yield f"    {{ path = {_text(file.path)}, size = {file.size}, sha256 = {_text(file.sha256)} }},"
     yield "]"
+    if model.signatures:
+        yield "signatures = ["
+        for one in model.signatures:
+            names = ("format", "signer", "identity", "issuer", "bundle")
+            yield f"    {{ {', '.join(f'{name} = {_text(getattr(one, name))}' for name in names)} }},"
+        yield "]"
     yield "[models.verdict]"
     yield f"policy = {_text(verdict.policy)}"
     yield f"policy_digest = {_text(verdict.policy_digest)}"

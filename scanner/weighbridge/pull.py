@@ -3,7 +3,8 @@
 1. Resolve the reference to an immutable revision, or take the one that a lock holds.
 2. Look at the destination: what is there may only be what an earlier pull of the same source put there.
 3. Fetch into the store, where every declared digest is compared; with a lock, compare every file with it.
-4. Scan what was fetched; the digests of what was scanned must be those of what was fetched.
+4. Scan what was fetched; the digests of what was scanned must be those of what was fetched. Verify who signed it, as
+   far as a trust policy asks, and hold it against what the policy requires besides.
 5. On pass, admit the bytes, build the folder with its lock beside the destination, and put it there in one step.
    On anything else the bytes stay in quarantine and the destination is untouched.
 """
@@ -11,24 +12,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from weighbridge import card
 from weighbridge import lock as locks
 from weighbridge.artifact import Artifact, File
 from weighbridge.errors import DocumentError, SourceError, UsageError
+from weighbridge.evidence.trust_policy import TrustPolicy
 from weighbridge.location import printable
 from weighbridge.lock import Difference, Lock, Locked
-from weighbridge.pipeline import Desk
-from weighbridge.policy import Outcome, Policy, Verdict
-from weighbridge.records import dataclass
+from weighbridge.pipeline import DEFAULT_POLICY, Desk
+from weighbridge.policy import Outcome, Policy, Verdict, refuse, shipped_policy
+from weighbridge.policy import judge as judge_files
+from weighbridge.records import dataclass, replace
 from weighbridge.registries.base import Remote, Settings
+from weighbridge.requirements import Unmet, of_licences, of_source
 from weighbridge.sources import Resolved, resolve, scan_fetched, wanted
 from weighbridge.store import Admission, Fetched, Progress, Store, fetch
 from weighbridge.store.fetch import CONNECTIONS
 from weighbridge.store.materialise import materialise
+from weighbridge.version import __version__
 from weighbridge.walk import Patterns
+from weighbridge.witness import Testimony, hear, signers_changed
 
 # How many differences an error names.
 SHOWN: Final = 4
@@ -46,11 +53,23 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """An artifact in the store and the verdict on it; `locked` is its entry for a lock when it passed."""
+    """An artifact in the store and the verdict on it; `locked` is its entry for a lock when it passed.
 
-    fetched: Fetched
+    `fetched` is None when it was refused before anything of it was fetched.
+    """
+
+    fetched: Fetched | None
     verdict: Verdict
     locked: Locked | None
+
+
+class _Unfetched(Exception):
+    """The artifact does not meet what can be said of it before it is fetched."""
+
+    def __init__(self, artifact: Artifact, unmet: list[Unmet]) -> None:
+        super().__init__()
+        self.artifact = artifact
+        self.unmet = unmet
 
 
 def obtain(
@@ -95,20 +114,34 @@ def judge(
     desk: Desk,
     *,
     policy: Policy | None = None,
+    trust: TrustPolicy | None = None,
+    now: datetime | None = None,
     jobs: int = 1,
-    today: date | None = None,
     ready: Callable[[Artifact], None] = lambda _: None,
     received: Callable[[Progress], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Judged:
     """Return what is ordered with the verdict on it, out of quarantine if that is pass.
 
-    A file that does not pass goes back there, even if it was admitted before.
+    What the policy requires besides the scan is part of the verdict, and who has to have signed it by the trust policy
+    (without one, nobody). A file that does not pass goes back to quarantine, even if it was admitted before.
 
     Raises as `obtain` does.
     """
-    fetched = obtain(order, settings, store, desk, ready=ready, received=received)
-    verdict = scan_fetched(fetched, desk, store, policy=policy, jobs=jobs, today=today, progress=progress)
+    policy = policy or shipped_policy(DEFAULT_POLICY)
+    now = now or datetime.now(UTC)
+
+    def check(artifact: Artifact) -> None:
+        ready(artifact)
+        if unmet := _unmet_source(artifact, policy):
+            raise _Unfetched(artifact, unmet)
+
+    try:
+        fetched = obtain(order, settings, store, desk, ready=check, received=received)
+    except _Unfetched as early:
+        return Judged(fetched=None, verdict=_refused(early, policy, desk, now), locked=None)
+    verdict = scan_fetched(fetched, desk, store, policy=policy, jobs=jobs, today=now.date(), progress=progress)
+    verdict = _required(order, fetched, verdict, policy, trust, now)
     if verdict.outcome is not Outcome.PASS:
         bad = {file.path for file in verdict.files if file.outcome is not Outcome.PASS}
         store.quarantine(entry.sha256 for entry in fetched.manifest.entries if entry.path in bad)
@@ -125,13 +158,43 @@ def judge(
     return Judged(fetched=fetched, verdict=verdict, locked=entry)
 
 
+def _unmet_source(artifact: Artifact, policy: Policy) -> list[Unmet]:
+    """Return what a policy requires and the reference or the size of an artifact does not meet."""
+    return of_source(
+        policy.require,
+        source=artifact.reference,
+        requested=artifact.requested,
+        revision=artifact.revision,
+        size=sum(file.size for file in artifact.files),
+    )
+
+
+def _refused(early: _Unfetched, policy: Policy, desk: Desk, now: datetime) -> Verdict:
+    """Return the verdict on an artifact of which nothing was fetched."""
+    verdict = judge_files((), policy, today=now.date(), rules_digest=str(desk.rules.digest), version=__version__)
+    return refuse(replace(verdict, source=early.artifact.pinned), early.unmet)
+
+
+def _required(
+    order: Order, fetched: Fetched, verdict: Verdict, policy: Policy, trust: TrustPolicy | None, now: datetime
+) -> Verdict:
+    """Return a verdict with what is required of the signers and the licences of an artifact."""
+    heard = Testimony() if trust is None else hear(fetched, trust, policy.require, now=now)
+    place = fetched.paths.get(card.NAME)
+    declared = card.read_file(place).licences if place is not None else ()
+    licences = of_licences(policy.require, declared, fetched.artifact.reference)
+    locked = order.lock.matching(fetched.artifact) if order.lock is not None else None
+    changed = signers_changed(locked.signatures, heard.evidence, fetched.artifact) if locked is not None else ()
+    return refuse(replace(verdict, evidence=heard.evidence), (*heard.unmet, *licences, *changed))
+
+
 def place(judged: Judged, destination: Path, store: Store, *, copy: bool = False) -> None:
     """Put what passed into a folder, with its lock; a folder that holds just that already is left alone.
 
     Raises UsageError when the place is taken (see `vacate`), SourceError when the system refuses; the destination is
     untouched then.
     """
-    if judged.locked is None:
+    if judged.locked is None or judged.fetched is None:
         raise ValueError("what did not pass goes nowhere")
     manifest = judged.fetched.manifest
     _refuse_reserved(judged.fetched.artifact.reference, [entry.path for entry in manifest.entries])

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from weighbridge.artifact import Artifact
 from weighbridge.evidence.base import Evidence
 from weighbridge.evidence.requirement import require
 from weighbridge.evidence.tree import Stored
 from weighbridge.evidence.trust_policy import TrustPolicy
 from weighbridge.location import printable
+from weighbridge.lock import Signed
 from weighbridge.records import dataclass
-from weighbridge.refusals import EvidenceError
+from weighbridge.refusals import EvidenceError, SignerChanged
 from weighbridge.requirements import Requirements, Unmet
 from weighbridge.store import Fetched
 
@@ -40,6 +42,22 @@ def hear(fetched: Fetched, trust: TrustPolicy, asked: Requirements, *, now: date
         return Testimony(unmet=(Unmet(code=error.code, where=error.where, reason=error.reason, fix=error.fix),))
     missing = _unsigned(artifact.reference, trust) if asked.signature and not found.signed else ()
     return Testimony(evidence=found.evidence, unmet=missing, warnings=found.warnings)
+
+
+def signers_changed(locked: tuple[Signed, ...], evidence: tuple[Evidence, ...], artifact: Artifact) -> list[Unmet]:
+    """Return the signers of a lock whose signature nobody has verified now."""
+    known = {(one.signature.identity, one.signature.issuer) for one in evidence if one.signature is not None}
+    now = ", ".join(sorted(identity for identity, _ in known)) or "nobody"
+    return [
+        Unmet(
+            code=SignerChanged.code,
+            where=printable(artifact.pinned),
+            reason=f"the lock has a signature of {printable(one.identity)}, verified is one of {printable(now)}",
+            fix="find out why; `weighbridge lock update` takes the new signer",
+        )
+        for one in locked
+        if (one.identity, one.issuer) not in known
+    ]
 
 
 def _unsigned(source: str, trust: TrustPolicy) -> tuple[Unmet, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -19,6 +20,7 @@ from weighbridge.location import printable
 from weighbridge.registries import is_reference
 
 if TYPE_CHECKING:
+    from weighbridge.evidence.trust_policy import TrustPolicy
     from weighbridge.pipeline import Desk
     from weighbridge.pull import Judged, Order
     from weighbridge.store import Store
@@ -52,6 +54,14 @@ _LOCKING: Final = (
 )
 
 
+trust_option = click.option(
+    "--trust",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The trust policy: who has to have signed.  [default: the user's own]",
+)
+
+
 def fetch_options(command: F) -> F:
     """Add the options that say what is fetched and how; `order_from` and `judge_order` read them."""
     for option in reversed(_FETCHING):
@@ -68,8 +78,6 @@ def locked_options(command: F) -> F:
 
 def order_from(reference: str, options: dict[str, Any]) -> Order:
     """Return what the options ask to fetch."""
-    from pathlib import Path
-
     from weighbridge.lock import read
     from weighbridge.pull import Order
     from weighbridge.walk import Patterns
@@ -89,8 +97,6 @@ def canonical(reference: str) -> str:
     """
     if is_reference(reference):
         return reference
-    from pathlib import Path
-
     if "://" in reference:
         raise UsageError(f"{printable(reference)}: no registry has such references; docs/registries.md lists them")
     return Path(os.path.normpath(Path(reference).absolute())).as_uri()
@@ -105,6 +111,14 @@ def desk_from(options: dict[str, Any]) -> Desk:
     return Desk(rules=rules, trust=trust, limits=limits, digest=True, detail=detailed(options))
 
 
+def trust_from_file(options: dict[str, Any]) -> TrustPolicy:
+    """Return the trust policy that `--trust` names, or the user's own."""
+    from weighbridge.evidence import trust_policy
+
+    named: Path | None = options["trust"]
+    return trust_policy.read(named) if named is not None else trust_policy.default()
+
+
 def judge_order(order: Order, options: dict[str, Any], store: Store, desk: Desk, **more: Any) -> Judged:
     """Return what is ordered and the verdict on it, having written the report."""
     from weighbridge.cli.progress import received, scanned
@@ -116,6 +130,7 @@ def judge_order(order: Order, options: dict[str, Any], store: Store, desk: Desk,
         store,
         desk,
         policy=policy_from(options),
+        trust=trust_from_file(options),
         jobs=options["jobs"],
         received=received(quiet=options["quiet"]),
         progress=scanned(quiet=options["quiet"]),

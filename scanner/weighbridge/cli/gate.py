@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from weighbridge.cli.approving import approval_options, approver_from, expiry_from, refused_lines, verifier_from
-from weighbridge.cli.fetching import desk_from, fetch_options, locked_options, order_from, tell
+from weighbridge.cli.fetching import (
+    desk_from,
+    fetch_options,
+    locked_options,
+    order_from,
+    tell,
+    trust_from_file,
+    trust_option,
+)
 from weighbridge.cli.judging import Reporting, policy_from, policy_options, report, report_options
 from weighbridge.cli.options import color_option, limit_options, rules_option, verbose_option
 from weighbridge.cli.progress import received, scanned
@@ -32,12 +40,7 @@ REPORTS: Final = {"report.json": "json", "report.html": "html"}
 @click.option(
     "--to", "destination", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where the model goes."
 )
-@click.option(
-    "--trust",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="The trust policy: who has to have signed.  [default: the user's own]",
-)
+@trust_option
 @approval_options
 @click.option("--no-convert", is_flag=True, help="Approve weights in the containers that they came in.")
 @click.option("--state-dict", metavar="PATH", help="Which group of tensors of a checkpoint to convert.")
@@ -95,18 +98,16 @@ def _crossing(reference: str, destination: Path, options: dict[str, Any]) -> Cro
     """Return what the options ask for."""
     from datetime import UTC, datetime
 
-    from weighbridge.evidence import trust_policy
     from weighbridge.gate import Crossing
 
     now = datetime.now(UTC).replace(microsecond=0)
     expires, verifier, policy = expiry_from(options, now), verifier_from(options), policy_from(options)
     signer = approver_from(options)
-    trust = trust_policy.read(options["trust"]) if options["trust"] is not None else trust_policy.default()
     return Crossing(
         order=order_from(reference, options),
         destination=destination,
         policy=policy,
-        trust=trust,
+        trust=trust_from_file(options),
         signer=signer,
         verifier=verifier,
         now=now,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from weighbridge.cli.fetching import canonical, desk_from, fetch_options, judge_order, order_from, tell
+from weighbridge.cli.fetching import canonical, desk_from, fetch_options, judge_order, order_from, tell, trust_option
 from weighbridge.cli.judging import Reporting, policy_options, report_options
 from weighbridge.cli.options import F, color_option, limit_options, rules_option, verbose_option
 from weighbridge.cli.output import emit
@@ -42,6 +42,7 @@ def _judging(command: F) -> F:
         _quiet_option,
         report_options,
         policy_options,
+        trust_option,
         _file_option,
     ):
         command = option(command)

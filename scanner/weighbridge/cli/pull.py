@@ -8,12 +8,19 @@ from typing import Any
 
 import click
 
-from weighbridge.cli.fetching import desk_from, fetch_options, judge_order, locked_options, order_from, tell
+from weighbridge.cli.fetching import (
+    desk_from,
+    fetch_options,
+    judge_order,
+    locked_options,
+    order_from,
+    tell,
+    trust_option,
+)
 from weighbridge.cli.judging import Reporting, policy_options, report_options
 from weighbridge.cli.options import color_option, limit_options, rules_option, verbose_option
 from weighbridge.cli.remote import registry_options
 from weighbridge.location import printable
-from weighbridge.policy import Outcome
 from weighbridge.report.base import counted, exit_status, sized
 
 
@@ -24,6 +31,7 @@ from weighbridge.report.base import counted, exit_status, sized
 )
 @fetch_options
 @locked_options
+@trust_option
 @click.option("--copy", is_flag=True, help="Copy files where DIR would otherwise get names of the store's own.")
 @policy_options
 @report_options
@@ -58,9 +66,9 @@ def pull(reference: str, destination: Path, **options: Any) -> int:
         judged = judge_order(
             order, options, store, desk, ready=lambda artifact: vacate(destination, artifact.reference)
         )
-        if judged.verdict.outcome is Outcome.PASS:
+        if judged.locked is not None:
             place(judged, destination, store, copy=options["copy"])
-            manifest = judged.fetched.manifest
+            manifest = judged.locked.manifest
             size = sized(sum(entry.size for entry in manifest.entries))
             files = counted(len(manifest.entries), "file")
             tell(f"{printable(str(destination))}: {files}, {size}, tree {manifest.digest}", options)

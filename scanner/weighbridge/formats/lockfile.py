@@ -21,11 +21,12 @@ _TEXT: Final = rb'"(?:[^"\\\x00-\x1f\x7f]|\\["\\/bfnrt]|\\u[0-9a-f]{4})*"'
 _LINE: Final = re.compile(
     b"|".join(
         (
-            rb"|\[\[models\]\]|\[models\.[a-z]+\]|files = \[|\]",
+            rb"|\[\[models\]\]|\[models\.[a-z]+\]|files = \[|signatures = \[|\]",
             rb"version = [0-9]{1,9}",
             rb"[a-z_]+ = " + _TEXT,
             rb"[a-z]+ = \[" + _TEXT + rb"(?:, " + _TEXT + rb")*\]",
             rb" {4}\{ path = " + _TEXT + rb', size = [0-9]{1,18}, sha256 = "[0-9a-f]{64}" \},',
+            rb" {4}\{ (?:[a-z]+ = " + _TEXT + rb"(?:, (?! )|(?= \}))){5} \},",
         )
     )
 )

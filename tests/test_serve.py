@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 from approving import approved
+from hypothesis import given
+from hypothesis import strategies as st
 from loading import Part, approved_folder, packed
 
 from weighbridge.allowances import allowances
@@ -333,6 +335,34 @@ def test_words_that_only_look_like_files_stay(tmp_path: Path, monkeypatch: pytes
         rewriter.words([str(tmp_path / "other")])
     with pytest.raises(UsageError, match="does not name"):
         rewriter.words(["vllm", "serve"])
+
+
+def test_a_script_can_ask_the_environment(folder: Path) -> None:
+    status, out, err = finish(start(folder, "sh", "-c", 'cat "$WEIGHBRIDGE_MODEL/config.json"'))
+    assert (status, out) == (0, FILES["config.json"].decode()), err
+
+
+def test_where_no_process_can_be_watched_this_one_waits(folder: Path, tmp_path: Path) -> None:
+    program = "import os, sys, weighbridge.serve; del os.pidfd_open; weighbridge.serve.run(sys.argv[1], sys.argv[2:])"
+    command = [sys.executable, "-c", program, str(folder)]
+    for script, status in (
+        ("exit 7", 7),
+        ("kill -KILL $$", 128 + signal.SIGKILL),
+        ("kill -TERM $PPID; sleep 30", 128 + 15),
+    ):
+        done = subprocess.run([*command, "sh", "-c", script, str(folder)], timeout=60, check=False)
+        assert done.returncode == status
+        assert list((tmp_path / "place").iterdir()) == []
+
+
+@given(st.lists(st.sampled_from(["{}", "/config.json", "=", "--a", ",", " ", "sub", "/", "'", "..", "x"]), max_size=6))
+def test_no_word_leads_to_the_folder_itself(parts: list[str]) -> None:
+    word = "".join(parts).replace("{}", "/approved/model")
+    try:
+        found = Rewriter(Path("/approved/model"), approved(FILES), PLACE).word(word)
+    except (UsageError, ApprovalMismatch):
+        return
+    assert "/approved/model" not in found
 
 
 def test_a_link_to_the_folder_is_the_folder(tmp_path: Path) -> None:

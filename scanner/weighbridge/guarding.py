@@ -6,8 +6,8 @@ torch's with `weights_only=False`, joblib's, and subclasses that end in `super()
 to run; a pickle of plain data looks none up and loads as before. Two ways round are known: a subclass whose
 `find_class` imports by itself, and an entry of copyreg's extension registry that was looked up before.
 
-A hook cannot be taken off again. It is set by the first `guard()`; after that each event that Python audits (a file that
-is opened, a module that is imported, a name of a pickle) costs 0.3 µs more, and everything else nothing.
+A hook cannot be taken off again. It is set by the first `guard()`; after that each event that Python audits (a file is
+opened, a module imported, a name of a pickle looked up) costs 0.3 µs more, and everything else nothing.
 
 Source: https://docs.python.org/3/library/audit_events.html, PEP 578.
 """

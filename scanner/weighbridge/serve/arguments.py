@@ -41,27 +41,26 @@ class Rewriter:
         """Return the words of a command.
 
         Raises ApprovalMismatch for a file in the folder that was not approved, UsageError when no word names the
-        folder, or one does so in a way that cannot be put right.
+        folder or the variable that does, or one names it in a way that cannot be put right.
         """
         found = [self.word(word) for word in words]
-        if not any(str(self._place) in word for word in found):
+        if not any(str(self._place) in word or PLACE in word for word in found):
             raise UsageError(f"the command does not name {printable(self._given)}: it would load something else")
         return found
 
     def word(self, word: str) -> str:
         """Return one word; raise as `words` does."""
-        option, equals, value = word.partition("=")
         if (whole := self._replaced(word)) is not None:
             return whole
-        if equals and (part := self._replaced(value)) is not None:
-            return f"{option}={part}"
-        for told in {self._real, os.path.abspath(self._given)}:  # noqa: PTH100 - `resolve` would follow links
-            if told in word:
-                raise UsageError(
-                    f"{printable(word)}: names the approved folder inside of a word, where it cannot be replaced; "
-                    f"give its path as a word of its own, or ask {PLACE} of the environment"
-                )
-        return word
+        option, equals, value = word.partition("=")
+        part = self._replaced(value) if equals else None
+        rest = word if part is None else option
+        if any(told in rest for told in (self._real, os.path.abspath(self._given))):  # noqa: PTH100 - no links followed
+            raise UsageError(
+                f"{printable(word)}: names the approved folder inside of a word, where it cannot be replaced; "
+                f"give its path as a word of its own, or ask {PLACE} of the environment"
+            )
+        return word if part is None else f"{option}={part}"
 
     def _replaced(self, text: str) -> str | None:
         """Return the private path of a path in the folder, None for anything else."""

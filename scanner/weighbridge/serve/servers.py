@@ -2,8 +2,9 @@
 
 A command that is not here runs as well, with everything else that `weighbridge run` does.
 
-Sources: vLLM, vllm/engine/arg_utils.py, 0.6 to 0.12; SGLang, sglang/srt/server_args.py, 0.5; Text Generation Inference, launcher/src/main.rs, 3.3; Triton,
-src/command_line_parser.cc, 25.10; llama.cpp, common/arg.cpp, b7000; MLflow, mlflow/models/cli.py, 3.6.
+Sources: vLLM, vllm/engine/arg_utils.py, 0.6 to 0.12; SGLang, sglang/srt/server_args.py, 0.5; Text Generation Inference,
+launcher/src/main.rs, 3.3; Triton, src/command_line_parser.cc, 25.10; llama.cpp, common/arg.cpp, b7000; MLflow,
+mlflow/models/cli.py, 3.6.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def test_the_package_offers_scan(folder: Path) -> None:
     (folder / "a.pkl").write_bytes(PLAIN)
     assert weighbridge.scan([folder]).outcome is Outcome.PASS
     with pytest.raises(AttributeError):
-        weighbridge.load  # noqa: B018
+        weighbridge.unload  # noqa: B018
 
 
 def test_files_come_in_the_order_of_their_names_whatever_the_disk_says(folder: Path) -> None:

@@ -17,6 +17,8 @@ EXIT_SOURCE: Final = 4
 EXIT_INTERNAL: Final = 70  # EX_SOFTWARE of sysexits.h
 EXIT_INTERRUPTED: Final = 130  # what a shell reports for SIGINT
 
+PLAIN: Final = frozenset({"--no-digest", "--quiet", "-q"})  # the flags of a scan that click need not read
+
 # Facts live until the verdict, so young collections find little; still often enough for cycles in pickles.
 _COLLECT_EVERY: Final = 200_000
 
@@ -38,8 +40,8 @@ def main() -> NoReturn:
 
 
 def is_plain(arguments: list[str]) -> bool:
-    """Tell whether the command line is a scan of paths with at most --no-digest, for which `plain` is enough."""
-    paths = [argument for argument in arguments[1:] if argument != "--no-digest"]
+    """Tell whether the command line is a scan of paths with at most the flags for which `plain` is enough."""
+    paths = [argument for argument in arguments[1:] if argument not in PLAIN]
     return arguments[:1] == ["scan"] and bool(paths) and not any(p.startswith("-") or "://" in p for p in paths)
 
 

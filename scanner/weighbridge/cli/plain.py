@@ -1,4 +1,4 @@
-"""`weighbridge scan [--no-digest] PATH...`, the command that gates run for file after file.
+"""`weighbridge scan [--no-digest] [--quiet] PATH...`, the command that gates run for file after file.
 
 Importing click takes longer than the scan of a small file, so this one command line does without. A test holds it to
 what click makes of the same words.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 
+from weighbridge.cli import PLAIN
 from weighbridge.cli.output import emit, use_color
 from weighbridge.cli.progress import scanned
 from weighbridge.pipeline import scan
@@ -17,7 +18,8 @@ from weighbridge.report.text import render
 
 def run(arguments: list[str]) -> int:
     """Return the exit status of a plain scan."""
-    paths = [argument for argument in arguments[1:] if argument != "--no-digest"]
-    verdict = scan(paths, digest="--no-digest" not in arguments, progress=scanned(quiet=False))
-    emit(render(verdict, Style(color=use_color("auto", sys.stdout))))
+    paths = [argument for argument in arguments[1:] if argument not in PLAIN]
+    quiet = not {"--quiet", "-q"}.isdisjoint(arguments)
+    verdict = scan(paths, digest="--no-digest" not in arguments, progress=scanned(quiet=quiet))
+    emit(render(verdict, Style(color=use_color("auto", sys.stdout), quiet=quiet)))
     return exit_status(verdict)

@@ -1,8 +1,8 @@
 """Weights out of other containers into safetensors, bit for bit, without running anything.
 
 A source plans (`plan`), the rules of the house are checked (`names`), the bytes are copied (`copy`), a second pass
-right behind proves it (`proof`), and the file appears whole or not at all (`write`). No framework is imported, and nothing
-unpickled.
+right behind proves it (`proof`), and the file appears whole or not at all (`write`). No framework is imported, and
+nothing unpickled.
 
 `weighbridge.convert(source, destination)` converts: the package is called as the function of the same name.
 """

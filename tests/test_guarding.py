@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy
@@ -122,13 +123,20 @@ def test_hostile_names_are_printable() -> None:
     assert str(refused.value).isprintable()
 
 
-def test_torch_is_refused(tmp_path: Any) -> None:
+def test_torch_is_refused(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     torch.save({"w": torch.zeros(2)}, tmp_path / "a.pt")
     with guard():
         with pytest.raises(PickleRefused):
             torch.load(tmp_path / "a.pt", weights_only=False)
         assert torch.load(tmp_path / "a.pt", weights_only=True)["w"].tolist() == [0, 0]
+
+
+def test_joblib_is_refused(tmp_path: Path) -> None:
+    joblib = pytest.importorskip("joblib")
+    joblib.dump({"array": numpy.zeros(4), "fraction": Fraction(1, 2)}, tmp_path / "a.joblib")
+    with guard(), pytest.raises(PickleRefused):
+        joblib.load(tmp_path / "a.joblib")
 
 
 def test_it_is_there_for_the_asking() -> None:

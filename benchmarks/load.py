@@ -28,11 +28,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from weighbridge.approve import Terms, approve
+from weighbridge.approve import RESERVED, Terms, approve
 from weighbridge.evidence import home
 from weighbridge.evidence.signers import KeySigner
 from weighbridge.evidence.trust_policy import OWN_VERIFIER
-from weighbridge.pipeline import scan
+from weighbridge.limits import Limits
+from weighbridge.pipeline import Desk
+from weighbridge.rule_files import shipped_folder
+from weighbridge.rules import RuleSet
+from weighbridge.sources import scan_folder
+from weighbridge.trust import Trust
 
 PREAD_RATIO = 1.3  # of the library's load into private memory
 HASH_RATIO = 0.6  # of hashing first
@@ -139,7 +144,9 @@ def approve_folder(folder: Path) -> float:
     now = datetime.now(UTC).replace(microsecond=0)
     terms = Terms(at=now, expires=now + timedelta(days=1), verifier=OWN_VERIFIER, resource=f"file://{folder}")
     begin = time.perf_counter()
-    approve(folder, scan([folder]), KeySigner(key.read_bytes(), where="key"), terms, root=str(folder))
+    desk = Desk(rules=RuleSet.shipped(), trust=Trust(f"{shipped_folder()}/trust"), limits=Limits(), digest=True)
+    verdict = scan_folder(folder, desk, beside=RESERVED)
+    approve(folder, verdict, KeySigner(key.read_bytes(), where="key"), terms)
     return time.perf_counter() - begin
 
 

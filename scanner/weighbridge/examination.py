@@ -68,9 +68,7 @@ class Examination:
         """Return every fact of a file and the account of its bytes."""
         root = Tally(reader.size)
         self.tallies = [root]
-        facts = self.examine(reader, reader.size)
-        if reader.size == 0:
-            facts.append(Gap(location=reader.origin, reason="the file is empty", size=0))
+        facts = self.examine(reader, reader.size) if reader.size else self._nothing(reader)
         root.settle()
         return facts, root
 
@@ -91,6 +89,13 @@ class Examination:
         tally.settle()
         self.tallies[-1].add_member(tally, stored)
         return facts
+
+    def _nothing(self, reader: Reader) -> list[Fact]:
+        """Return the facts of an empty file; a registry that calls it empty is not believed before the download."""
+        if isinstance(reader, RangeReader):
+            reason = "not fetched: the registry says that it is empty"
+            return [Gap(location=reader.origin, reason=reason, size=0, limit=TRIAGE)]
+        return self._facts(reader)
 
     def _facts(self, reader: Reader) -> list[Fact]:
         if len(self.tallies) - 2 > self.budget.limits.max_depth:

@@ -89,6 +89,8 @@ class Desk:
             reader = from_descriptor(descriptor, Location((target.name,)), before.st_size)
             examination = self._begin()
             facts, tally, digest = self._parse(examination, reader, descriptor, target.digest)
+            if not reader.size and os.read(descriptor, 1):  # such as the files of /proc
+                facts.append(Gap(location=reader.origin, reason="the system calls it empty, and it is not", size=0))
             detail = self._detail(examination, facts)
             raw = len(facts) == 1 and isinstance(facts[0], Gap) and reader.size > 0
             if _changed(before, os.fstat(descriptor), target):

@@ -11,6 +11,7 @@ from typing import Final
 from weighbridge.formats import (
     compressed,
     document,
+    empty,
     gguf,
     image,
     jinja,
@@ -58,6 +59,7 @@ FORMATS: Final[tuple[Format, ...]] = (
     jinja.FORMAT,
     *lines.FORMATS,
     text.FORMAT,
+    empty.FORMAT,
 )
 
 

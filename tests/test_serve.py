@@ -158,6 +158,22 @@ def test_the_copy_goes_with_a_command_that_is_killed(folder: Path, tmp_path: Pat
     assert list((tmp_path / "place").iterdir()) == []
 
 
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Linux")
+def test_the_copy_goes_when_copying_is_ended(folder: Path, tmp_path: Path) -> None:
+    program = """if True:
+    import os, signal, sys
+    import weighbridge.serve as serve
+    serve.expose = lambda folder, place: (place.mkdir(), os.kill(os.getpid(), signal.SIGTERM))
+    serve.run(sys.argv[1], ["echo", sys.argv[1]])"""
+    reader, writer = os.pipe()
+    done = subprocess.Popen([sys.executable, "-c", program, str(folder)], pass_fds=(writer,))
+    os.close(writer)
+    assert done.wait(60) == -signal.SIGTERM
+    assert os.read(reader, 1) == b""
+    os.close(reader)
+    assert list((tmp_path / "place").iterdir()) == []
+
+
 def test_the_status_and_signals_are_those_of_the_command(folder: Path) -> None:
     assert finish(start(folder, sys.executable, "-c", "import sys; sys.exit(7)", str(folder)))[0] == 7
     # Python ignores this signal, and a command would go on to.

@@ -23,7 +23,7 @@ from weighbridge.load.folder import open_folder
 from weighbridge.location import printable
 from weighbridge.report.base import counted, sized
 from weighbridge.serve.arguments import Rewriter, check
-from weighbridge.serve.ending import become
+from weighbridge.serve.ending import become, watch
 from weighbridge.serve.exposure import expose, private_folder
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def run(
             raise UsageError(f"{printable(str(path))} is in the approved folder {folder.where('')}; name that folder")
         program = _program(words)
         with private_folder(place) as root:
+            watched = watch(root)
             copy = root / (path.resolve().name or "model")
             rewriter = Rewriter(path, folder.approval, copy)
             rewritten = rewriter.words(words)
@@ -62,7 +63,7 @@ def run(
             notice(_summary(folder.approval, copy, server.name if server else program))
             drop_privileges()
             inside = Path.cwd().is_relative_to(path.resolve())
-            become(program, rewritten, environment, root, copy if inside else None)
+            become(program, rewritten, environment, root=root, watched=watched, folder=copy if inside else None)
 
 
 def _summary(approval: Approval, copy: Path, program: str) -> str:

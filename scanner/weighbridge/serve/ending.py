@@ -24,14 +24,30 @@ _RESTORED: Final = ("SIGPIPE", "SIGXFSZ", "SIGXFZ")
 _IGNORED: Final = ("SIGHUP", "SIGINT", "SIGTERM")
 
 
+def watch(root: Path) -> bool:
+    """Have `root` removed when this process, whatever it has become, has ended; tell whether this system can do that.
+
+    To be called before anything is put there: a signal can end this process at any time.
+    """
+    if not hasattr(os, "pidfd_open"):
+        return False
+    _remove_after_this_process(root)
+    return True
+
+
 def become(
-    program: str, words: Sequence[str], environment: Mapping[str, str], root: Path, folder: Path | None
+    program: str,
+    words: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    root: Path,
+    watched: bool,
+    folder: Path | None,
 ) -> NoReturn:
-    """Run a program in place of this one, in `folder` if one is given, and remove `root` when it has ended."""
+    """Run a program in place of this one, in `folder` if one is given; remove `root` afterwards if nobody watches."""
     if folder is not None:
         os.chdir(folder)
-    if hasattr(os, "pidfd_open"):
-        _remove_after_this_process(root)
+    if watched:
         _execute(program, words, environment)
     sys.exit(_wait(program, words, environment, root))
 
@@ -44,7 +60,7 @@ def _execute(program: str, words: Sequence[str], environment: Mapping[str, str])
             signal.signal(getattr(signal, name), signal.SIG_DFL)
     try:
         os.execve(program, list(words), dict(environment))  # noqa: S606 - no shell reads the words
-    except OSError as error:  # the copy is removed when this process ends
+    except OSError as error:
         raise UsageError(f"{printable(program)}: cannot be run: {error.strerror}") from error
 
 

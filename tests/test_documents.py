@@ -136,7 +136,7 @@ def test_an_error_names_the_line_and_column(old: str, new: str, message: str) ->
         (
             'title = "a"\ncolour = "red"\n[[parts]]\nsize = "2"\nname = "n"',
             "t.toml",
-            "t.toml:parts[0].size: '2' is not",
+            "t.toml:4:1: parts[0].size: '2' is not",
         ),
     ],
 )

@@ -2,7 +2,8 @@
 
 Only the part of YAML that means one thing is accepted: no aliases, no tags, no duplicate keys; every
 scalar is a string until the type of a field says otherwise. TOML and JSON go through the same decoder;
-their errors name the path of keys (`policy.toml:waivers[0].digest`), because their readers keep no lines.
+their readers keep no lines. Those of TOML are looked for when there is something to tell; an error in JSON names the
+path of keys (`policy.json:waivers[0].digest`).
 
 The documents that ship are composed once, when the package is built, and kept as JSON with the digest of their text:
 PyYAML takes 30 ms to import and read them, a third of what the scan of a small file takes. A document whose digest is
@@ -25,6 +26,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NewType, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from weighbridge.errors import DocumentError
+from weighbridge.location import printable
 from weighbridge.records import MISSING, fields, is_dataclass
 
 if TYPE_CHECKING:
@@ -36,11 +38,16 @@ Node: TypeAlias = "YamlNode | _Node"
 # Names separated by spaces in one scalar. Rule and trust files hold thousands of names, and a YAML
 # node for each costs twenty times as much as one `str.split`.
 Words = NewType("Words", tuple[str, ...])
+# A number of bytes, as a whole number or with a unit: 50GB, 1.5 GiB.
+Bytes = NewType("Bytes", int)
 
 _INTEGER: Final = r"-?[0-9]{1,18}"  # 64 bits are enough for any setting
 _NUMBER: Final = r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?"
+_SIZE: Final = r"([0-9]{1,18})(\.[0-9]{1,9})? ?([kMGT]i?)?B"
+_UNITS: Final = {unit: number for n, u in enumerate("kMGT", 1) for unit, number in ((u, 1000**n), (f"{u}i", 1024**n))}
 _BOOLS: Final = {"true": True, "false": False}
 _EXPECTED: Final = {bool: "true or false", int: "a whole number", float: "a number", date: "a date such as 2026-01-31"}
+_NO_SIZE: Final = "a number of bytes such as 4096, 50GB or 1.5GiB"
 
 
 # The shipped documents as `precompose` writes them; the build puts it here (hatch_build.py).
@@ -68,16 +75,79 @@ class _Node:
         self.style = style
 
 
-def read(text: str, into: type[T], *, name: str) -> T:
-    """Return the document in `text` as an `into`; the ending of `name` says how to read it.
+def read(text: str, into: type[T], *, name: str, table: str = "") -> T:
+    """Return the document in `text`, or the `table` of it with those keys, as an `into`.
 
-    `.toml` and `.lock` are TOML, `.json` is JSON, anything else YAML.
+    The ending of `name` says how to read it: `.toml` and `.lock` are TOML, `.json` is JSON, anything else YAML.
 
     Raises DocumentError when the text is malformed, has a key that `into` does not know or lacks one it
     needs, or holds a value that does not fit its type.
     """
-    value: T = _decode(compose(text, name), into, name)
+    try:
+        value: T = _decode(_table(compose(text, name), table, name), into, name)
+    except DocumentError as error:
+        raise placed(error, text, name) from error
     return value
+
+
+def read_value(text: str, keys: str, into: type[T], *, name: str) -> T:
+    """Return an `into` of which one value is given, by the keys that lead to it; the items of a list by commas.
+
+    The keys have to be some that `into` knows. Raises DocumentError when the text does not fit the type of the value.
+    """
+    words = keys.split(".")
+    hint: Any = into
+    for word in words:
+        hint = _shape(_some(hint))[0][word]
+    mark = _Path("")
+    listed = get_origin(_some(hint)) is tuple
+    leaves = [_Node("scalar", one.strip(), mark) for one in text.split(",") if one.strip()] if listed else []
+    node: Node = _Node("sequence", leaves, mark) if listed else _Node("scalar", text, mark)
+    for word in reversed(words):
+        node = _Node("mapping", [(_Node("scalar", word, mark), node)], mark)
+    value: T = _decode(node, into, name)
+    return value
+
+
+def _some(hint: Any) -> Any:
+    """Return a type without the None that may stand for it."""
+    kinds = [one for one in get_args(hint) if one is not type(None)]
+    return kinds[0] if get_origin(hint) in (types.UnionType, Union) else hint
+
+
+def _table(node: Node, table: str, name: str) -> Node:
+    for key in table.split(".") if table else ():
+        found = [value for word, value in pairs(node, name) if word == key]
+        if not found:
+            raise DocumentError(name, f"there is no table {table!r}")
+        node = found[0]
+    return node
+
+
+def place(text: str, keys: str, name: str) -> str:
+    """Return the place of what keys lead to in a document that can be read, as `where` does."""
+    if name.endswith((".toml", ".lock", ".json")):
+        return placed(DocumentError(f"{name}:{keys}", ""), text, name).where
+    node = _compose_yaml(text, name)
+    for part in re.findall(r"[^.\[\]]+", keys):
+        if kind(node) == "mapping":
+            node = next((value for key, value in pairs(node, name) if key == part), node)
+        elif kind(node) == "sequence" and part.isdecimal():
+            node = items(node, name)[int(part)]
+    return where(node, name)
+
+
+def placed(error: DocumentError, text: str, name: str) -> DocumentError:
+    """Return an error with the line and column of the keys that it names, when they are of a TOML document."""
+    keys = error.where.removeprefix(f"{name}:")
+    if keys == error.where or not name.endswith((".toml", ".lock")):
+        return error
+    from weighbridge.toml_places import find
+
+    found = find(text, keys)
+    if found is None:
+        return error
+    return DocumentError(f"{name}:{found[0]}:{found[1]}", f"{printable(keys)}: {error.reason}")
 
 
 def compose(text: str, name: str) -> Node:
@@ -281,6 +351,8 @@ def _decode(node: Node, into: Any, name: str) -> Any:
         return scalar(node, name)
     if into is Words:
         return Words(tuple(scalar(node, name).split()))
+    if into is Bytes:
+        return _bytes(node, name)
     origin = get_origin(into)
     if origin is types.UnionType or origin is Union:
         return _decode_optional(node, into, name)
@@ -315,6 +387,17 @@ def _decode_scalar(node: Node, into: Any, name: str) -> Any:
     if value is None:
         raise DocumentError(where(node, name), f"{text!r} is not {_EXPECTED[into]}")
     return value
+
+
+def _bytes(node: Node, name: str) -> Bytes:
+    text = scalar(node, name)
+    if _is_plain(node) and re.fullmatch(_INTEGER, text):
+        return Bytes(int(text))
+    size = re.fullmatch(_SIZE, text)
+    if size is None:
+        raise DocumentError(where(node, name), f"{text!r} is not {_NO_SIZE}")
+    digits = (size[2] or ".").removeprefix(".")
+    return Bytes(int(size[1] + digits) * _UNITS.get(size[3], 1) // 10 ** len(digits))
 
 
 def _convert(text: str, into: Any) -> bool | int | float | date | None:

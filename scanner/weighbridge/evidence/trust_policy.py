@@ -16,7 +16,7 @@ from typing import Final
 from weighbridge import documents
 from weighbridge.digest import Digest
 from weighbridge.errors import DocumentError
-from weighbridge.evidence import home, patterns, toml_places
+from weighbridge.evidence import home, patterns
 from weighbridge.evidence.base import Method
 from weighbridge.evidence.keys import pem_digest
 from weighbridge.evidence.trust_entries import (
@@ -140,7 +140,7 @@ def parse(text: str, path: Path) -> TrustPolicy:
         _check_names(document, name)
         _check_ties(document.rules, name)
     except DocumentError as error:
-        raise _placed(error, text, name) from error
+        raise documents.placed(error, text, name) from error
     folder = path.absolute().parent
     return TrustPolicy(
         where=name,
@@ -158,15 +158,6 @@ def parse(text: str, path: Path) -> TrustPolicy:
         deny=document.deny,
         digest=str(Digest.of(text.encode("utf-8"))),
     )
-
-
-def _placed(error: DocumentError, text: str, name: str) -> DocumentError:
-    """Return an error with the line and column of the keys that it names."""
-    keys = error.where.removeprefix(f"{name}:")
-    place = None if keys == error.where else toml_places.find(text, keys)
-    if place is None:
-        return error
-    return DocumentError(f"{name}:{place[0]}:{place[1]}", f"{printable(keys)}: {error.reason}")
 
 
 def default() -> TrustPolicy:

@@ -61,7 +61,7 @@ def lockdown(
     paths = [Path(path) for path in read]
     _check(require, paths)
     paths += _modules() if imports else []
-    missing, known = _missing(), _landlock()
+    missing, known = missing_layers(), _landlock()
     _demand(require, missing)
     limits = {"RLIMIT_AS": memory, "RLIMIT_CPU": seconds, "RLIMIT_NOFILE": descriptors, "RLIMIT_FSIZE": file_size}
     active: list[str] = []
@@ -80,7 +80,7 @@ def lockdown(
 
 def drop_privileges() -> Isolation:
     """Take this process and what it starts the way to more rights, and write no core files; for before an exec."""
-    missing = {layer: reason for layer, reason in _missing().items() if layer in ("rlimits", "no_new_privs")}
+    missing = {layer: reason for layer, reason in missing_layers().items() if layer in ("rlimits", "no_new_privs")}
     active = [layer for layer in ("rlimits", "no_new_privs") if layer not in missing]
     for layer in active:
         _apply(layer, [], {}, landlocked=False)
@@ -110,7 +110,7 @@ def _demand(require: Collection[str], missing: dict[str, str]) -> None:
             raise IsolationMissing("lockdown", f"{layer}: {missing[layer]}", fix)
 
 
-def _missing() -> dict[str, str]:
+def missing_layers() -> dict[str, str]:
     """Return the layers that this system has not, and why; nothing is restricted by asking."""
     if not sys.platform.startswith("linux"):
         elsewhere = dict.fromkeys(LAYERS[1:], "Linux alone has it")

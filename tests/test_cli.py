@@ -323,6 +323,8 @@ def test_progress_is_for_terminals_only(monkeypatch: pytest.MonkeyPatch, capsys:
         ["models/plain.bin", "--no-digest"],
         ["models/hostile.bin", "models/strange.bin"],
         ["models/unreadable.bin"],
+        ["models", "-q"],
+        ["models/hostile.bin", "--quiet", "--no-digest"],
     ],
 )
 @pytest.mark.usefixtures("models")

@@ -282,6 +282,13 @@ def test_a_signature_that_is_required_is_verified(
     assert run(["gate", "model", "--to", "out", "--policy", "strict"]) == 0
     assert "signed by me (sha256:" in capfd.readouterr().out
     assert json.loads(Path("out/report.json").read_text())["evidence"][0]["signer"] == "me"
+    assert "model.sig" not in held()
+    assert "config.json" in held()
+    for arguments in ([], ["--no-convert"]):
+        assert run(["gate", "model", "--to", "out", *arguments]) == 0
+        assert "left out model.sig: no signature covers it" in capfd.readouterr().err
+        assert run(["gate", "model", "--to", "out", *arguments]) == 0
+        assert "holds it already" in capfd.readouterr().err
     (model / "config.json").write_bytes(CONFIG.replace(b"bert", b"tampered"))
     assert run(["gate", "model", "--to", "out"]) == 1
     said = capfd.readouterr().out
@@ -293,6 +300,21 @@ def test_a_source_that_no_rule_is_for_is_denied(model: Path, tmp_path: Path, cap
     trusting("hf://acme/**", tmp_path)
     assert run(["gate", "model", "--to", "out"]) == 1
     assert "[POLICY_NO_RULE]" in capfd.readouterr().out
+
+
+def test_another_signer_than_the_locked_one_is_refused(
+    model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    trusting("file://**", tmp_path)
+    assert run(["sign", "model"]) == 0
+    assert run(["lock", "add", "model", "-q"]) == 0
+    assert gate(model, "--locked") == 0
+    text = Path("weighbridge.lock").read_text()
+    assert 'signer = "me"' in text
+    Path("weighbridge.lock").write_text(re.sub(r'identity = "[^"]*"', 'identity = "sha256:other"', text))
+    capfd.readouterr()
+    assert run(["gate", "model", "--to", "out", "--locked"]) == 1
+    assert "[SIGNER_CHANGED]" in capfd.readouterr().out
 
 
 def test_what_loaders_refuse_is_told_and_can_be_allowed(model: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,7 @@ from weighbridge import lock as locks
 from weighbridge.allowances import allowances
 from weighbridge.approval import Approval
 from weighbridge.approve import Terms, approve, compare, files_of, measure_folder, reserved
-from weighbridge.artifact import Artifact
+from weighbridge.artifact import Artifact, Manifest
 from weighbridge.attest import Input
 from weighbridge.digest import Digest
 from weighbridge.errors import ArtifactError, SourceError, UsageError
@@ -136,9 +136,13 @@ def gate(
         return Crossed(verdict=verdict)
     if held is not None:
         _check_unchanged(crossing.destination, held)
-    if held is not None and not crossing.anew and _is_same(crossing, held, fetched, verdict):
+    allowed = tuple(entry for entry in fetched.manifest.entries if entry.path not in judged.uncovered)
+    files = Manifest(entries=allowed)
+    if held is not None and not crossing.anew and _is_same(crossing, held, fetched, files, verdict):
         return Crossed(verdict=verdict, approval=held, unchanged=True)
-    return _cross(crossing, fetched, judged.locked, verdict, store, desk)
+    crossed = _cross(crossing, fetched, files, judged.locked, verdict, store, desk)
+    uncovered = dict.fromkeys(judged.uncovered, "no signature covers it")
+    return replace(crossed, left_out={**uncovered, **crossed.left_out}) if crossed.approval else crossed
 
 
 def _refuse_other(crossing: Crossing, artifact: Artifact, held: Approval | None) -> None:
@@ -179,7 +183,7 @@ def _check_unchanged(place: Path, held: Approval) -> None:
         ) from error
 
 
-def _is_same(crossing: Crossing, held: Approval, fetched: Fetched, verdict: Verdict) -> bool:
+def _is_same(crossing: Crossing, held: Approval, fetched: Fetched, files: Manifest, verdict: Verdict) -> bool:
     """Tell whether what was approved before is what would be approved now, and still holds."""
     judged = (verdict.policy_digest, verdict.rules_digest, verdict.version, crossing.verifier)
     allowed = {f"{one.path}:{one.key}" if one.key else one.path for one in held.allowed}
@@ -189,30 +193,33 @@ def _is_same(crossing: Crossing, held: Approval, fetched: Fetched, verdict: Verd
         and held.derived_from == str(fetched.manifest.digest)
         and (held.policy, held.rules, held.weighbridge, held.verifier) == judged
         and allowed == crossing.allowed
-        and _is_converted(crossing, held)
+        and _is_converted(crossing, held, files)
     )
 
 
-def _is_converted(crossing: Crossing, held: Approval) -> bool:
+def _is_converted(crossing: Crossing, held: Approval, files: Manifest) -> bool:
     """Tell whether what is in the folder was converted, or not, as it is asked for now; its bytes are verified."""
     from weighbridge.convert.directory_proof import asked_group
     from weighbridge.convert.inventory import take
 
+    as_it_came = held.tree == str(files.digest)
     if not crossing.convert:
-        return held.tree == held.derived_from
-    if held.tree != held.derived_from:
+        return as_it_came
+    if not as_it_came:
         return asked_group(crossing.destination) == crossing.state_dict
     return all(one.path == one.target for one in take(crossing.destination, Limits()).weights)
 
 
-def _cross(crossing: Crossing, fetched: Fetched, locked: Locked, verdict: Verdict, store: Store, desk: Desk) -> Crossed:
+def _cross(
+    crossing: Crossing, fetched: Fetched, files: Manifest, locked: Locked, verdict: Verdict, store: Store, desk: Desk
+) -> Crossed:
     """Build the folder beside its place, approve it, and put it there."""
-    if taken := reserved([entry.path for entry in fetched.manifest.entries]):
+    if taken := reserved([entry.path for entry in files.entries]):
         raise SourceError(f"{printable(fetched.artifact.reference)}: {printable(taken)} is a name of the gate's own")
     with building(store, crossing.destination) as folder:
         source, new = folder / "source", folder / "new"
         source.mkdir()
-        fill(source, fetched.manifest, store)
+        fill(source, files, store)
         try:
             converted, left_out = _convert(crossing, source, new, desk)
         except ArtifactError as error:

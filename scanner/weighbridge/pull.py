@@ -20,6 +20,7 @@ from weighbridge import card
 from weighbridge import lock as locks
 from weighbridge.artifact import Artifact, File
 from weighbridge.errors import DocumentError, SourceError, UsageError
+from weighbridge.evidence import sums
 from weighbridge.evidence.trust_policy import TrustPolicy
 from weighbridge.location import printable
 from weighbridge.lock import Difference, Lock, Locked
@@ -55,21 +56,14 @@ class Order:
 class Judged:
     """An artifact in the store and the verdict on it; `locked` is its entry for a lock when it passed.
 
-    `fetched` is None when it was refused before anything of it was fetched.
+    `fetched` is None when it was refused before anything of it was fetched. `uncovered` are the files that no signature
+    covers, when one is required.
     """
 
     fetched: Fetched | None
     verdict: Verdict
     locked: Locked | None
-
-
-class _Unfetched(Exception):
-    """The artifact does not meet what can be said of it before it is fetched."""
-
-    def __init__(self, artifact: Artifact, unmet: list[Unmet]) -> None:
-        super().__init__()
-        self.artifact = artifact
-        self.unmet = unmet
+    uncovered: tuple[str, ...] = ()
 
 
 def obtain(
@@ -88,6 +82,18 @@ def obtain(
     """
     source, locked = _source(order, settings, store)
     ready(source.artifact)
+    return _obtained(order, source, locked, store, desk, received)
+
+
+def _obtained(
+    order: Order,
+    source: Resolved,
+    locked: Locked | None,
+    store: Store,
+    desk: Desk,
+    received: Callable[[Progress], None] | None,
+) -> Fetched:
+    """Return an artifact in the store, held against the lock."""
     patterns = order.patterns
     if locked is not None:
         if patterns != Patterns() and patterns != Patterns(include=locked.include, exclude=locked.exclude):
@@ -131,17 +137,17 @@ def judge(
     policy = policy or shipped_policy(DEFAULT_POLICY)
     now = now or datetime.now(UTC)
 
-    def check(artifact: Artifact) -> None:
-        ready(artifact)
-        if unmet := _unmet_source(artifact, policy):
-            raise _Unfetched(artifact, unmet)
-
-    try:
-        fetched = obtain(order, settings, store, desk, ready=check, received=received)
-    except _Unfetched as early:
-        return Judged(fetched=None, verdict=_refused(early, policy, desk, now), locked=None)
+    source, held = _source(order, settings, store)
+    ready(source.artifact)
+    if unmet := _unmet_source(source.artifact, policy):
+        return Judged(fetched=None, verdict=_refused(source.artifact, unmet, policy, desk, now), locked=None)
+    fetched = _obtained(order, source, held, store, desk, received)
+    heard = Testimony()
+    if trust is not None:
+        pinned = held is not None or not fetched.artifact.moving
+        heard = hear(fetched, source.registry, trust, policy.require, now=now, pinned=pinned)
     verdict = scan_fetched(fetched, desk, store, policy=policy, jobs=jobs, today=now.date(), progress=progress)
-    verdict = _required(order, fetched, verdict, policy, trust, now)
+    verdict = _required(fetched, held, verdict, policy, heard)
     if verdict.outcome is not Outcome.PASS:
         bad = {file.path for file in verdict.files if file.outcome is not Outcome.PASS}
         store.quarantine(entry.sha256 for entry in fetched.manifest.entries if entry.path in bad)
@@ -150,12 +156,11 @@ def judge(
         fetched.digests,
         Admission(policy=verdict.policy_digest, rules=verdict.rules_digest, weighbridge=verdict.version),
     )
-    locked = order.lock.matching(fetched.artifact) if order.lock is not None else None
-    patterns = Patterns(include=locked.include, exclude=locked.exclude) if locked is not None else order.patterns
+    patterns = Patterns(include=held.include, exclude=held.exclude) if held is not None else order.patterns
     entry = locks.locked(
         fetched.artifact, fetched.manifest, verdict, include=patterns.include, exclude=patterns.exclude
     )
-    return Judged(fetched=fetched, verdict=verdict, locked=entry)
+    return Judged(fetched=fetched, verdict=verdict, locked=entry, uncovered=heard.uncovered)
 
 
 def _unmet_source(artifact: Artifact, policy: Policy) -> list[Unmet]:
@@ -169,23 +174,21 @@ def _unmet_source(artifact: Artifact, policy: Policy) -> list[Unmet]:
     )
 
 
-def _refused(early: _Unfetched, policy: Policy, desk: Desk, now: datetime) -> Verdict:
+def _refused(artifact: Artifact, unmet: list[Unmet], policy: Policy, desk: Desk, now: datetime) -> Verdict:
     """Return the verdict on an artifact of which nothing was fetched."""
     verdict = judge_files((), policy, today=now.date(), rules_digest=str(desk.rules.digest), version=__version__)
-    return refuse(replace(verdict, source=early.artifact.pinned), early.unmet)
+    return refuse(replace(verdict, source=artifact.pinned), unmet)
 
 
-def _required(
-    order: Order, fetched: Fetched, verdict: Verdict, policy: Policy, trust: TrustPolicy | None, now: datetime
-) -> Verdict:
-    """Return a verdict with what is required of the signers and the licences of an artifact."""
-    heard = Testimony() if trust is None else hear(fetched, trust, policy.require, now=now)
+def _required(fetched: Fetched, held: Locked | None, verdict: Verdict, policy: Policy, heard: Testimony) -> Verdict:
+    """Return a verdict with what was verified, and what is required of the signers and the licences of an artifact."""
+    artifact = fetched.artifact
     place = fetched.paths.get(card.NAME)
     declared = card.read_file(place).licences if place is not None else ()
-    licences = of_licences(policy.require, declared, fetched.artifact.reference)
-    locked = order.lock.matching(fetched.artifact) if order.lock is not None else None
-    changed = signers_changed(locked.signatures, heard.evidence, fetched.artifact) if locked is not None else ()
-    return refuse(replace(verdict, evidence=heard.evidence), (*heard.unmet, *licences, *changed))
+    licences = of_licences(policy.require, declared, artifact.reference)
+    changed = signers_changed(held.signatures, heard.evidence, artifact) if held is not None else ()
+    claimed = (sums.claims(artifact, fetched.manifest),) if any(file.claims for file in artifact.files) else ()
+    return refuse(replace(verdict, evidence=(*heard.evidence, *claimed)), (*heard.unmet, *licences, *changed))
 
 
 def place(judged: Judged, destination: Path, store: Store, *, copy: bool = False) -> None:

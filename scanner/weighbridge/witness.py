@@ -9,39 +9,74 @@ from __future__ import annotations
 from datetime import datetime
 
 from weighbridge.artifact import Artifact
+from weighbridge.digest import Digest
+from weighbridge.evidence import referrers
 from weighbridge.evidence.base import Evidence
-from weighbridge.evidence.requirement import require
+from weighbridge.evidence.requirement import Satisfied, require, require_attached
 from weighbridge.evidence.tree import Stored
 from weighbridge.evidence.trust_policy import TrustPolicy
 from weighbridge.location import printable
 from weighbridge.lock import Signed
 from weighbridge.records import dataclass
 from weighbridge.refusals import EvidenceError, SignerChanged
+from weighbridge.registries.base import Registry
 from weighbridge.requirements import Requirements, Unmet
 from weighbridge.store import Fetched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Testimony:
-    """What was verified of who signed a model, what of it is required and missing, and what is to be said besides."""
+    """What was verified of who signed a model, what of it is required and missing, and what is to be said besides.
+
+    `uncovered` are the files that no signature covers, when one is required: nobody may approve them.
+    """
 
     evidence: tuple[Evidence, ...] = ()
     unmet: tuple[Unmet, ...] = ()
     warnings: tuple[str, ...] = ()
+    uncovered: tuple[str, ...] = ()
 
 
-def hear(fetched: Fetched, trust: TrustPolicy, asked: Requirements, *, now: datetime) -> Testimony:
-    """Return what can be said of who signed an artifact; `now` is the time in UTC at which certificates are judged."""
+def hear(
+    fetched: Fetched, registry: Registry, trust: TrustPolicy, asked: Requirements, *, now: datetime, pinned: bool
+) -> Testimony:
+    """Return what can be said of who signed an artifact.
+
+    `now` is the time in UTC at which certificates are judged; `pinned` tells whether somebody said which revision is
+    meant. Signatures that refer to a manifest are fetched from the `registry`; all others are files of the artifact.
+
+    Raises SourceError when the registry does not answer.
+    """
     artifact = fetched.artifact
     if not trust.rules:
         return Testimony(unmet=_unsigned(artifact.reference, trust) if asked.signature else ())
-    contents = Stored(printable(artifact.pinned), fetched.manifest.entries, fetched.paths, fetched.fresh)
     try:
-        found = require(contents, artifact.reference, trust, now=now, pinned=not artifact.moving)
+        found = _satisfied(fetched, registry, trust, now=now, pinned=pinned)
     except EvidenceError as error:
         return Testimony(unmet=(Unmet(code=error.code, where=error.where, reason=error.reason, fix=error.fix),))
     missing = _unsigned(artifact.reference, trust) if asked.signature and not found.signed else ()
-    return Testimony(evidence=found.evidence, unmet=missing, warnings=found.warnings)
+    return Testimony(
+        evidence=found.evidence,
+        unmet=missing,
+        warnings=found.warnings,
+        uncovered=found.uncovered if found.signed else (),
+    )
+
+
+def _satisfied(fetched: Fetched, registry: Registry, trust: TrustPolicy, *, now: datetime, pinned: bool) -> Satisfied:
+    """Return how an artifact satisfies its rule: by what refers to its manifest, else by signatures among its files."""
+    artifact = fetched.artifact
+    where = printable(artifact.pinned)
+    if artifact.reference.startswith("oci://"):
+        from weighbridge.registries.oci.registry import OciRegistry
+
+        if isinstance(registry, OciRegistry) and trust.rule_for(artifact.reference).require:
+            attached = referrers.collect(registry.repository(artifact), Digest(*artifact.revision.split(":")), where)
+            if attached.bundles:
+                paths = [entry.path for entry in fetched.manifest.entries]
+                return require_attached(attached, artifact.reference, trust, now=now, pinned=pinned, paths=paths)
+    contents = Stored(where, fetched.manifest.entries, fetched.paths, fetched.fresh)
+    return require(contents, artifact.reference, trust, now=now, pinned=pinned)
 
 
 def signers_changed(locked: tuple[Signed, ...], evidence: tuple[Evidence, ...], artifact: Artifact) -> list[Unmet]:

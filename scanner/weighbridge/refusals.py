@@ -20,6 +20,7 @@ status of every one is 1.
     * ContentMismatch         CONTENT_MISMATCH       files changed, missing or not covered
     * UnsafeEntry             UNSAFE_ENTRY           a link, device, pipe or unspeakable name in the tree
     * ChangedDuringRead       CHANGED_DURING_READ    a file was altered while it was being hashed
+    * BundleOlder             BUNDLE_OLDER           older than what an earlier bundle brought
     * OfflineError            OFFLINE                the network would be needed and is not allowed
     * NotApproved             APPROVAL_…             there is no approval that holds
       * ApprovalMissing       APPROVAL_MISSING
@@ -173,6 +174,12 @@ class ChangedDuringRead(EvidenceError):
     """A file was altered while it was being hashed."""
 
     code = "CHANGED_DURING_READ"
+
+
+class BundleOlder(EvidenceError):
+    """A bundle from outside is older than what an earlier one brought."""
+
+    code = "BUNDLE_OLDER"
 
 
 class OfflineError(EvidenceError):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from weighbridge.version import __version__
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 def _scan() -> click.Command:
@@ -124,6 +127,24 @@ def _bom() -> click.Command:
     return bom
 
 
+def _bundle() -> click.Command:
+    from weighbridge.cli.bundle import bundle
+
+    return bundle
+
+
+def _doctor() -> click.Command:
+    from weighbridge.cli.doctor import doctor
+
+    return doctor
+
+
+def _completion() -> click.Command:
+    from weighbridge.cli.completion import completion
+
+    return completion
+
+
 COMMANDS: Final[dict[str, Callable[[], click.Command]]] = {
     "gate": _gate,
     "scan": _scan,
@@ -144,6 +165,9 @@ COMMANDS: Final[dict[str, Callable[[], click.Command]]] = {
     "run": _run_command,
     "rules": _rules,
     "store": _store,
+    "bundle": _bundle,
+    "doctor": _doctor,
+    "completion": _completion,
 }
 
 
@@ -157,6 +181,13 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         load = COMMANDS.get(cmd_name)
         return load() if load else None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return names alone: to say what each command does would import all of them, which takes ten times as long."""
+        from click.shell_completion import CompletionItem
+
+        names = [CompletionItem(name) for name in COMMANDS if name.startswith(incomplete)]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
 
 
 @click.command(cls=_Lazy, context_settings={"help_option_names": HELP_OPTIONS, "max_content_width": 100})

@@ -249,13 +249,23 @@ def _make_home(home: Path) -> None:
     _refuse_shared(home)
     for folder in FOLDERS:
         (home / folder).mkdir(mode=PRIVATE, exist_ok=True)
-    path = home / "format"
-    try:
-        found = path.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
+    if not (home / "format").exists():
         # Two processes that make it at once write the same.
-        path.write_text(FORMAT, encoding="ascii")
+        (home / "format").write_text(FORMAT, encoding="ascii")
         return
+    _refuse_strange(home)
+
+
+def check(home: Path) -> None:
+    """Raise SourceError when a folder that exists cannot be the store; nothing is written."""
+    _refuse_shared(home)
+    if (home / "format").exists():
+        _refuse_strange(home)
+
+
+def _refuse_strange(home: Path) -> None:
+    """Raise SourceError unless the store is of this version; an empty file is one that is just being written."""
+    found = (home / "format").read_text(encoding="utf-8", errors="replace")
     if found not in (FORMAT, ""):
         raise SourceError(f"{home}: a store of another version, or no store; WEIGHBRIDGE_HOME names another folder")
 

@@ -190,7 +190,10 @@ def report(compared: list[Way]) -> None:
         ratios = [one / two for one, two in zip(stream.wall, named[other].wall, strict=True)]
         median, least = statistics.median(ratios), min(stream.wall) / min(named[other].wall)
         print(f"\nstream / ({other}), round by round: {median:.2f}, least / least: {least:.2f} (aim {aim})")
-    print(f"\nmemory of stream besides the model: {max(stream.memory):.0f} MB (aim {MEMORY})")
+    ours, theirs = (max(way.memory) for way in (stream, named["safetensors, pread"]))
+    print(
+        f"\nbesides the model: {ours:.0f} MB, the library {theirs:.0f} MB, the framework included (aim {MEMORY}, numpy)"
+    )
 
 
 def report_one(python: list[str], path: Path, framework: str) -> None:

@@ -7,9 +7,11 @@ turns what went wrong into one line and a status that cannot be taken for a verd
 from __future__ import annotations
 
 import gc
+import io
+import os
 import sys
 from collections.abc import Callable
-from typing import Final, NoReturn
+from typing import IO, Final, NoReturn
 
 EXIT_REFUSED: Final = 1
 EXIT_USAGE: Final = 2
@@ -26,7 +28,16 @@ _COLLECT_EVERY: Final = 200_000
 def main() -> NoReturn:
     """Run the command line and exit."""
     gc.disable()  # nothing that starting creates is garbage; 5 ms of 60
-    if is_plain(sys.argv[1:]):
+    if sys.stderr is None:  # closed: what is said goes nowhere, and is no error
+        sys.stderr = io.StringIO()
+    status = _run(_start, sys.argv[1:])
+    gc.freeze()  # and what is left now is no garbage to look for when the interpreter ends
+    sys.exit(status)
+
+
+def _start(arguments: list[str]) -> int:
+    """Import what a command line needs, and run it: an installation that is broken is an error, and no verdict."""
+    if is_plain(arguments):
         from weighbridge.cli.plain import run
     else:
         from weighbridge.cli.group import run
@@ -34,9 +45,7 @@ def main() -> NoReturn:
     gc.freeze()
     gc.set_threshold(_COLLECT_EVERY)
     gc.enable()
-    status = _run(run, sys.argv[1:])
-    gc.freeze()  # and what is left now is no garbage to look for when the interpreter ends
-    sys.exit(status)
+    return run(arguments)
 
 
 def is_plain(arguments: list[str]) -> bool:
@@ -63,13 +72,32 @@ def _run(run: Callable[[list[str]], int], arguments: list[str]) -> int:
         if "--verbose" in arguments or "-v" in arguments:
             import traceback
 
-            traceback.print_exc()
+            mutter(traceback.format_exc())
         hint = "; --verbose shows where"
         return _say(f"internal error: {type(error).__name__}: {_printable(str(error))}{hint}", EXIT_INTERNAL)
 
 
+def say(text: str) -> None:
+    """Write a line to standard error."""
+    mutter(f"weighbridge: {text}\n")
+
+
+def mutter(text: str) -> None:
+    """Write text to standard error; that nobody reads it, or that there is no room for it, changes no status."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        silence(sys.stderr)
+
+
+def silence(stream: IO[str]) -> None:
+    """Let what a stream still holds go nowhere: Python flushes it once more when it ends, and would complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def _say(text: str, status: int) -> int:
-    sys.stderr.write(f"weighbridge: {text}\n")
+    say(text)
     return status
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from weighbridge.cli import say
 from weighbridge.cli.signing import signer_from, signer_options
 from weighbridge.errors import DocumentError, UsageError
 from weighbridge.location import printable
@@ -60,7 +61,7 @@ def approver_from(options: dict[str, Any]) -> Signer:
         said = (
             f"made a key of your own, {printable(str(home.key_path()))}: what it approves can be loaded on this machine"
         )
-        click.echo(f"weighbridge: {said}", err=True)
+        say(said)
     return signer_from(options)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from weighbridge.cli import say
 from weighbridge.cli.judging import policy_options
 from weighbridge.cli.options import limit_options, limits_from
 from weighbridge.cli.output import emit
@@ -127,7 +127,8 @@ def _verified(source: Path, destination: Path, plan: Plan, *, form: str) -> Iter
 def _refuse(text: str, details: tuple[str, ...], status: int) -> int:
     """Say why there is no output."""
     lines = details if len(details) > 1 else (text,)
-    sys.stderr.writelines(f"weighbridge: {'cannot convert' if status != 1 else 'differs'}: {line}\n" for line in lines)
+    for line in lines:
+        say(f"{'cannot convert' if status != 1 else 'differs'}: {line}")
     return status
 
 

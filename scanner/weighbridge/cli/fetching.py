@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from weighbridge.cli import say
 from weighbridge.cli.judging import detailed, policy_from, report
 from weighbridge.cli.options import (
     F,
@@ -129,7 +130,7 @@ def judge_order(order: Order, options: dict[str, Any], store: Store, desk: Desk,
         settings_from(options),
         store,
         desk,
-        policy=policy_from(options),
+        policy=policy_from(options, [order.reference]),
         trust=trust_from_file(options),
         jobs=options["jobs"],
         received=received(quiet=options["quiet"]),
@@ -143,4 +144,4 @@ def judge_order(order: Order, options: dict[str, Any], store: Store, desk: Desk,
 def tell(text: str, options: dict[str, Any]) -> None:
     """Tell a person something beside the report."""
     if not options["quiet"]:
-        click.echo(f"weighbridge: {text}", err=True)
+        say(text)

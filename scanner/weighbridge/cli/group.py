@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from weighbridge.cli import EXIT_INTERNAL, mutter, say
 from weighbridge.version import __version__
 
 if TYPE_CHECKING:
@@ -216,10 +218,17 @@ def run(arguments: list[str]) -> int:
     try:
         status = weighbridge.main(arguments, prog_name="weighbridge", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        mutter(shown.getvalue())
         return error.exit_code
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.Abort as error:
         raise KeyboardInterrupt from error
+    except SystemExit:  # click's word for a pipe that broke; its own help is all that it writes to one
+        if {*HELP_OPTIONS, "--version"}.isdisjoint(arguments):
+            say("internal error: a pipe broke")
+            return EXIT_INTERNAL
+        return 0
     return status if isinstance(status, int) else 0

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from weighbridge.cli import say
+
 if TYPE_CHECKING:
     from weighbridge.cli.options import F
     from weighbridge.registries.base import Settings
@@ -47,5 +49,5 @@ def settings_from(options: dict[str, Any]) -> Settings:
         offline=options["offline"],
         timeout=options["timeout"],
         retries=options["retries"],
-        notice=lambda text: None if quiet else click.echo(f"weighbridge: {text}", err=True),
+        notice=lambda text: None if quiet else say(text),
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from weighbridge.cli import say
+
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option(
@@ -50,5 +52,5 @@ def run(approved: str, trust: str | None, place: str | None, command: tuple[str,
         command,
         trust=trust,
         place=place,
-        notice=lambda text: None if quiet else click.echo(f"weighbridge: {text}", err=True),
+        notice=lambda text: None if quiet else say(text),
     )

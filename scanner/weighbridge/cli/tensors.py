@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from weighbridge.cli import say
 from weighbridge.cli.convert import EXIT_UNCONVERTIBLE
 from weighbridge.cli.options import limit_options, limits_from
 from weighbridge.cli.output import emit
@@ -50,7 +50,7 @@ def tensors(file: Path, **options: Any) -> int:
     try:
         found = listing(file, digests=options["digest"], stats=options["stats"], limits=limits)
     except ArtifactError as error:
-        sys.stderr.write(f"weighbridge: cannot list: {error}\n")
+        say(f"cannot list: {error}")
         return EXIT_UNCONVERTIBLE
     if options["form"] == "json":
         emit(json.dumps(_document(found), indent=1, sort_keys=True).splitlines())

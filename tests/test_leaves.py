@@ -95,6 +95,13 @@ def test_a_sidecar_gives_back_what_was_measured(tmp_path: Path) -> None:
             read.leaves(files[0].root, files[0].size, "zip")
 
 
+def test_a_sidecar_of_petabytes_is_refused_at_once(tmp_path: Path) -> None:
+    with opened(tmp_path / "s", leaves.MAGIC) as descriptor:
+        os.truncate(tmp_path / "s", 1 << 43)
+        with pytest.raises(ApprovalMalformed, match="broken at 0x5d"):
+            Sidecar(descriptor, "s")
+
+
 def test_the_fs_verity_digest_is_part_of_the_root() -> None:
     with_it, without = Leaves(digests=bytes(32), verity=b"\1" * 32), Leaves(digests=bytes(32))
     assert leaves.root(5, "json", with_it) != leaves.root(5, "json", without)

@@ -215,9 +215,10 @@ class Sidecar:
             record = pread(descriptor, position, position + _RECORD)
             position += _RECORD
             count = int.from_bytes(record[2 * DIGEST :], "little")
-            if position + count * DIGEST > size or len(self._places) >= MAX_FILES:
+            found = record[:DIGEST].hex()
+            if position + count * DIGEST > size or found in self._places or len(self._places) >= MAX_FILES:
                 raise ApprovalMalformed(where, f"broken at {position - _RECORD:#x}", _FIX)
-            self._places[record[:DIGEST].hex()] = (position - _RECORD, count)
+            self._places[found] = (position - _RECORD, count)
             position += count * DIGEST
 
     def leaves(self, wanted: str, size: int, format: str) -> Leaves:

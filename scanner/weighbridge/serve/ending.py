@@ -95,15 +95,26 @@ def _await(process: int, root: Path) -> None:
 
 def _wait(program: str, words: Sequence[str], environment: Mapping[str, str], root: Path) -> int:
     """Run a program, pass signals on to it, and return its status as a shell has it."""
+    running: list[subprocess.Popen[bytes]] = []
+    early: list[int] = []  # signals from before there is somebody to pass them to
+
+    def pass_on(number: int, _: object) -> None:
+        if running:
+            running[0].send_signal(number)
+        else:
+            early.append(number)
+
+    for name in _IGNORED:
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), pass_on)
     try:
         try:
-            running = subprocess.Popen(words, executable=program, env=dict(environment))  # noqa: S603 - no shell
+            running.append(subprocess.Popen(words, executable=program, env=dict(environment)))  # noqa: S603 - no shell
         except OSError as error:
             raise UsageError(f"{printable(program)}: cannot be run: {error.strerror}") from error
-        for name in _IGNORED:
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), lambda number, _: running.send_signal(number))
-        status = running.wait()
+        for number in early:
+            running[0].send_signal(number)
+        status = running[0].wait()
         return status if status >= 0 else 128 - status
     finally:
         remove(root)

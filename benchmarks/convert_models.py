@@ -23,7 +23,7 @@ from weighbridge.cli.converting import judged_by
 from weighbridge.convert.directory import FolderConversion, convert_folder
 from weighbridge.convert.directory_proof import verify_folder
 from weighbridge.limits import Limits
-from weighbridge.policy import shipped_policy
+from weighbridge.policy_file import shipped_policy
 
 SIDES: Final = {
     "hidden_size": 32,

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import fields
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -221,7 +222,7 @@ def test_a_waiver_accepts_the_exact_file_only(models: Path) -> None:
     for data, status in ((HOSTILE, 0), (PLAIN, 1)):
         waivers.write_text(
             f"waivers:\n  - rule: PKL001\n    digest: {Digest.of(data)}\n    reason: a test\n"
-            "    approver: the tests\n    expires: 2999-01-01\n"
+            f"    approver: the tests\n    expires: {date.today() + timedelta(days=30)}\n"
         )
         assert run(["scan", "models/hostile.bin", "--waivers", "waivers.yaml"]) == status
     with pytest.raises(UsageError):

@@ -9,7 +9,7 @@ import pytest
 
 import hatch_build
 from weighbridge import documents
-from weighbridge.policy import shipped_policy
+from weighbridge.policy_file import shipped_policy
 from weighbridge.rule_files import names, rules_directory
 from weighbridge.rules import Rule, RuleSet
 from weighbridge.trust_files import Entry, TrustFile, read

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -143,7 +144,7 @@ def test_what_passed_before_goes_back_into_quarantine_when_it_does_not_any_more(
     waivers = Path("waivers.yaml")
     waivers.write_text(
         f"waivers:\n  - {{rule: unknown, digest: 'sha256:{sha(STRANGE)}', reason: ours, approver: me, "
-        "expires: 9999-12-31}\n"
+        f"expires: {date.today() + timedelta(days=30)}}}\n"
     )
     assert pull("--waivers", str(waivers)) == 0
     assert quarantined() == {sha(STRANGE): False}

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from weighbridge import card, scan
 from weighbridge.errors import DocumentError
-from weighbridge.policy import Outcome, read_policy, refuse
+from weighbridge.policy import Outcome, refuse
+from weighbridge.policy_file import read_policy
 from weighbridge.requirements import Requirements, Unmet, of_files, of_licences, of_source
 
 SOURCE = "hf://acme/model"

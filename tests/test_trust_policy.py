@@ -241,7 +241,7 @@ def test_any_text_is_a_policy_or_an_error_of_the_document(place: int, length: in
         ('source = "hf://**"', ' \tsource = "hf://acme/**"', "51:3: rules[1].source: as specific"),
         ("version = 1\n", "", "/etc/acme/trust.toml: missing key 'version'"),
         ("version = 1", "version = ", "2:11: Invalid value"),
-        ('{ signer = "release"', '{ signer = "gate"', "56:1: approvers.gate.signer: no signer is named"),
+        ('{ signer = "release"', '{ signer = "gate"', "56:10: approvers.gate.signer: no signer is named"),
     ],
 )
 def test_an_error_has_its_line_and_column(old: str, new: str, place: str) -> None:

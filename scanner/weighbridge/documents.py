@@ -158,7 +158,7 @@ def compose(text: str, name: str) -> Node:
     if name.endswith(".json"):
         return _node(_parse_json(text, name), "")
     if name.endswith((".toml", ".lock")):
-        return _node(_parse_toml(text, name), "")
+        return _node(toml(text, name), "")
     tree = composed(_digest(text))
     return _compose_yaml(text, name) if tree is None else _restore(tree)
 
@@ -262,7 +262,8 @@ def _parse_json(text: str, name: str) -> object:
         raise DocumentError(name, "nested too deeply") from error
 
 
-def _parse_toml(text: str, name: str) -> object:
+def toml(text: str, name: str) -> object:
+    """Return a TOML document as tomllib does; raise DocumentError when it is none."""
     import tomllib
 
     try:

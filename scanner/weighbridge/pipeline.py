@@ -17,7 +17,8 @@ from weighbridge.examination import Examination, Tally
 from weighbridge.facts import Fact, Gap, Recognised
 from weighbridge.limits import Budget, Limits
 from weighbridge.location import Location, printable
-from weighbridge.policy import Coverage, Examined, Policy, Span, Triage, Verdict, judge, shipped_policy
+from weighbridge.policy import Coverage, Examined, Policy, Span, Triage, Verdict, judge
+from weighbridge.policy_file import shipped_policy
 from weighbridge.reader import Reader, from_descriptor
 from weighbridge.records import dataclass, replace
 from weighbridge.remote import Blocks, RangeReader
@@ -242,9 +243,10 @@ def scan_targets(
     `source` is the reference of the artifact that they are, with its revision; `excluded` are its files that
     the verdict does not cover.
     """
+    policy = policy or shipped_policy(DEFAULT_POLICY)
     verdict = judge(
-        _examine(desk, targets, jobs, progress),
-        policy or shipped_policy(DEFAULT_POLICY),
+        _examine(_trusting(desk, policy), targets, jobs, progress),
+        policy,
         today=today or date.today(),
         rules_digest=str(desk.rules.digest),
         version=__version__,
@@ -268,6 +270,8 @@ def triage(
     """
     from concurrent.futures import ThreadPoolExecutor
 
+    policy = policy or shipped_policy(DEFAULT_POLICY)
+    desk = _trusting(desk, policy)
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         examined = list(pool.map(desk.examine, targets))
     if desk.detail:
@@ -282,13 +286,20 @@ def triage(
     )
     verdict = judge(
         examined,
-        policy or shipped_policy(DEFAULT_POLICY),
+        policy,
         today=today or date.today(),
         rules_digest=str(desk.rules.digest),
         version=__version__,
         triage=took,
     )
     return replace(verdict, source=source, excluded=tuple(sorted(excluded)))
+
+
+def _trusting(desk: Desk, policy: Policy) -> Desk:
+    """Return the desk with the trust entries of a policy."""
+    if not policy.trust:
+        return desk
+    return replace(desk, trust=desk.trust.extended((one.name, one.text) for one in policy.trust))
 
 
 def look(path: str, desk: Desk) -> Judgement:

@@ -5,17 +5,14 @@ Everything here is a function of values: the day is an argument, and nothing rea
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable
 from datetime import date
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
-from weighbridge import documents, rule_files
 from weighbridge.digest import Digest
-from weighbridge.errors import DocumentError
 from weighbridge.facts import Gap
 from weighbridge.location import Location
 from weighbridge.records import dataclass, field, replace
@@ -24,15 +21,14 @@ from weighbridge.requirements import Requirements, Unmet
 from weighbridge.rules import Finding, Judgement, Severity, Unknown
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from weighbridge.detail import Decision, Detail
     from weighbridge.evidence.base import Evidence
 
-T = TypeVar("T")
 Span = tuple[int, int]  # the first byte and the one behind the last
 
 UNKNOWN: Final = "unknown"
+# Half a year: somebody looks again before people and reasons have changed.
+MAX_WAIVER_DAYS: Final = 180
 
 _DIGEST: Final = r"sha256:[0-9a-f]{64}"
 _RULE: Final = r"[A-Z]{3}[0-9]{3}|unknown"
@@ -96,16 +92,30 @@ class Waiver:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrustText:
+    """A file of trust entries of the user's own: its name and its text."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What a gate asks of a model. `digest` is that of the policy file."""
+    """What a gate asks of a model. `digest` tells all that the policy was read from (see `policy_file`).
+
+    `trust` are trust entries for packages that no shipped file speaks for. `max_waiver_days` is how far ahead the end
+    of a waiver may lie; a waiver that ends later accepts nothing.
+    """
 
     name: str
     fail_at: Severity = Severity.HIGH
     unknown: Response = Response.INCONCLUSIVE
     gaps: Response = Response.INCONCLUSIVE
     waivers: tuple[Waiver, ...] = ()
+    max_waiver_days: int = MAX_WAIVER_DAYS
     require: Requirements = field(default_factory=Requirements)
-    digest: str = field(default="", metadata={"derived": True})
+    trust: tuple[TrustText, ...] = ()
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,63 +289,6 @@ def blocks(finding: Finding, fail_at: Severity) -> bool:
     return finding.rule.severity.rank >= fail_at.rank
 
 
-def read_policy(data: bytes, name: str) -> Policy:
-    """Return the policy in a YAML, TOML or JSON file; raise DocumentError when it is wrong."""
-    return replace(_read(data, Policy, name), digest=f"sha256:{hashlib.sha256(data).hexdigest()}")
-
-
-def shipped_policy(name: str) -> Policy:
-    """Return a policy that ships with the rules, such as `default`; raise DocumentError when there is none."""
-    folder = f"{rule_files.shipped_folder()}/policies"
-    known = rule_files.names(folder)
-    if name not in known:
-        raise DocumentError(name, f"not one of the shipped policies {', '.join(known)}{documents.suggest(name, known)}")
-    return load_policy(f"{folder}/{name}.yaml")
-
-
-def load_policy(path: Path | str) -> Policy:
-    """Return the policy in a file; raise DocumentError when it is wrong or cannot be read."""
-    return read_policy(_bytes_of(path), str(path))
-
-
-def _bytes_of(path: Path | str) -> bytes:
-    try:
-        return rule_files.read(path)
-    except OSError as error:
-        raise DocumentError(str(path), error.strerror or "cannot be read") from error
-
-
-def _read(data: bytes, into: type[T], name: str) -> T:
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DocumentError(name, "not UTF-8") from error
-    return documents.read(text, into, name=name)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaiverFile:
-    """A file of waivers beside a policy."""
-
-    waivers: tuple[Waiver, ...]
-
-
-def amend(policy: Policy, *, fail_at: Severity | None = None, waivers: Path | str | None = None) -> Policy:
-    """Return a policy with another severity, and with the waivers of a file added to its own.
-
-    The digest tells an amended policy from the file. Raises DocumentError when the waivers are wrong.
-    """
-    if waivers is None:
-        added, data = tuple[Waiver, ...](), b""
-    else:
-        data = _bytes_of(waivers)
-        added = _read(data, WaiverFile, str(waivers)).waivers
-    severity = fail_at or policy.fail_at
-    whole = f"{policy.digest} {severity} {hashlib.sha256(data).hexdigest()}"
-    digest = f"sha256:{hashlib.sha256(whole.encode()).hexdigest()}"
-    return replace(policy, fail_at=severity, waivers=policy.waivers + added, digest=digest)
-
-
 def judge(
     examined: Iterable[Examined],
     policy: Policy,
@@ -351,7 +304,7 @@ def judge(
     policy says so): a gap, an unknown that no waiver accepts, or nothing to judge. Otherwise pass, except after a
     `triage`, which has verified no digest and so approves nothing.
     """
-    ledger = _Waivers(policy.waivers, today)
+    ledger = _Waivers(policy, today)
     files, parts = [], []
     for file in sorted(examined, key=lambda one: one.path):
         part = ledger.sift(file)
@@ -399,8 +352,9 @@ def _outcome(part: Judgement, policy: Policy, *, partial: bool) -> Outcome:
 class _Waivers:
     """The waivers of a policy on one day, and what they were used for."""
 
-    def __init__(self, waivers: tuple[Waiver, ...], today: date) -> None:
-        self._waivers = waivers
+    def __init__(self, policy: Policy, today: date) -> None:
+        self._waivers = policy.waivers
+        self._days = policy.max_waiver_days
         self._today = today
         self._used: set[Waiver] = set()
         self.accepted: list[Waived] = []
@@ -418,7 +372,11 @@ class _Waivers:
         )
 
     def _accepts(self, item: Finding | Unknown, file: Examined) -> bool:
-        covering = [waiver for waiver in self._waivers if waiver.covers(item, file.digest, self._today)]
+        covering = [
+            waiver
+            for waiver in self._waivers
+            if waiver.covers(item, file.digest, self._today) and (waiver.expires - self._today).days <= self._days
+        ]
         if covering:
             self._used.update(covering)
             self.accepted.append(Waived(item=item, waiver=covering[0]))

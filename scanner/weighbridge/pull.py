@@ -25,8 +25,9 @@ from weighbridge.evidence.trust_policy import TrustPolicy
 from weighbridge.location import printable
 from weighbridge.lock import Difference, Lock, Locked
 from weighbridge.pipeline import DEFAULT_POLICY, Desk
-from weighbridge.policy import Outcome, Policy, Verdict, refuse, shipped_policy
+from weighbridge.policy import Outcome, Policy, Verdict, refuse
 from weighbridge.policy import judge as judge_files
+from weighbridge.policy_file import shipped_policy
 from weighbridge.records import dataclass, replace
 from weighbridge.registries.base import Remote, Settings
 from weighbridge.requirements import Unmet, of_licences, of_source

@@ -11,12 +11,14 @@ them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from weighbridge import rule_files
+from weighbridge.errors import DocumentError
 from weighbridge.facts import Program
+from weighbridge.location import printable
 from weighbridge.schema import WORK_LIMIT, Signature, WorkError
 from weighbridge.symbols import (
     ELISIONS,
@@ -55,10 +57,28 @@ NO_ENTRY: Final = "no trust entry names it"
 class Trust:
     """The trust entries of a directory, read file by file as streams ask for them."""
 
-    def __init__(self, directory: Path | str) -> None:
+    def __init__(self, directory: Path | str, own: Iterable[tuple[str, str]] = ()) -> None:
         self._folder = str(directory)
+        self._own = dict(own)
         self._files: dict[str, TrustFile] = {}
         self._entries: dict[tuple[str, str], Entry | None] = {}
+
+    def extended(self, own: Iterable[tuple[str, str]]) -> Trust:
+        """Return these entries with those of further files (name, text), for packages that no file here speaks for.
+
+        Raises DocumentError when one of them is wrong or speaks for a package of another.
+        """
+        texts = dict(own)
+        claimed = dict(self._names)
+        if STANDARD in claimed:
+            claimed |= dict.fromkeys((name.partition(".")[0] for name in self._load(STANDARD).entries), STANDARD)
+        for name, text in texts.items():
+            for package in read(text, name).packages:
+                if package in claimed:
+                    reason = f"{printable(claimed[package])} speaks for {package!r} already"
+                    raise DocumentError(name, f"{reason}; --rules names a folder in which both can be one file")
+                claimed[package] = name
+        return Trust(self._folder, (self._own | texts).items())
 
     @cached_property
     def _names(self) -> dict[str, str]:
@@ -69,6 +89,8 @@ class Trust:
             for package in found[1].decode().split(",") if found else ():
                 names.setdefault(package.strip(), name)
             names.setdefault(name, name)
+        for name in self._own:
+            names |= dict.fromkeys(self._load(name).packages, name)
         return names
 
     def _read(self, name: str) -> bytes:
@@ -101,7 +123,11 @@ class Trust:
     def _load(self, name: str) -> TrustFile:
         file = self._files.get(name)
         if file is None:
-            file = self._files[name] = open_file(self._read(name).decode(), f"trust/{name}.yaml")
+            if name in self._own:
+                file = open_file(self._own[name], name)
+            else:
+                file = open_file(self._read(name).decode(), f"trust/{name}.yaml")
+            self._files[name] = file
         return file
 
     def untrusted(self, program: Program) -> Iterator[tuple[Event, str]]:

@@ -86,7 +86,7 @@ def _approve(folder: Path, options: dict[str, Any]) -> int:
     if options["trust"] is not None:
         raise UsageError("--trust goes with --check: who may approve is for those to say who load")
     now = datetime.now(UTC).replace(microsecond=0)
-    expires, verifier, policy = expiry_from(options, now), verifier_from(options), policy_from(options)
+    expires, verifier, policy = expiry_from(options, now), verifier_from(options), policy_from(options, [folder])
     verdict = scan_folder(
         folder,
         desk_from(options),

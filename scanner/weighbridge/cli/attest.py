@@ -93,7 +93,7 @@ def _scan(path: Path, options: dict[str, Any]) -> Verdict:
     from weighbridge.sources import scan_folder
     from weighbridge.walk import Target
 
-    policy, desk = policy_from(options), desk_from(options)
+    policy, desk = policy_from(options, [path]), desk_from(options)
     if path.is_dir():
         return scan_folder(path, desk, beside=RESERVED, policy=policy, jobs=options["jobs"])
     return scan_targets([Target(name=path.name, path=str(path), named=True)], desk, policy=policy)

@@ -47,7 +47,7 @@ def bom(folder: Path, **options: Any) -> int:
     from weighbridge.cli.fetching import desk_from
     from weighbridge.sources import scan_folder
 
-    verdict = scan_folder(folder, desk_from(options), beside=RESERVED, policy=policy_from(options))
+    verdict = scan_folder(folder, desk_from(options), beside=RESERVED, policy=policy_from(options, [folder]))
     source = options["source"] or reference_of(folder, manifest_of(verdict))
     page = folder / card.NAME
     subject = bills.Subject(

@@ -34,7 +34,7 @@ def convert_directory(source: Path, destination: Path, limits: Limits, options: 
         text = f"{name} has the weights of {counted(count, 'file')} of {other}: every byte compared"
         emit([json.dumps(told, sort_keys=True)] if options["form"] == "json" else [text])
         return 0
-    policy = policy_from({**options, "no_digest": False})
+    policy = policy_from({**options, "no_digest": False}, [source])
     made = convert_folder(
         source,
         destination,

@@ -11,6 +11,7 @@ import click
 
 from weighbridge.cli.approving import approval_options, approver_from, expiry_from, refused_lines, verifier_from
 from weighbridge.cli.fetching import (
+    canonical,
     desk_from,
     fetch_options,
     locked_options,
@@ -101,7 +102,8 @@ def _crossing(reference: str, destination: Path, options: dict[str, Any]) -> Cro
     from weighbridge.gate import Crossing
 
     now = datetime.now(UTC).replace(microsecond=0)
-    expires, verifier, policy = expiry_from(options, now), verifier_from(options), policy_from(options)
+    expires, verifier = expiry_from(options, now), verifier_from(options)
+    policy = policy_from(options, [canonical(reference), destination])
     signer = approver_from(options)
     return Crossing(
         order=order_from(reference, options),

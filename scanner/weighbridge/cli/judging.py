@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime
 from typing import Any, Final
 
 import click
@@ -13,11 +13,12 @@ import click
 from weighbridge.cli.options import F
 from weighbridge.cli.output import emit, use_color
 from weighbridge.errors import UsageError
-from weighbridge.pipeline import DEFAULT_POLICY
-from weighbridge.policy import Policy, Verdict, amend, load_policy, shipped_policy
+from weighbridge.location import printable
+from weighbridge.policy import Policy, Verdict
 from weighbridge.report import DETAILED, FORMATS
 from weighbridge.report.base import Style
 from weighbridge.rules import Severity
+from weighbridge.settings import Asked, Chosen, choose
 
 Reports = list[tuple[str, str | None]]
 
@@ -78,11 +79,23 @@ def _pair(order: list[tuple[str, str]]) -> Reports:
 
 
 _POLICY: Final = (
-    click.option("--policy", metavar="NAME|FILE", help="A shipped policy (default, strict) or a policy file."),
+    click.option(
+        "--policy",
+        metavar="NAME|FILE",
+        help="A shipped policy (default, strict, safetensors-only) or a policy file.  [default: WEIGHBRIDGE_POLICY, "
+        "the nearest weighbridge.toml or pyproject.toml with [tool.weighbridge], default]",
+    ),
     click.option(
         "--fail-at",
         type=click.Choice([severity.value for severity in Severity]),
         help="Fail from this severity on, whatever the policy says.",
+    ),
+    click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Change a setting of the policy, as in --set require.pinned=true; repeatable. docs/policy.md lists them.",
     ),
     click.option(
         "--waivers",
@@ -124,17 +137,44 @@ def report_options(command: F) -> F:
     return command
 
 
-def policy_from(options: dict[str, Any]) -> Policy:
-    """Return the policy that the options describe."""
-    name = options["policy"] or DEFAULT_POLICY
-    named_file = any(mark in name for mark in ("/", "\\", "."))
-    policy = load_policy(name) if named_file else shipped_policy(name)
-    if options["fail_at"] or options["waivers"]:
-        severity = Severity(options["fail_at"]) if options["fail_at"] else None
-        policy = amend(policy, fail_at=severity, waivers=options["waivers"])
-    if policy.waivers and options.get("no_digest"):
+def policy_from(options: dict[str, Any], scanned: Sequence[str | os.PathLike[str]] = ()) -> Policy:
+    """Return the policy that the options, the environment and the files here describe for what is scanned.
+
+    A reference to files on disk counts as them. With --verbose, say on standard error which file it is.
+    """
+    chosen = choice_from(options, scanned)
+    if chosen.path and options.get("verbose"):
+        click.echo(f"weighbridge: policy {printable(chosen.path)} ({chosen.why})", err=True)
+    if chosen.policy.waivers and options.get("no_digest"):
         raise UsageError("a waiver holds for the digest of a file, so --no-digest leaves nothing for it to hold for")
-    return policy
+    return chosen.policy
+
+
+def choice_from(options: dict[str, Any], scanned: Sequence[str | os.PathLike[str]] = ()) -> Chosen:
+    """Return the policy that the options describe, with the layers that it is made of."""
+    told = [("fail_at", options["fail_at"], "--fail-at")] if options.get("fail_at") else []
+    for text in options.get("settings", ()):
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set {printable(text)}: write KEY=VALUE")
+        told.append((key.strip(), value.strip(), f"--set {key.strip()}"))
+    return choose(
+        Asked(policy=options["policy"], waivers=options["waivers"], settings=tuple(told)),
+        environ=os.environ,
+        folder=os.getcwd(),  # noqa: PTH109 - importing pathlib takes longer than a small scan
+        today=date.today(),
+        scanned=[_on_disk(one) for one in scanned],
+    )
+
+
+def _on_disk(one: str | os.PathLike[str]) -> str:
+    """Return the path of what is scanned; a reference to something elsewhere is no path, and that is well."""
+    text = os.fspath(one)
+    if not text.startswith("file:"):
+        return text
+    from urllib.parse import unquote, urlsplit
+
+    return unquote(urlsplit(text).path)
 
 
 def detailed(options: dict[str, Any]) -> bool:

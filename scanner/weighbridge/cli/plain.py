@@ -6,6 +6,7 @@ what click makes of the same words.
 
 from __future__ import annotations
 
+import os
 import sys
 
 from weighbridge.cli import PLAIN
@@ -14,10 +15,15 @@ from weighbridge.cli.progress import scanned
 from weighbridge.pipeline import scan
 from weighbridge.report.base import Style, exit_status
 from weighbridge.report.text import render
+from weighbridge.settings import is_silent
 
 
 def run(arguments: list[str]) -> int:
-    """Return the exit status of a plain scan."""
+    """Return the exit status of a plain scan; when settings ask for more, the whole command line takes over."""
+    if not is_silent(os.environ, os.getcwd()):  # noqa: PTH109
+        from weighbridge.cli.group import run as run_command
+
+        return run_command(arguments)
     paths = [argument for argument in arguments[1:] if argument not in PLAIN]
     quiet = not {"--quiet", "-q"}.isdisjoint(arguments)
     verdict = scan(paths, digest="--no-digest" not in arguments, progress=scanned(quiet=quiet))

@@ -83,7 +83,7 @@ def _scan_paths(options: dict[str, Any], limits: Limits) -> Verdict:
     rules, trust = load_rules(options["rules_folder"])
     return scan_paths(
         options["paths"],
-        policy=policy_from(options),
+        policy=policy_from(options, options["paths"]),
         rules=rules,
         trust=trust,
         limits=limits,
@@ -108,7 +108,7 @@ def _scan_reference(reference: str, options: dict[str, Any], limits: Limits) -> 
     if options["second_opinion"]:
         raise UsageError("--second-opinion reads files on disk; pull the model first")
     rules, trust = load_rules(options["rules_folder"])
-    policy = policy_from(options)
+    policy = policy_from(options, [reference])
     desk = Desk(
         rules=rules,
         trust=trust,

@@ -21,9 +21,11 @@ from weighbridge.documents import Words
 from weighbridge.evidence.base import Evidence, Method, Signature
 from weighbridge.facts import Anomaly, Fact, Gap, Member, Metadata, Native, Observed, Tensor
 from weighbridge.location import Location
-from weighbridge.policy import Coverage, Examined, Opinion, Outcome, Policy, Verdict, Waiver, judge
+from weighbridge.policy import Coverage, Examined, Opinion, Outcome, Policy, Verdict, Waiver, judge, refuse
+from weighbridge.refusals import BundleOlder, EvidenceError, NotApproved
 from weighbridge.report import FORMATS
-from weighbridge.report.base import Style, counted, describe, sized
+from weighbridge.report.base import UNMET_TITLE, Style, counted, describe, sized, unmet_title
+from weighbridge.requirements import Unmet
 from weighbridge.rules import Examples, Finding, Judgement, Match, References, Rule, Severity, Unknown
 
 SCHEMA = json.loads((Path(__file__).parent.parent / "docs/schema/verdict-1.schema.json").read_text())
@@ -96,7 +98,7 @@ def everything() -> Verdict:
     )
     waived = Judgement(findings=(Finding(rule=ODD, fact=Anomaly(location=Location(("b",)), code="x", detail="y")),))
     waiver = Waiver(
-        rule="TST002", digest=str(DIGEST), reason="known", approver="the team", expires=date(2026, 12, 31), subject="x"
+        rule="TST002", digest=str(DIGEST), reason="known", approver="the team", expires=date(2026, 7, 1), subject="x"
     )
     verdict = weigh(
         examined("models/a b.pt", judgement, parsed=100, inert=1 << 20, unexamined=2048),
@@ -104,7 +106,7 @@ def everything() -> Verdict:
         waivers=(waiver, replace(waiver, expires=date(2020, 1, 1))),
     )
     return replace(
-        verdict,
+        refuse(verdict, unmet()),
         files=tuple(replace(file, detail=detail()) for file in verdict.files),
         excluded=("models/README.md",),
         opinions=(Opinion(path="b", by="fickling 0.1", says="likely safe", details=("one\x07", "two")),),
@@ -138,6 +140,15 @@ def detail(text: str = "curl <evil>", name: str = "os.system") -> Detail:
             shares=(Share(dtype="F32", count=1, size=24), Share(dtype="F16", count=1, size=8)),
             largest=(tensor, replace(tensor, name="bias", dtype="F16", shape=(), size=8)),
         ),
+    )
+
+
+def unmet(said: str = "nobody signed <b>it</b>", where: str = "hf://lab/model@abc") -> tuple[Unmet, ...]:
+    """Return requirements of each kind that are not met: of the model, of a file, and of one that brings no way out."""
+    return (
+        Unmet(code="SIG_MISSING", where=where, reason=said, fix="ask the lab to sign it"),
+        Unmet(code="FORMAT", where="models/a b.pt", reason="the policy allows no torch-zip", fix="convert it"),
+        Unmet(code="FORMAT", where="b", reason="the policy allows no torch-zip", fix=""),
     )
 
 
@@ -210,7 +221,9 @@ def test_text_from_a_file_never_reaches_the_output_unescaped(name: str, text: st
         gaps=(Gap(location=place, reason=text),),
     )
     verdict = replace(weigh(examined(place.path[0], judgement, parsed=1)), excluded=(text,), source=text)
+    verdict = refuse(verdict, (Unmet(code="FORMAT", where=text, reason=text, fix=text),))
     verdict = replace(verdict, files=tuple(replace(file, detail=detail(text, text)) for file in verdict.files))
+    verdict = replace(verdict, history=(Decision(what=text, who=text, note=text),))
     lines = list(FORMATS[name]()(verdict, Style(verbose=True)))
     assert all(line.isprintable() for line in lines)
     assert "\n".join(lines).encode()
@@ -247,7 +260,7 @@ def sarif() -> dict[str, Any]:
 
 def test_sarif_has_what_github_asks_of_a_rule() -> None:
     rules = sarif()["tool"]["driver"]["rules"]
-    assert [one["id"] for one in rules] == ["TST001", "TST002", "UNK001"]
+    assert [one["id"] for one in rules] == ["TST001", "TST002", "UNK001", "SIG_MISSING", "FORMAT"]
     for one in rules:
         assert one["shortDescription"]["text"] and one["fullDescription"]["text"] and one["help"]["markdown"]
         assert len(one["fullDescription"]["text"]) <= 1024
@@ -258,7 +271,7 @@ def test_sarif_has_what_github_asks_of_a_rule() -> None:
 
 def test_sarif_has_what_github_asks_of_a_result() -> None:
     run = sarif()
-    assert len(run["results"]) == 5
+    assert len(run["results"]) == 8
     for result in run["results"]:
         assert run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == result["ruleId"]
         physical = result["locations"][0]["physicalLocation"]
@@ -266,7 +279,7 @@ def test_sarif_has_what_github_asks_of_a_result() -> None:
         assert physical["region"]["startLine"] == 1
         assert re.fullmatch(r"[0-9a-f]{32}:[0-9]+", result["partialFingerprints"]["primaryLocationLineHash"])
     uris = {result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for result in run["results"]}
-    assert uris == {"models/a%20b.pt", "b"}
+    assert uris == {"models/a%20b.pt", "b", "hf%3A//lab/model%40abc"}
     prints = [result["partialFingerprints"]["primaryLocationLineHash"] for result in run["results"]]
     assert len(set(prints)) == len(prints)
 
@@ -282,7 +295,7 @@ def test_sarif_fingerprints_outlive_a_shift_of_offsets() -> None:
 
 
 def test_sarif_byte_regions_are_those_of_the_file() -> None:
-    inside, outside = sarif()["results"][0], sarif()["results"][-1]
+    inside, outside = sarif()["results"][3], sarif()["results"][-1]
     assert "byteOffset" not in inside["locations"][0]["physicalLocation"]["region"]
     assert inside["locations"][0]["logicalLocations"][0]["fullyQualifiedName"] == "models/a b.pt!archive/data.pkl@0x2f"
     assert outside["locations"][0]["physicalLocation"]["region"] == {"startLine": 1, "byteOffset": 0, "byteLength": 1}
@@ -296,6 +309,52 @@ def test_sarif_tells_gaps_as_errors_and_waivers_as_suppressions() -> None:
     suppressed = [result for result in run["results"] if "suppressions" in result]
     assert [result["suppressions"][0]["status"] for result in suppressed] == ["accepted"]
     assert {taxon["id"] for taxon in run["taxonomies"][0]["taxa"]} == {"78", "502"}
+
+
+def test_sarif_tells_what_is_required_as_results_of_level_error() -> None:
+    results = sarif()["results"][:3]
+    assert [(one["ruleId"], one["level"]) for one in results] == [
+        ("SIG_MISSING", "error"),
+        ("FORMAT", "error"),
+        ("FORMAT", "error"),
+    ]
+    assert results[0]["message"]["text"] == ("hf://lab/model@abc: nobody signed <b>it</b>. Fix: ask the lab to sign it")
+    local = refuse(passing(), unmet(where="file:///models/a b@abc"))
+    (place, *_) = json.loads(render("sarif", local))["runs"][0]["results"][0]["locations"]
+    assert place["physicalLocation"]["artifactLocation"] == {"uri": "file:///models/a%20b%40abc"}
+
+
+def test_every_refusal_of_a_signature_has_a_title() -> None:
+    codes = {one.code for one in EvidenceError.__subclasses__() if one not in (NotApproved, BundleOlder)}
+    assert len(codes) > 10
+    for code in codes:
+        assert unmet_title(replace(unmet()[0], code=code)) != UNMET_TITLE, code
+    assert unmet_title(replace(unmet()[0], code="SOMETHING_ELSE")) == UNMET_TITLE
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_is_required_is_told_with_the_way_out_by_every_report(name: str) -> None:
+    text = re.sub(r"&#(\d+);", lambda match: chr(int(match[1])), render(name, refuse(passing(), unmet("nobody did"))))
+    for one in unmet("nobody did"):
+        assert one.reason in text
+        assert one.fix in text or name == "gitlab-codequality", "it has no place for that"
+
+
+def test_the_first_line_counts_files_in_good_english() -> None:
+    several = weigh(examined("a.pt", Judgement(), parsed=1), examined("b.pt", Judgement(), parsed=1))
+    assert render("text", several, quiet=True) == (
+        "pass: 2 files: loading does nothing that the policy default refuses\n"
+    )
+    assert render("text", refuse(several, unmet()[:1]), quiet=True) == "fail: 1 requirement of the policy not met\n"
+    gap = Judgement(gaps=(Gap(location=PICKLE, reason="why"),))
+    mixed = weigh(examined("a.pt", gap, parsed=1), examined("b", gap, parsed=1), examined("c", Judgement(), parsed=1))
+    assert render("text", mixed, quiet=True) == "inconclusive: 2 of 3 files: 2 parts not understood\n"
+
+
+def test_json_tells_the_steps_of_the_decision() -> None:
+    assert json.loads(render("json", everything()))["history"] == [
+        {"what": "Resolved", "who": "hub", "when": "2026-01-30T00:00:00+00:00", "note": "main is abc"}
+    ]
 
 
 def test_an_absolute_path_is_a_file_address() -> None:

@@ -16,11 +16,11 @@ import xmlschema
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-from test_report import DIGEST, ODD, PICKLE, PROCESS, everything, examined, observed, passing, render, weigh
+from test_report import DIGEST, ODD, PICKLE, PROCESS, everything, examined, observed, passing, render, unmet, weigh
 
 from weighbridge.facts import Anomaly, Gap, Observed
 from weighbridge.location import Location, printable
-from weighbridge.policy import Outcome, Triage, Verdict, Waiver
+from weighbridge.policy import Outcome, Triage, Verdict, Waiver, refuse
 from weighbridge.records import replace
 from weighbridge.remote import TRIAGE
 from weighbridge.report import FORMATS
@@ -59,9 +59,9 @@ def hostile(text: str) -> Verdict:
         gaps=(Gap(location=place, reason=text),),
     )
     reason = text if text.strip() else "x"
-    waiver = Waiver(rule="TST002", digest=str(DIGEST), reason=reason, approver=reason, expires=date(2026, 12, 31))
+    waiver = Waiver(rule="TST002", digest=str(DIGEST), reason=reason, approver=reason, expires=date(2026, 7, 1))
     verdict = weigh(examined(place.path[0], judgement, parsed=1), waivers=(waiver,))
-    return replace(verdict, source=text, excluded=(text,))
+    return replace(refuse(verdict, unmet(text, text)[:1]), source=text, excluded=(text,))
 
 
 def without_files() -> Verdict:
@@ -80,6 +80,8 @@ VERDICTS = {
     "passing": passing(),
     "no file": without_files(),
     "triaged": triaged(),
+    "refused": refuse(passing(), unmet()),
+    "refused early": refuse(without_files(), unmet()),
     **{f"hostile {number}": hostile(text) for number, text in enumerate(HOSTILE)},
 }
 each_verdict = pytest.mark.parametrize("verdict", VERDICTS.values(), ids=VERDICTS)
@@ -127,6 +129,8 @@ def test_junit_tells_failures_doubts_and_waivers_apart() -> None:
     found = {case.attrib["name"]: [child.tag for child in case] for case in suites.iter("testcase")}
     assert found["TST001: Pickle starts a process"] == ["failure"]
     assert found["TST002: Archive is read in two ways"] == ["system-out"]
+    assert found["SIG_MISSING: A required signature is missing"] == ["failure"]
+    assert found["signed by the lab (release@lab.example, issuer https://accounts.example): 1 file"] == []
     assert found["UNK001: Loading the file uses a name that nobody has reviewed"] == ["error"]
     assert found["GAP001: Bytes of the file were not understood"] == ["error"]
     assert found["TST002: Archive is read in two ways (waived)"] == ["skipped"]
@@ -147,12 +151,13 @@ def test_gitlab_is_told_of_gaps_and_unknowns_and_not_of_what_is_waived(name: str
         assert "waived: TST002 at b@0x0" in "".join(one["value"] for one in found["scan"]["messages"])
     else:
         rules, keys = [one["check_name"] for one in found], [one["fingerprint"] for one in found]
-    assert rules == ["TST001", "TST001", "TST002", "UNK001", "GAP001", "GAP001"]
+    assert rules[:3] == ["SIG_MISSING", "FORMAT", "FORMAT"]
+    assert rules[3:] == ["TST001", "TST001", "TST002", "UNK001", "GAP001", "GAP001"]
     assert len(set(keys)) == len(keys)
 
 
 def test_gitlab_names_a_finding_by_its_rule_and_weaknesses_alone() -> None:
-    found = document("gitlab-sast", everything())["vulnerabilities"][0]
+    found = document("gitlab-sast", everything())["vulnerabilities"][3]
     assert [one["type"] for one in found["identifiers"]] == ["weighbridge_rule", "cwe", "cwe"]
     assert found["links"] == [{"name": "CVE-2025-1716", "url": "https://nvd.nist.gov/vuln/detail/CVE-2025-1716"}]
     assert found["severity"] == "Critical"
@@ -182,12 +187,18 @@ def test_a_waiver_is_a_statement_of_openvex_in_its_approvers_words() -> None:
     (waived,) = [one for one in statements if one["status"] == "not_affected"]
     assert waived["vulnerability"]["name"] == "TST002"
     assert waived["products"][0]["hashes"] == {"sha-256": DIGEST.value}
-    assert waived["impact_statement"] == "accepted by the team until 2026-12-31: known"
-    assert [one["status"] for one in statements].count("affected") == 2
+    assert waived["impact_statement"] == "accepted by the team until 2026-07-01: known"
+    assert [one["status"] for one in statements].count("affected") == 5
     assert {one["vulnerability"]["name"] for one in statements if one["status"] == "under_investigation"} == {
         "UNK001",
         "GAP001",
     }
+
+
+def test_openvex_tells_what_is_required_of_the_model_by_its_name() -> None:
+    statement, *_ = document("openvex", replace(refuse(passing(), unmet()), source="hf://lab/model@abc"))["statements"]
+    assert statement["products"] == [{"@id": "hf://lab/model@abc"}]
+    assert (statement["status"], statement["action_statement"]) == ("affected", "ask the lab to sign it")
 
 
 def test_an_openvex_document_has_a_name_by_what_it_states_and_not_by_when() -> None:
@@ -201,7 +212,7 @@ def test_a_waiver_is_a_suppression_of_sarif_with_its_particulars() -> None:
     results = document("sarif", everything())["runs"][0]["results"]
     (suppression,) = [one["suppressions"][0] for one in results if "suppressions" in one]
     assert suppression["kind"] == "external"
-    assert suppression["properties"] == {"approver": "the team", "digest": str(DIGEST), "expires": "2026-12-31"}
+    assert suppression["properties"] == {"approver": "the team", "digest": str(DIGEST), "expires": "2026-07-01"}
     (invocation,) = document("sarif", everything())["runs"][0]["invocations"]
     assert "expired waiver: TST002" in invocation["toolConfigurationNotifications"][0]["message"]["text"]
 
@@ -230,7 +241,7 @@ def unescaped(text: str) -> str:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_nothing_from_a_file_becomes_a_workflow_command(text: str) -> None:
     found = told(hostile(text), verbose=True)
-    assert [level for level, _, _ in found] == ["error"] * 4 + ["notice"]
+    assert [level for level, _, _ in found] == ["error"] * 5 + ["notice"]
     assert all(set(values) <= {"file", "line", "title"} for _, values, _ in found)
     assert {values["file"] for _, values, _ in found if "file" in values} == {printable(text).removeprefix("./")}
 

@@ -16,7 +16,7 @@ import html5lib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_report import detail, everything, examined, passing, render, weigh
+from test_report import detail, everything, examined, passing, render, unmet, weigh
 from test_report_formats import HOSTILE, hostile, triaged, without_files
 
 from weighbridge.detail import Detail, Import, Listing, Share, Weights
@@ -24,7 +24,7 @@ from weighbridge.facts import Tensor
 from weighbridge.inspection import LISTINGS
 from weighbridge.location import Location, printable
 from weighbridge.pipeline import scan
-from weighbridge.policy import Verdict
+from weighbridge.policy import Verdict, refuse
 from weighbridge.records import replace
 from weighbridge.report.base import Style
 from weighbridge.report.html import render as render_html
@@ -50,6 +50,7 @@ VERDICTS = {
     "passing": passing(),
     "no file": without_files(),
     "triaged": triaged(),
+    "refused": refuse(passing(), unmet()),
     **{f"hostile {number}": hostile(said) for number, said in enumerate(HOSTILE)},
 }
 
@@ -132,7 +133,7 @@ def test_everything_that_was_asked_for_is_on_the_page() -> None:
         "no trust entry names it",
         "zip: the CRC is wrong",
         "--max-members",
-        "accepted by the team until 2026-12-31: known",
+        "accepted by the team until 2026-07-01: known",
         "expired, until 2020-01-01",
         "from os import system",
         "collections.OrderedDict",

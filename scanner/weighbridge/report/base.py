@@ -27,6 +27,7 @@ from weighbridge.location import printable
 from weighbridge.policy import Outcome, Verdict, Waived, Waiver
 from weighbridge.records import dataclass
 from weighbridge.remote import TRIAGE
+from weighbridge.requirements import Unmet
 from weighbridge.rules import Finding, Unknown
 
 T = TypeVar("T", Finding, Unknown, Gap)
@@ -42,6 +43,34 @@ UNKNOWN_HELP: Final = (
 GAP_TITLE: Final = "Bytes of the file were not understood"
 GAP_ABOUT: Final = "Bytes that were not understood may do anything, so a scan with gaps does not pass."
 GAP_HELP: Final = "Raise the limit that was hit, or ask the publisher for a file that is whole and in a known format."
+UNMET_TITLE: Final = "A requirement of the policy is not met"
+UNMET_ABOUT: Final = "The policy or the trust policy asks for this whatever the scan finds, and no waiver covers it."
+# What is not met, in a line, by the code of `Unmet`: those of a policy, and the refusals of evidence.
+_UNMET: Final = {
+    "SOURCE": "The policy does not allow models from this source",
+    "UNPINNED": "The reference does not say which revision is meant",
+    "SIZE": "The model is larger than the policy allows",
+    "FORMAT": "A file has a format that the policy does not allow",
+    "LICENCE": "The licence is none that the policy allows",
+    "UNCONVERTIBLE": "The weights cannot be converted to safetensors",
+    "SIG_MISSING": "A required signature is missing",
+    "SIG_MALFORMED": "What should be a signature cannot be read as one",
+    "SIG_UNSUPPORTED": "A signature is of a kind that is not understood",
+    "SIG_METHOD": "The model is not signed in the way that the trust policy wants",
+    "SIG_INVALID": "A signature does not verify",
+    "SIGNER_UNTRUSTED": "Somebody has signed the model who is not trusted",
+    "SIGNER_CHANGED": "The signer is not the one in the lock",
+    "SIGNER_EXPIRED": "The certificate or key of the signer was not valid",
+    "TRUST_STALE": "A trust root is older than the trust policy allows",
+    "TRUST_CORRUPT": "A trust root is missing or not the one that is pinned",
+    "POLICY_NO_RULE": "The trust policy has no rule for this source",
+    "MANIFEST_INVALID": "The signed list of files contradicts itself",
+    "CONTENT_MISMATCH": "The files are not those that were signed",
+    "UNSAFE_ENTRY": "A file of the model has no place in a signed tree",
+    "CHANGED_DURING_READ": "A file changed while it was read",
+    "APPROVAL_REVOKED": "The model is on the list of what is denied",
+    "OFFLINE": "What would decide is not at hand, and the network is not allowed",
+}
 FINGERPRINT_DIGITS: Final = 32
 # When reports say a verdict was given if nobody says otherwise, so that the same verdict gives the same bytes.
 NO_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -98,7 +127,15 @@ def describe(fact: Fact) -> str:
 
 def fingerprint(rule: str, fact: Fact) -> str:
     """Return what stays the same when bytes before the place are added or removed."""
-    parts = (rule, *fact.location.path, fact.kind, fact.subject, describe(fact))
+    return _fingerprint(rule, *fact.location.path, fact.kind, fact.subject, describe(fact))
+
+
+def fingerprint_of_unmet(one: Unmet) -> str:
+    """Return what stays the same while the same requirement is not met in the same place."""
+    return _fingerprint(one.code, one.where)
+
+
+def _fingerprint(*parts: str) -> str:
     text = "\0".join(parts).encode("utf-8", "surrogatepass")
     return hashlib.sha256(text).hexdigest()[:FINGERPRINT_DIGITS]
 
@@ -159,6 +196,11 @@ def headline(verdict: Verdict) -> str:
     if gaps:
         parts.append(f"{counted(gaps, 'part')} not understood")
     return ", ".join(parts) or f"loading does nothing that the policy {printable(verdict.policy)} refuses"
+
+
+def unmet_title(one: Unmet) -> str:
+    """Return what kind of requirement is not met, in a line."""
+    return _UNMET.get(one.code, UNMET_TITLE)
 
 
 def worst_first(findings: Iterable[Finding]) -> list[list[Finding]]:

@@ -1,9 +1,9 @@
 """The report for the log of a GitHub Actions step: workflow commands, which GitHub shows as annotations.
 
 https://docs.github.com/actions/reference/workflow-commands-for-github-actions. GitHub shows ten errors, ten warnings
-and ten notices of a step, so there is one annotation for each rule and file, the worst first, and the tenth says how
-many more there are. Escaping is that of @actions/core: `%`, CR and LF in a message, `:` and `,` too in a property. A
-message cannot start a line, so nothing from a file can be a command.
+and ten notices of a step, so there is one annotation for each requirement that is not met and for each rule and file,
+the worst first, and the tenth says how many more there are. Escaping is that of @actions/core: `%`, CR and LF in a
+message, `:` and `,` too in a property. A message cannot start a line, so nothing from a file can be a command.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from weighbridge.report.base import (
     headline,
     rule_id,
     total,
+    unmet_title,
     worst_first,
 )
 from weighbridge.rules import Finding
@@ -70,7 +71,11 @@ def render(verdict: Verdict, style: Style) -> Iterator[str]:
 
 
 def _annotations(verdict: Verdict) -> Iterator[Annotation]:
-    """Yield an annotation for each rule and file, the worst rule first."""
+    """Yield an annotation for each rule and file, the worst first, after those about what is required."""
+    for one in verdict.unmet:
+        fix = f"\nFix: {printable(one.fix)}" if one.fix else ""
+        message = f"{printable(one.where)}: {printable(one.reason)}{fix}"
+        yield Annotation(level="error", title=f"{one.code}: {unmet_title(one)}", message=message)
     for group in worst_first(verdict.findings):
         for file, findings in by_file(group).items():
             yield _of_findings(_shown(file), findings, blocking=blocks(group[0], verdict.fail_at))

@@ -13,7 +13,18 @@ from typing import Any, Final
 from weighbridge.facts import Fact
 from weighbridge.location import printable
 from weighbridge.policy import Verdict
-from weighbridge.report.base import GAP_ID, GAP_TITLE, UNKNOWN_ID, Style, describe, fingerprint, numbered
+from weighbridge.records import dataclass
+from weighbridge.report.base import (
+    GAP_ID,
+    GAP_TITLE,
+    UNKNOWN_ID,
+    Style,
+    describe,
+    fingerprint,
+    fingerprint_of_unmet,
+    numbered,
+    unmet_title,
+)
 from weighbridge.rules import Severity
 
 _LEVELS: Final = {
@@ -26,6 +37,17 @@ _LEVELS: Final = {
 Document = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """What GitLab is told: the rule and its severity there, the text, the file, and what tells it from others."""
+
+    rule: str
+    level: str
+    text: str
+    path: str
+    print: str
+
+
 def render(verdict: Verdict, style: Style) -> Iterator[str]:
     """Yield the lines of the document."""
     del style
@@ -35,26 +57,37 @@ def render(verdict: Verdict, style: Style) -> Iterator[str]:
 def document(verdict: Verdict) -> list[Document]:
     """Return the verdict as a list of violations."""
     seen = list(_violations(verdict))
-    prints = numbered(fingerprint(rule, fact) for rule, _, _, fact in seen)
+    prints = numbered(one.print for one in seen)
     return [
         {
-            "check_name": rule,
-            "description": f"{text} ({fact.location})",
+            "check_name": one.rule,
+            "description": one.text,
             "fingerprint": print_,
-            "severity": level,
-            "location": {"path": printable(fact.location.path[0]).removeprefix("./"), "lines": {"begin": 1}},
+            "severity": one.level,
+            "location": {"path": printable(one.path).removeprefix("./"), "lines": {"begin": 1}},
         }
-        for (rule, level, text, fact), print_ in zip(seen, prints, strict=True)
+        for one, print_ in zip(seen, prints, strict=True)
     ]
 
 
-def _violations(verdict: Verdict) -> Iterator[tuple[str, str, str, Fact]]:
-    """Yield the rule, the severity, the text and the fact of everything that GitLab is told."""
+def _violations(verdict: Verdict) -> Iterator[Violation]:
+    """Yield everything that GitLab is told."""
+    for one in verdict.unmet:
+        text = f"{unmet_title(one)}: {printable(one.reason)}"
+        print_ = fingerprint_of_unmet(one)
+        yield Violation(rule=one.code, level="critical", text=text, path=one.where, print=print_)
     for finding in verdict.findings:
         rule = finding.rule
-        yield rule.id, _LEVELS[rule.severity], f"{rule.title}: {describe(finding.fact)}", finding.fact
+        text = f"{rule.title}: {describe(finding.fact)}"
+        yield _violation(rule.id, _LEVELS[rule.severity], text, finding.fact)
     for unknown in verdict.unknowns:
         text = f"Not reviewed: {describe(unknown.fact)}: {printable(unknown.reason)}"
-        yield UNKNOWN_ID, "major", text, unknown.fact
+        yield _violation(UNKNOWN_ID, "major", text, unknown.fact)
     for gap in verdict.gaps:
-        yield GAP_ID, "major", f"{GAP_TITLE}: {printable(gap.reason)}", gap
+        yield _violation(GAP_ID, "major", f"{GAP_TITLE}: {printable(gap.reason)}", gap)
+
+
+def _violation(rule: str, level: str, text: str, fact: Fact) -> Violation:
+    place = fact.location
+    print_ = fingerprint(rule, fact)
+    return Violation(rule=rule, level=level, text=f"{text} ({place})", path=place.path[0], print=print_)

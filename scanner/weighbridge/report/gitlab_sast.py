@@ -2,7 +2,7 @@
 
 https://docs.gitlab.com/development/integrations/secure/ and GitLab's security report schemas, version 15.1.4: the
 first of them that every GitLab since 16.0 knows. A gap is a vulnerability of severity Unknown, because approval rules
-read vulnerabilities and not messages; what a waiver accepts is a message.
+read vulnerabilities and not messages, and so is a requirement that is not met; what a waiver accepts is a message.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import hashlib
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from weighbridge.facts import Fact, Gap
+from weighbridge.facts import Gap
 from weighbridge.location import Location, printable
 from weighbridge.policy import Verdict, Waived
 from weighbridge.report.base import (
@@ -25,15 +25,22 @@ from weighbridge.report.base import (
     UNKNOWN_HELP,
     UNKNOWN_ID,
     UNKNOWN_TITLE,
+    UNMET_ABOUT,
     Style,
     accepted,
     describe,
     fingerprint,
+    fingerprint_of_unmet,
     numbered,
     repeated,
     rule_id,
+    unmet_title,
 )
+from weighbridge.requirements import Unmet
 from weighbridge.rules import Finding, Rule, Unknown
+
+if TYPE_CHECKING:
+    from weighbridge.evidence.base import Signature
 
 VERSION: Final = "15.1.4"
 # Characters that the schema allows.
@@ -52,15 +59,12 @@ def render(verdict: Verdict, style: Style) -> Iterator[str]:
 
 def document(verdict: Verdict, style: Style) -> Document:
     """Return the verdict as a SAST report."""
-    found = [_finding(finding) for finding in verdict.findings]
-    found += [_unknown(unknown) for unknown in verdict.unknowns]
-    found += [_gap(gap) for gap in verdict.gaps]
-    facts: list[Fact] = [finding.fact for finding in verdict.findings]
-    facts += [unknown.fact for unknown in verdict.unknowns]
-    facts += verdict.gaps
-    prints = numbered(fingerprint(one["identifiers"][0]["value"], fact) for one, fact in zip(found, facts, strict=True))
-    for one, print_ in zip(found, prints, strict=True):
-        one["id"] = _identity(print_)
+    found = [(_unmet(one), fingerprint_of_unmet(one)) for one in verdict.unmet]
+    found += [(_finding(finding), fingerprint(finding.rule.id, finding.fact)) for finding in verdict.findings]
+    found += [(_unknown(unknown), fingerprint(UNKNOWN_ID, unknown.fact)) for unknown in verdict.unknowns]
+    found += [(_gap(gap), fingerprint(GAP_ID, gap)) for gap in verdict.gaps]
+    prints = numbered(print_ for _, print_ in found)
+    vulnerabilities = [one | {"id": _identity(print_)} for (one, _), print_ in zip(found, prints, strict=True)]
     tool = {
         "id": "weighbridge",
         "name": "Weighbridge",
@@ -78,11 +82,24 @@ def document(verdict: Verdict, style: Style) -> Document:
             "status": "success",
             "messages": [
                 {"level": "info", "value": f"verdict: {verdict.outcome.value}"},
+                *({"level": "info", "value": _signed(one.signature)} for one in verdict.evidence if one.signature),
                 *({"level": "info", "value": _waived(waived)} for waived in verdict.waived),
                 *({"level": "warn", "value": f"not covered: {printable(path)}"} for path in verdict.excluded),
             ],
         },
-        "vulnerabilities": found,
+        "vulnerabilities": vulnerabilities,
+    }
+
+
+def _unmet(one: Unmet) -> Document:
+    title, where, reason = unmet_title(one), printable(one.where), printable(one.reason)
+    solution = {"solution": _short(printable(one.fix), SOLUTION_LIMIT)} if one.fix else {}
+    return solution | {
+        "name": title,
+        "description": f"{where}: {reason}\n\n{UNMET_ABOUT}",
+        "severity": "High",
+        "identifiers": [_identifier(one.code, title)],
+        "location": {"file": where.removeprefix("./"), "start_line": 1},
     }
 
 
@@ -157,6 +174,10 @@ def _details(place: Location, code: str) -> Document:
         "place": {"type": "text", "name": "Place", "value": str(place)},
         "seen": {"type": "code", "name": "Seen", "value": code, "lang": "python"},
     }
+
+
+def _signed(signature: Signature) -> str:
+    return f"signed by {printable(signature.who)}"
 
 
 def _waived(waived: Waived) -> str:

@@ -18,6 +18,7 @@ from weighbridge.report.base import Style, describe
 from weighbridge.rules import Finding, Rule, Unknown
 
 if TYPE_CHECKING:
+    from weighbridge.detail import Decision
     from weighbridge.evidence.base import Evidence
 
 SCHEMA: Final = "urn:weighbridge:verdict:1"
@@ -56,10 +57,16 @@ def document(verdict: Verdict) -> Document:
         "unknowns": [_unknown(unknown) for unknown in verdict.unknowns],
         "gaps": [_gap(gap) for gap in verdict.gaps],
         "unmet": [
-            {"code": one.code, "where": one.where, "reason": printable(one.reason), "fix": printable(one.fix)}
+            {
+                "code": one.code,
+                "where": printable(one.where),
+                "reason": printable(one.reason),
+                "fix": printable(one.fix),
+            }
             for one in verdict.unmet
         ],
         "evidence": [_evidence(one) for one in verdict.evidence],
+        "history": [_decision(one) for one in verdict.history],
         "waived": [_waived(waived) for waived in verdict.waived],
         "stale_waivers": [_stale(stale) for stale in verdict.stale],
         "excluded": [printable(path) for path in verdict.excluded],
@@ -183,6 +190,15 @@ def _evidence(one: Evidence) -> Document:
         "signed_at": signature.signed_at.isoformat() if signature and signature.signed_at else None,
         "covered": len(one.covered),
         "uncovered": [printable(path) for path in one.uncovered],
+    }
+
+
+def _decision(one: Decision) -> Document:
+    return {
+        "what": printable(one.what),
+        "who": printable(one.who) or None,
+        "when": one.when.isoformat() if one.when else None,
+        "note": printable(one.note),
     }
 
 

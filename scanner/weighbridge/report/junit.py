@@ -3,7 +3,8 @@
 A file is a test suite, and what was asked of it are its tests: one for each rule that has findings, one for names that
 nobody has reviewed, one for bytes that were not understood. A blocking finding is a failure; what was not reviewed or
 not understood is an error, because nobody can say whether it is a failure; what a waiver accepts is skipped. A file
-that passes has a test that says so: no suite is green because it is empty.
+that passes has a test that says so: no suite is green because it is empty. What is required of the model as a whole has
+a suite of its own: a failure for each requirement that is not met, and a test that passes for each signature.
 """
 
 from __future__ import annotations
@@ -30,12 +31,15 @@ from weighbridge.report.base import (
     headline,
     repeated,
     rule_id,
+    unmet_title,
     waived_by_file,
     worst_first,
 )
+from weighbridge.requirements import Unmet
 from weighbridge.rules import Finding, Severity, Unknown
 
 PLACES: Final = 100  # of one test: its text is read in a browser
+REQUIRED: Final = "requirements"  # the suite about the model as a whole
 PASSING: Final = "loading does nothing that the policy refuses"
 
 
@@ -64,6 +68,8 @@ def render(verdict: Verdict, style: Style) -> Iterator[str]:
 
 def _suites(verdict: Verdict) -> Iterator[tuple[str, FileVerdict | None, list[Test]]]:
     """Yield the name, the file and the tests of every suite; no file to scan is an error, too."""
+    if required := [*map(_unmet, verdict.unmet), *_signed(verdict)]:
+        yield REQUIRED, None, required
     findings, unknowns, gaps = by_file(verdict.findings), by_file(verdict.unknowns), by_file(verdict.gaps)
     waived = waived_by_file(verdict)
     for file in verdict.files:
@@ -77,7 +83,7 @@ def _suites(verdict: Verdict) -> Iterator[tuple[str, FileVerdict | None, list[Te
         elif not any(test.result in ("failure", "error") for test in tests):
             tests.append(_error_of(PASSING, file.outcome, f"the verdict is {file.outcome.value}"))
         yield printable(file.path), file, tests
-    if not verdict.files:
+    if not verdict.files and not verdict.unmet:
         yield "Weighbridge", None, [_error_of(PASSING, verdict.outcome, headline(verdict))]
 
 
@@ -112,6 +118,23 @@ def _case(suite: str, test: Test) -> Iterator[str]:
     if rest:
         yield f"{rest[-1]}</{test.result}>"
     yield "    </testcase>"
+
+
+def _unmet(one: Unmet) -> Test:
+    fix = (f"Fix: {printable(one.fix)}",) if one.fix else ()
+    return Test(
+        name=f"{one.code}: {unmet_title(one)}",
+        result="failure",
+        type=one.code,
+        message=printable(one.reason),
+        lines=(f"{printable(one.where)}: {printable(one.reason)}", *fix),
+    )
+
+
+def _signed(verdict: Verdict) -> Iterator[Test]:
+    for one in verdict.evidence:
+        if one.signature is not None:
+            yield Test(name=f"signed by {printable(one.signature.who)}: {counted(len(one.covered), 'file')}")
 
 
 def _findings(findings: list[Finding], fail_at: Severity) -> Iterator[Test]:

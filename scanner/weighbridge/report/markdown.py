@@ -14,6 +14,7 @@ from weighbridge.location import printable
 from weighbridge.policy import Coverage, Outcome, Verdict, blocks
 from weighbridge.report.base import (
     GAP_ABOUT,
+    UNMET_ABOUT,
     Style,
     accepted,
     counted,
@@ -23,8 +24,10 @@ from weighbridge.report.base import (
     rule_id,
     sized,
     total,
+    unmet_title,
     worst_first,
 )
+from weighbridge.requirements import Unmet
 from weighbridge.rules import Finding, Severity, Unknown
 
 # Rows of a table, and places of one rule; `--verbose` does not change them, because GitHub's limit does not change.
@@ -50,10 +53,12 @@ def render(verdict: Verdict, style: Style) -> Iterator[str]:
         return
     yield ""
     yield _coverage(verdict.coverage)
+    yield from _unmet(verdict)
     yield from _findings(verdict)
     yield from _unknowns(verdict)
     yield from _gaps(verdict)
     yield from _waivers(verdict)
+    yield from _signed(verdict)
     yield from _files(verdict)
     yield ""
     rules, policy = (
@@ -68,6 +73,34 @@ def render(verdict: Verdict, style: Style) -> Iterator[str]:
 def _coverage(coverage: Coverage) -> str:
     parts = (("parsed", coverage.parsed), ("inert data", coverage.inert), ("not examined", coverage.unexamined))
     return " · ".join(f"{sized(size)} {what}" for what, size in parts if size or what == "parsed")
+
+
+def _unmet(verdict: Verdict) -> Iterator[str]:
+    if not verdict.unmet:
+        return
+    yield ""
+    yield f"### 🔴 Required, and not met ({len(verdict.unmet)})"
+    yield ""
+    yield UNMET_ABOUT
+    yield ""
+    yield from _list((_required(one) for one in verdict.unmet[:ROWS]), len(verdict.unmet[ROWS:]))
+
+
+def _required(one: Unmet) -> str:
+    fix = f" **Fix:** {_code(one.fix)}" if one.fix else ""
+    title = f"{_words(unmet_title(one))} ({_escaped(one.code, '')})"
+    return f"**{title}:** {_code(one.where)}: {_code(one.reason)}.{fix}"
+
+
+def _signed(verdict: Verdict) -> Iterator[str]:
+    signatures = [(one.signature, len(one.covered)) for one in verdict.evidence if one.signature is not None]
+    if not signatures:
+        return
+    yield ""
+    yield "### Signatures"
+    yield ""
+    lines = [f"{_code(one.who)}: {counted(count, 'file')}" for one, count in signatures]
+    yield from _list(lines[:ROWS], len(lines[ROWS:]))
 
 
 def _findings(verdict: Verdict) -> Iterator[str]:

@@ -3,8 +3,9 @@
 https://github.com/openvex/spec/blob/main/OPENVEX-SPEC.md. A product is a file, known by its sha256; a vulnerability is
 a rule. What a waiver accepts is `not_affected` with an impact statement in its approver's words: OpenVEX has no status
 for an accepted risk, and this is the one that consumers act on. What no waiver accepts is `affected`, what was not
-reviewed or not understood `under_investigation`. A verdict without any of these gives a document without statements,
-which readers take and the schema does not.
+reviewed or not understood `under_investigation`. A requirement that is not met makes the whole model `affected`, under
+its code: the product is the reference then. A verdict without any of these gives a document without statements, which
+readers take and the schema does not.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from weighbridge.report.base import (
     GAP_ID,
     UNKNOWN_ABOUT,
     UNKNOWN_ID,
+    UNMET_ABOUT,
     Style,
     accepted,
     by_file,
@@ -30,6 +32,7 @@ from weighbridge.report.base import (
     describe,
     rule_id,
     total,
+    unmet_title,
 )
 from weighbridge.rules import Finding, Rule, Unknown
 
@@ -46,7 +49,12 @@ def render(verdict: Verdict, style: Style) -> Iterator[str]:
 def document(verdict: Verdict, style: Style) -> Document:
     """Return the verdict as an OpenVEX document, whose name is the digest of what it states."""
     products = {file.path: _product(file) for file in verdict.files}
-    statements = [*_waived(verdict.waived, products), *_affected(verdict, products), *_open(verdict, products)]
+    statements = [
+        *_waived(verdict.waived, products),
+        *_required(verdict, products),
+        *_affected(verdict, products),
+        *_open(verdict, products),
+    ]
     stated = json.dumps(statements, sort_keys=True).encode()
     return {
         "@context": CONTEXT,
@@ -82,6 +90,27 @@ def _waived(waived: tuple[Waived, ...], products: dict[str, Document]) -> Iterat
             "impact_statement": words,
             "status_notes": f"Waived, not refuted: {_seen([one.item for one in group])}",
         }
+
+
+def _required(verdict: Verdict, products: dict[str, Document]) -> Iterator[Document]:
+    """Yield a statement for each requirement that is not met, about the model, or all files when it has no name."""
+    model = [{"@id": _model(verdict.source)}] if verdict.source else list(products.values())
+    for one in verdict.unmet:
+        yield {
+            "vulnerability": {"name": one.code, "description": f"{unmet_title(one)}. {UNMET_ABOUT}"},
+            "products": model or [{"@id": "pkg:generic/model"}],
+            "status": "affected",
+            "action_statement": printable(one.fix) or "Do not use the model.",
+            "status_notes": f"{printable(one.where)}: {printable(one.reason)}",
+        }
+
+
+def _model(source: str) -> str:
+    """Return the reference of a model as an IRI."""
+    scheme, separator, rest = printable(source).partition("://")
+    if separator and scheme.isascii() and scheme.isalpha():
+        return f"{scheme}://{quote(rest, safe='/:@%')}"
+    return f"urn:weighbridge:model:{quote(printable(source), safe='')}"
 
 
 def _affected(verdict: Verdict, products: dict[str, Document]) -> Iterator[Document]:

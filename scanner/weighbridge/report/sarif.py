@@ -1,8 +1,8 @@
 """The report for code scanning: SARIF 2.1.0 as GitHub reads it.
 
 https://docs.oasis-open.org/sarif/sarif/v2.1.0/ and GitHub's "SARIF support for code scanning". A finding is a result, a
-waiver a suppression, an unknown a result of the rule UNK001, and a gap a notification of level error: with one of those
-"the results cannot be assumed to be complete" (appendix I).
+waiver a suppression, an unknown a result of the rule UNK001, a requirement that is not met a result under its code, and
+a gap a notification of level error: with one of those "the results cannot be assumed to be complete" (appendix I).
 """
 
 from __future__ import annotations
@@ -22,12 +22,16 @@ from weighbridge.report.base import (
     UNKNOWN_HELP,
     UNKNOWN_ID,
     UNKNOWN_TITLE,
+    UNMET_ABOUT,
     Style,
     describe,
     fingerprint,
+    fingerprint_of_unmet,
     numbered,
     repeated,
+    unmet_title,
 )
+from weighbridge.requirements import Unmet
 from weighbridge.rules import Finding, Rule, Severity, Unknown
 
 SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -60,6 +64,7 @@ def document(verdict: Verdict) -> Document:
     descriptors = [_descriptor(rules[key]) for key in sorted(rules)]
     if any(isinstance(item, Unknown) for item, _ in items):
         descriptors.append(_unknown_descriptor())
+    descriptors += [_unmet_descriptor(one) for one in {one.code: one for one in verdict.unmet}.values()]
     numbers = {descriptor["id"]: number for number, descriptor in enumerate(descriptors)}
     weaknesses = sorted({cwe for rule in rules.values() for cwe in rule.references.cwe})
     run: Document = {
@@ -78,8 +83,12 @@ def document(verdict: Verdict) -> Document:
         "artifacts": [
             _artifact(file.path, file.size, file.digest.value if file.digest else None) for file in verdict.files
         ],
-        "results": _results(items, numbers),
-        "properties": {"outcome": verdict.outcome.value, "excluded": [printable(path) for path in verdict.excluded]},
+        "results": [*_unmet(verdict.unmet, numbers), *_results(items, numbers)],
+        "properties": {
+            "outcome": verdict.outcome.value,
+            "excluded": [printable(path) for path in verdict.excluded],
+            "signers": [printable(one.signature.who) for one in verdict.evidence if one.signature is not None],
+        },
     }
     return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
 
@@ -97,6 +106,30 @@ def _results(items: Iterable[tuple[Finding | Unknown, Waiver | None]], numbers: 
         if waiver is not None:
             result["suppressions"] = [_suppression(waiver)]
     return results
+
+
+def _unmet(unmet: Iterable[Unmet], numbers: dict[str, int]) -> Iterator[Document]:
+    """Yield the results for what is required and not met."""
+    found = list(unmet)
+    for one, print_ in zip(found, numbered(map(fingerprint_of_unmet, found)), strict=True):
+        fix = f" Fix: {printable(one.fix)}" if one.fix else ""
+        yield {
+            "ruleId": one.code,
+            "ruleIndex": numbers[one.code],
+            "level": "error",
+            "message": {"text": f"{printable(one.where)}: {printable(one.reason)}.{fix}"},
+            "locations": [_required_of(printable(one.where))],
+            "partialFingerprints": {"primaryLocationLineHash": print_},
+        }
+
+
+def _required_of(where: str) -> Document:
+    """Return the place of what is not met, a file or a reference; GitHub takes no address but of a file."""
+    uri = {"uri": quote(where, safe="/:%")} if where.startswith("file:///") else _uri(where)
+    return {
+        "physicalLocation": {"artifactLocation": uri, "region": {"startLine": 1}},
+        "logicalLocations": [{"name": where, "fullyQualifiedName": where}],
+    }
 
 
 def _result(item: Finding | Unknown) -> Document:
@@ -177,6 +210,19 @@ def _unknown_descriptor() -> Document:
         "help": {"text": UNKNOWN_HELP, "markdown": UNKNOWN_HELP},
         "defaultConfiguration": {"level": "warning"},
         "properties": {"tags": ["security"], "precision": "medium", "security-severity": "6.0"},
+    }
+
+
+def _unmet_descriptor(one: Unmet) -> Document:
+    title = unmet_title(one)
+    return {
+        "id": one.code,
+        "name": "".join(word.capitalize() for word in one.code.split("_")),
+        "shortDescription": {"text": title},
+        "fullDescription": {"text": f"{title}. {UNMET_ABOUT}"},
+        "help": {"text": UNMET_ABOUT, "markdown": UNMET_ABOUT},
+        "defaultConfiguration": {"level": "error"},
+        "properties": {"tags": ["security"], "precision": "very-high", "security-severity": _SCORES[Severity.HIGH]},
     }
 
 

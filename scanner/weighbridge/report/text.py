@@ -7,7 +7,7 @@ from typing import Final
 
 from weighbridge.facts import Gap, Observed
 from weighbridge.location import printable
-from weighbridge.policy import Outcome, Triage, Verdict, Waived, blocks
+from weighbridge.policy import FileVerdict, Outcome, Triage, Verdict, Waived, blocks
 from weighbridge.remote import TRIAGE
 from weighbridge.report.base import (
     GAP_ABOUT,
@@ -69,8 +69,17 @@ def _headline(verdict: Verdict, style: Style) -> str:
         return f"{word}: {printable(verdict.source)}: nothing is approved before all of it is fetched and scanned"
     word = _paint(verdict.outcome.value, _OUTCOMES[verdict.outcome], style)
     names = [file for file in verdict.files if file.outcome is verdict.outcome]
-    subject = printable(names[0].path) if len(names) == 1 else f"{len(names)} of {counted(len(verdict.files), 'file')}"
-    return f"{word}: {subject}: {headline(verdict)}" if names else f"{word}: {headline(verdict)}"
+    return f"{word}: {_subject(verdict, names)}{headline(verdict)}"
+
+
+def _subject(verdict: Verdict, names: list[FileVerdict]) -> str:
+    """Return which files have the outcome of all: none of them when only a requirement is not met."""
+    if not names:
+        return ""
+    if len(names) == 1:
+        return f"{printable(names[0].path)}: "
+    count = counted(len(verdict.files), "file")
+    return f"{count}: " if len(names) == len(verdict.files) else f"{len(names)} of {count}: "
 
 
 def _unmet(verdict: Verdict, style: Style) -> Iterator[str]:

@@ -47,6 +47,7 @@ def _page(verdict: Verdict, style: Style) -> Markup:
 
 
 def _parts(verdict: Verdict, style: Style) -> Iterator[Markup]:
+    yield from findings.unmet(verdict)
     yield _coverage(verdict)
     yield from findings.findings(verdict)
     yield from findings.unknowns(verdict)
@@ -119,6 +120,8 @@ def _contents(verdict: Verdict) -> Markup:
         found[finding.rule.severity] += 1 + finding.repeated
     worst = sorted(found, key=lambda severity: -severity.rank)
     tiles = [_tile(found[severity], severity.value, "findings", severity.value) for severity in worst]
+    if verdict.unmet:
+        tiles.insert(0, _tile(len(verdict.unmet), "not met", "unmet", "critical"))
     tiles += [
         _tile(total(verdict.unknowns), "not reviewed", "unknowns", "unknown"),
         _tile(len(verdict.gaps), "not understood", "gaps", "unknown"),

@@ -14,6 +14,7 @@ from weighbridge.report.base import (
     GAP_ABOUT,
     UNKNOWN_ABOUT,
     UNKNOWN_HELP,
+    UNMET_ABOUT,
     accepted,
     counted,
     describe,
@@ -21,9 +22,11 @@ from weighbridge.report.base import (
     rule_id,
     sized,
     total,
+    unmet_title,
     worst_first,
 )
 from weighbridge.report.html.markup import Markup, code, element, joined, section, table, text
+from weighbridge.requirements import Unmet
 from weighbridge.rules import Finding, Rule, Unknown
 
 # What a person reads of one rule, of names, of gaps and of a listing; the JSON report has all.
@@ -34,6 +37,24 @@ LINES: Final = 300
 
 _ATLAS: Final = "https://atlas.mitre.org/techniques/"
 _ADVISORIES: Final = {"CVE": "https://nvd.nist.gov/vuln/detail/", "GHSA": "https://github.com/advisories/"}
+
+
+def unmet(verdict: Verdict) -> Iterator[Markup]:
+    """Yield the part with a card for each requirement that is not met."""
+    if verdict.unmet:
+        cards = joined(_required(one) for one in verdict.unmet)
+        yield section("unmet", "Required, and not met", element("p", UNMET_ABOUT), cards)
+
+
+def _required(one: Unmet) -> Markup:
+    head = element(
+        "header",
+        element("span", "required", class_="chip critical"),
+        element("h3", unmet_title(one)),
+        element("span", one.code, class_="rule"),
+    )
+    fix = element("p", element("b", "Fix. "), one.fix, class_="fix") if one.fix else ""
+    return element("article", head, element("p", code(one.where), ": ", one.reason), fix, class_="card critical")
 
 
 def findings(verdict: Verdict) -> Iterator[Markup]:

@@ -17,11 +17,12 @@ from weighbridge.examination import Examination, Tally
 from weighbridge.facts import Fact, Gap, Recognised
 from weighbridge.limits import Budget, Limits
 from weighbridge.location import Location, printable
-from weighbridge.policy import Coverage, Examined, Policy, Span, Triage, Verdict, judge
+from weighbridge.policy import Coverage, Examined, Policy, Span, Triage, Verdict, judge, refuse
 from weighbridge.policy_file import shipped_policy
 from weighbridge.reader import Reader, from_descriptor
 from weighbridge.records import dataclass, replace
 from weighbridge.remote import Blocks, RangeReader
+from weighbridge.requirements import of_files
 from weighbridge.rule_files import shipped_folder
 from weighbridge.rules import Judgement, RuleSet, check
 from weighbridge.trust import Trust
@@ -215,10 +216,12 @@ def scan(
         digest=digest,
         detail=detail,
     )
+    policy = policy or shipped_policy(DEFAULT_POLICY)
     found = walk([os.fspath(path) for path in paths], Patterns(include=tuple(include), exclude=tuple(exclude)))
     verdict = scan_targets(
         found.targets, desk, policy=policy, jobs=jobs, progress=progress, today=today, excluded=found.excluded
     )
+    verdict = refuse(verdict, of_files(policy.require, ((one.path, one.formats) for one in verdict.files)))
     if second_opinion:
         from weighbridge.second_opinion import ask
 

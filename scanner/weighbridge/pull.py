@@ -30,7 +30,7 @@ from weighbridge.policy import judge as judge_files
 from weighbridge.policy_file import shipped_policy
 from weighbridge.records import dataclass, replace
 from weighbridge.registries.base import Remote, Settings
-from weighbridge.requirements import Unmet, of_licences, of_source
+from weighbridge.requirements import Unmet, of_files, of_licences, of_source
 from weighbridge.sources import Resolved, resolve, scan_fetched, wanted
 from weighbridge.store import Admission, Fetched, Progress, Store, fetch
 from weighbridge.store.fetch import CONNECTIONS
@@ -187,9 +187,10 @@ def _required(fetched: Fetched, held: Locked | None, verdict: Verdict, policy: P
     place = fetched.paths.get(card.NAME)
     declared = card.read_file(place).licences if place is not None else ()
     licences = of_licences(policy.require, declared, artifact.reference)
+    formats = of_files(policy.require, ((one.path, one.formats) for one in verdict.files))
     changed = signers_changed(held.signatures, heard.evidence, artifact) if held is not None else ()
     claimed = (sums.claims(artifact, fetched.manifest),) if any(file.claims for file in artifact.files) else ()
-    return refuse(replace(verdict, evidence=(*heard.evidence, *claimed)), (*heard.unmet, *licences, *changed))
+    return refuse(replace(verdict, evidence=(*heard.evidence, *claimed)), (*heard.unmet, *licences, *formats, *changed))
 
 
 def place(judged: Judged, destination: Path, store: Store, *, copy: bool = False) -> None:

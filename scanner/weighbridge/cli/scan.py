@@ -100,7 +100,9 @@ def _scan_paths(options: dict[str, Any], limits: Limits) -> Verdict:
 def _scan_reference(reference: str, options: dict[str, Any], limits: Limits) -> Verdict:
     from weighbridge.cli.fetching import order_from
     from weighbridge.pipeline import Desk
+    from weighbridge.policy import refuse
     from weighbridge.pull import obtain
+    from weighbridge.requirements import of_files
     from weighbridge.sources import scan_fetched
     from weighbridge.store import Store
     from weighbridge.store.layout import default_home
@@ -122,7 +124,8 @@ def _scan_reference(reference: str, options: dict[str, Any], limits: Limits) -> 
     quiet = options["quiet"]
     with Store(default_home()) as store:
         fetched = obtain(order, settings, store, desk, received=received(quiet=quiet))
-        return scan_fetched(fetched, desk, store, policy=policy, jobs=options["jobs"], progress=scanned(quiet=quiet))
+        verdict = scan_fetched(fetched, desk, store, policy=policy, jobs=options["jobs"], progress=scanned(quiet=quiet))
+    return refuse(verdict, of_files(policy.require, ((one.path, one.formats) for one in verdict.files)))
 
 
 def _triage(order: Order, settings: Settings, desk: Desk, policy: Policy) -> Verdict:

@@ -170,6 +170,20 @@ def test_what_somebody_changed_is_not_replaced(model: Path, capfd: pytest.Captur
     assert Path("out/mine.txt").exists()
 
 
+def test_a_trust_policy_without_approvers_leaves_the_gate_its_own(
+    model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    trust = tmp_path / "trust.toml"
+    trust.write_text('version = 1\n[[rules]]\nsource = "file://**"\nmissing = "allow"\n')
+    assert gate(model, "--trust", str(trust)) == 0
+    capfd.readouterr()
+    assert run(["gate", "model", "--to", "out", "--trust", str(trust)]) == 0
+    assert "holds it already" in capfd.readouterr().err
+    home.make_key(tmp_path / "other.pem", tmp_path / "other.pub.pem")
+    assert gate(model, "--trust", str(trust), "--key", str(tmp_path / "other.pem")) == 2
+    assert "no gate here put there" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("there", ["file", "link", "folder", "unsigned"])
 def test_a_place_that_is_taken_is_not_replaced(model: Path, there: str, capfd: pytest.CaptureFixture[str]) -> None:
     place = Path("out")

@@ -168,11 +168,14 @@ def default() -> TrustPolicy:
     if named := os.environ.get(VARIABLE):
         return read(Path(named).expanduser())
     path = home.trust_path()
-    return read(path) if os.path.lexists(path) else _own()  # a link to nowhere is no reason to do without
+    return read(path) if os.path.lexists(path) else own()  # a link to nowhere is no reason to do without
 
 
-def _own() -> TrustPolicy:
-    """Return the policy that trusts what is signed with the user's own key, if there is one, and nothing else."""
+def own() -> TrustPolicy:
+    """Return the policy that trusts what is signed with the user's own key, if there is one, and nothing else.
+
+    Raises DocumentError when there is a key and it is wrong.
+    """
     path = home.public_key_path()
     name = f"{printable(str(home.trust_path()))} (not there)"
     where = printable(str(path))

@@ -111,6 +111,18 @@ def _verify_attestation() -> click.Command:
     return verify_attestation
 
 
+def _policy() -> click.Command:
+    from weighbridge.cli.policy import policy
+
+    return policy
+
+
+def _waive() -> click.Command:
+    from weighbridge.cli.waive import waive
+
+    return waive
+
+
 def _key() -> click.Command:
     from weighbridge.cli.key import key
 
@@ -162,6 +174,8 @@ COMMANDS: Final[dict[str, Callable[[], click.Command]]] = {
     "attest": _attest,
     "verify-attestation": _verify_attestation,
     "bom": _bom,
+    "policy": _policy,
+    "waive": _waive,
     "trust": _trust,
     "key": _key,
     "run": _run_command,

@@ -144,9 +144,12 @@ def test_everything_that_was_asked_for_is_on_the_page() -> None:
         "F32",
         "fickling 0.1",
         "Resolved by hub2026-01-30 00:00 UTC",
-        "Judged: fail",
     ):
         assert said in shown, said
+    judged = " ".join(Page(render("html", passing())).text.split())
+    assert "Scanned by Weighbridge 1.2.3" in judged
+    assert "Judged: pass by policy default" in judged
+    assert "Judged" not in shown, "the history says all"
 
 
 def test_a_line_of_code_with_a_name_that_is_not_trusted_stands_out() -> None:

@@ -29,6 +29,7 @@ from weighbridge.errors import ArtifactError, SourceError, UsageError
 from weighbridge.evidence import trust_policy
 from weighbridge.evidence.signers import Signer
 from weighbridge.evidence.trust_policy import TrustPolicy
+from weighbridge.history import Clock, Record, no_clock
 from weighbridge.leaves import Measured
 from weighbridge.limits import Limits
 from weighbridge.load.config_gate import Demand
@@ -63,7 +64,7 @@ class Crossing:
     signs in the name of `verifier` at `now` until `expires` (UTC). `allowed` are the places that loaders would refuse
     and are meant to take, as `config.json` or `config.json:auto_map`. `convert` says whether weights become
     safetensors, `state_dict` which group of tensors of a checkpoint is meant. `anew` asks for everything to be done
-    again.
+    again. `clock` tells when the steps of the history were done.
     """
 
     order: Order
@@ -79,6 +80,7 @@ class Crossing:
     allowed: frozenset[str] = frozenset()
     anew: bool = False
     reports: Reports = field(default=_no_reports)
+    clock: Clock = field(default=no_clock)
 
     @property
     def today(self) -> date:
@@ -127,6 +129,7 @@ def gate(
         policy=crossing.policy,
         trust=crossing.trust,
         now=crossing.now,
+        clock=crossing.clock,
         jobs=jobs,
         ready=lambda artifact: _refuse_other(crossing, artifact, held),
         received=received,
@@ -138,11 +141,13 @@ def gate(
     if held is not None:
         _check_unchanged(crossing.destination, held)
     allowed = tuple(entry for entry in fetched.manifest.entries if entry.path not in judged.uncovered)
-    files = Manifest(entries=allowed)
+    files, record = Manifest(entries=allowed), Record(crossing.clock, verdict.history)
     if held is not None and not crossing.anew and _is_same(crossing, held, fetched, files, verdict):
-        return Crossed(verdict=verdict, approval=held, unchanged=True)
-    crossed = _cross(crossing, fetched, files, judged.locked, verdict, store, desk)
+        record.approved(held, before=True)
+        return Crossed(verdict=record.close(verdict), approval=held, unchanged=True)
     uncovered = dict.fromkeys(judged.uncovered, "no signature covers it")
+    record.left_out(uncovered)
+    crossed = _cross(crossing, fetched, files, judged.locked, record.close(verdict), store, desk)
     return replace(crossed, left_out={**uncovered, **crossed.left_out}) if crossed.approval else crossed
 
 
@@ -231,6 +236,7 @@ def _cross(
     """Build the folder beside its place, approve it, and put it there."""
     if taken := reserved([entry.path for entry in files.entries]):
         raise SourceError(f"{printable(fetched.artifact.reference)}: {printable(taken)} is a name of the gate's own")
+    record = Record(crossing.clock, verdict.history)
     with building(store, crossing.destination) as folder:
         source, new = folder / "source", folder / "new"
         source.mkdir()
@@ -238,18 +244,25 @@ def _cross(
         try:
             converted, left_out = _convert(crossing, source, new, desk)
         except ArtifactError as error:
-            return Crossed(verdict=refuse(verdict, [_unconvertible(error)]))
+            record.not_converted(str(error))
+            return Crossed(verdict=record.close(refuse(verdict, [_unconvertible(error)])))
+        record.converted(converted)
+        record.left_out(left_out)
         measured = measure_folder(new)
         known = {path: Digest("sha256", one.sha256) for path, one in measured.items()}
         final = scan_folder(new, desk, known=known, policy=crossing.policy, today=crossing.today)
         final = refuse(final, of_files(crossing.policy.require, ((one.path, one.formats) for one in final.files)))
+        record.judged(final, "what is to be approved")
+        verdict = record.close(verdict)
         if final.outcome is not Outcome.PASS:
-            return Crossed(verdict=replace(final, source=verdict.source, evidence=verdict.evidence))
-        record, refused = _approve(crossing, fetched, locked, verdict, final, new, measured)
+            return Crossed(verdict=record.close(replace(final, source=verdict.source, evidence=verdict.evidence)))
+        found, refused = _approve(crossing, fetched, locked, verdict, final, new, measured)
         for place in (one for one in new.rglob("*") if one.is_file()):
             place.chmod(READ_ONLY)
         put(new, crossing.destination)
-    return Crossed(verdict=verdict, approval=record, converted=converted, left_out=left_out, refused=refused)
+    record.approved(found)
+    verdict = record.close(verdict)
+    return Crossed(verdict=verdict, approval=found, converted=converted, left_out=left_out, refused=refused)
 
 
 def _unconvertible(error: ArtifactError) -> Unmet:

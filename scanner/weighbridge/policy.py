@@ -237,7 +237,7 @@ class Verdict:
     `source` is the reference of the artifact with its revision, empty for files on disk. `triage` is there when only
     parts were fetched: such a verdict is never pass. `unmet` is what the policy asks besides and the model does not
     meet; with any the outcome is fail. `evidence` is what was verified of where the files come from, and `history`
-    tells earlier steps of the decision, the first one first; both are for reports.
+    tells all steps of the decision, the first one first, when more was done than to scan; both are for reports.
     """
 
     outcome: Outcome

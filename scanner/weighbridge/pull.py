@@ -22,6 +22,7 @@ from weighbridge.artifact import Artifact, File
 from weighbridge.errors import DocumentError, SourceError, UsageError
 from weighbridge.evidence import sums
 from weighbridge.evidence.trust_policy import TrustPolicy
+from weighbridge.history import Clock, Record, no_clock
 from weighbridge.location import printable
 from weighbridge.lock import Difference, Lock, Locked
 from weighbridge.pipeline import DEFAULT_POLICY, Desk
@@ -123,6 +124,7 @@ def judge(
     policy: Policy | None = None,
     trust: TrustPolicy | None = None,
     now: datetime | None = None,
+    clock: Clock = no_clock,
     jobs: int = 1,
     ready: Callable[[Artifact], None] = lambda _: None,
     received: Callable[[Progress], None] | None = None,
@@ -131,7 +133,8 @@ def judge(
     """Return what is ordered with the verdict on it, out of quarantine if that is pass.
 
     What the policy requires besides the scan is part of the verdict, and who has to have signed it by the trust policy
-    (without one, nobody). A file that does not pass goes back to quarantine, even if it was admitted before.
+    (without one, nobody). A file that does not pass goes back to quarantine, even if it was admitted before. `clock`
+    tells when the steps of its history were done.
 
     Raises as `obtain` does.
     """
@@ -140,15 +143,23 @@ def judge(
 
     source, held = _source(order, settings, store)
     ready(source.artifact)
+    record = Record(clock)
+    record.resolved(source.artifact, locked=held is not None)
     if unmet := _unmet_source(source.artifact, policy):
-        return Judged(fetched=None, verdict=_refused(source.artifact, unmet, policy, desk, now), locked=None)
+        verdict = _refused(source.artifact, unmet, policy, desk, now)
+        record.judged(verdict)
+        return Judged(fetched=None, verdict=record.close(verdict), locked=None)
     fetched = _obtained(order, source, held, store, desk, received)
+    record.fetched(fetched)
     heard = Testimony()
     if trust is not None:
         pinned = held is not None or not fetched.artifact.moving
         heard = hear(fetched, source.registry, trust, policy.require, now=now, pinned=pinned)
+    record.heard(heard)
     verdict = scan_fetched(fetched, desk, store, policy=policy, jobs=jobs, today=now.date(), progress=progress)
     verdict = _required(fetched, held, verdict, policy, heard)
+    record.judged(verdict)
+    verdict = record.close(verdict)
     if verdict.outcome is not Outcome.PASS:
         bad = {file.path for file in verdict.files if file.outcome is not Outcome.PASS}
         store.quarantine(entry.sha256 for entry in fetched.manifest.entries if entry.path in bad)

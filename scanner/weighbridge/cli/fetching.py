@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from weighbridge.cli import say
-from weighbridge.cli.judging import detailed, policy_from, report
+from weighbridge.cli.judging import clock, detailed, policy_from, report
 from weighbridge.cli.options import (
     F,
     limits_from,
@@ -132,6 +132,7 @@ def judge_order(order: Order, options: dict[str, Any], store: Store, desk: Desk,
         desk,
         policy=policy_from(options, [order.reference]),
         trust=trust_from_file(options),
+        clock=clock,
         jobs=options["jobs"],
         received=received(quiet=options["quiet"]),
         progress=scanned(quiet=options["quiet"]),

@@ -20,7 +20,7 @@ from weighbridge.cli.fetching import (
     trust_from_file,
     trust_option,
 )
-from weighbridge.cli.judging import Reporting, policy_from, policy_options, report, report_options
+from weighbridge.cli.judging import Reporting, clock, policy_from, policy_options, report, report_options
 from weighbridge.cli.options import color_option, limit_options, rules_option, verbose_option
 from weighbridge.cli.progress import received, scanned
 from weighbridge.cli.remote import registry_options, settings_from
@@ -119,6 +119,7 @@ def _crossing(reference: str, destination: Path, options: dict[str, Any]) -> Cro
         allowed=frozenset(options["allowed"]),
         anew=options["anew"],
         reports=_reports,
+        clock=clock,
     )
 
 

@@ -31,11 +31,11 @@ class Reporting(click.Command):
         order = list(_in_order(args))
         rest = super().parse_args(ctx, args)
         ctx.params["reports"] = _pair(order)
-        ctx.params["began"] = _now()
+        ctx.params["began"] = clock()
         return rest
 
 
-def _now() -> datetime:
+def clock() -> datetime:
     """Return the time; https://reproducible-builds.org/specs/source-date-epoch/ may say another.
 
     Raises UsageError when that is no number of seconds.
@@ -184,7 +184,7 @@ def detailed(options: dict[str, Any]) -> bool:
 
 def report(verdict: Verdict, options: dict[str, Any]) -> None:
     """Write every report; files first, so that standard output closing early loses none of them."""
-    times = {"began": options["began"], "ended": _now()}
+    times = {"began": options["began"], "ended": clock()}
     for name, output in sorted(options.get("reports", ()), key=lambda report: report[1] is None):
         color = output is None and use_color(options["color"], sys.stdout)
         style = Style(color=color, quiet=options["quiet"], verbose=options["verbose"], **times)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from weighbridge.facts import (
     Anomaly,
@@ -29,6 +29,9 @@ from weighbridge.records import dataclass
 from weighbridge.remote import TRIAGE
 from weighbridge.requirements import Unmet
 from weighbridge.rules import Finding, Unknown
+
+if TYPE_CHECKING:
+    from weighbridge.detail import Decision
 
 T = TypeVar("T", Finding, Unknown, Gap)
 
@@ -214,6 +217,23 @@ def worst_first(findings: Iterable[Finding]) -> list[list[Finding]]:
 def accepted(waiver: Waiver) -> str:
     """Return who accepted what a waiver covers, until when and why."""
     return f"accepted by {printable(waiver.approver)} until {waiver.expires.isoformat()}: {printable(waiver.reason)}"
+
+
+def steps(verdict: Verdict, when: datetime | None) -> Iterator[Decision]:
+    """Yield the steps that every verdict went through: scanned, waived and judged, at a time that may be unknown."""
+    from weighbridge.detail import Decision
+
+    coverage = verdict.coverage
+    read = f"{counted(len(verdict.files), 'file')}, {sized(coverage.total)}"
+    note = f"{read}, with the rules {verdict.rules_digest}"
+    if verdict.triage is not None:
+        note = f"{sized(verdict.triage.fetched)} of {sized(verdict.triage.size)} read from afar; {note}"
+    yield Decision(what="Scanned", who=f"Weighbridge {verdict.version}", when=when, note=note)
+    for waiver in dict.fromkeys(waived.waiver for waived in verdict.waived):
+        note = f"{waiver.rule} in {waiver.digest} until {waiver.expires.isoformat()}: {waiver.reason}"
+        yield Decision(what="Waived", who=waiver.approver, note=note)
+    policy = f"policy {verdict.policy} ({verdict.policy_digest}), which fails at {verdict.fail_at.value}"
+    yield Decision(what=f"Judged: {verdict.outcome.value}", who=policy, when=when, note=headline(verdict))
 
 
 def counted(number: int, noun: str) -> str:

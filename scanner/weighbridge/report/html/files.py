@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from weighbridge.detail import DANGEROUS, TRUSTED, UNKNOWN, Decision, Import, Share
+from weighbridge.detail import DANGEROUS, TRUSTED, UNKNOWN, Import, Share
 from weighbridge.facts import Tensor
 from weighbridge.policy import FileVerdict, Verdict
-from weighbridge.report.base import NO_TIME, Style, counted, headline, sized
+from weighbridge.report.base import NO_TIME, Style, counted, sized, steps
 from weighbridge.report.html.charts import Part, bar, covered, legend, length, share
 from weighbridge.report.html.markup import Markup, code, element, joined, section, table, text
 
@@ -193,8 +193,8 @@ def opinions(verdict: Verdict) -> Iterator[Markup]:
 
 
 def history(verdict: Verdict, style: Style) -> Iterator[Markup]:
-    """Yield the part that tells how the decision came about."""
-    steps = [*verdict.history, *_steps(verdict, style)]
+    """Yield the part that tells how the decision came about: what was kept of it, else what every one has."""
+    ended = None if style.ended == NO_TIME else style.ended
     items = (
         element(
             "li",
@@ -203,25 +203,9 @@ def history(verdict: Verdict, style: Style) -> Iterator[Markup]:
             element("time", _time(step.when), datetime=step.when.isoformat()) if step.when else "",
             element("p", step.note) if step.note else "",
         )
-        for step in steps
+        for step in verdict.history or steps(verdict, ended)
     )
     yield section("history", "How it was decided", element("ol", joined(items), class_="timeline"))
-
-
-def _steps(verdict: Verdict, style: Style) -> Iterator[Decision]:
-    """Yield what every verdict went through."""
-    when = None if style.ended == NO_TIME else style.ended
-    coverage = verdict.coverage
-    read = f"{counted(len(verdict.files), 'file')}, {sized(coverage.total)}"
-    note = f"{read}, with the rules {verdict.rules_digest}"
-    if verdict.triage is not None:
-        note = f"{sized(verdict.triage.fetched)} of {sized(verdict.triage.size)} read from afar; {note}"
-    yield Decision(what="Scanned", who=f"Weighbridge {verdict.version}", when=when, note=note)
-    for waiver in dict.fromkeys(waived.waiver for waived in verdict.waived):
-        note = f"{waiver.rule} in {waiver.digest} until {waiver.expires.isoformat()}: {waiver.reason}"
-        yield Decision(what="Waived", who=waiver.approver, note=note)
-    policy = f"policy {verdict.policy} ({verdict.policy_digest}), which fails at {verdict.fail_at.value}"
-    yield Decision(what=f"Judged: {verdict.outcome.value}", who=policy, when=when, note=headline(verdict))
 
 
 def _time(moment: datetime) -> str:

@@ -130,6 +130,7 @@ def gate(
         trust=crossing.trust,
         now=crossing.now,
         clock=crossing.clock,
+        final=False,
         jobs=jobs,
         ready=lambda artifact: _refuse_other(crossing, artifact, held),
         received=received,

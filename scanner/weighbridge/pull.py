@@ -125,6 +125,7 @@ def judge(
     trust: TrustPolicy | None = None,
     now: datetime | None = None,
     clock: Clock = no_clock,
+    final: bool = True,
     jobs: int = 1,
     ready: Callable[[Artifact], None] = lambda _: None,
     received: Callable[[Progress], None] | None = None,
@@ -134,7 +135,8 @@ def judge(
 
     What the policy requires besides the scan is part of the verdict, and who has to have signed it by the trust policy
     (without one, nobody). A file that does not pass goes back to quarantine, even if it was admitted before. `clock`
-    tells when the steps of its history were done.
+    tells when the steps of its history were done. `final` says that these are the files that will be used: what a policy
+    requires of formats is asked of those alone.
 
     Raises as `obtain` does.
     """
@@ -158,6 +160,8 @@ def judge(
     record.heard(heard)
     verdict = scan_fetched(fetched, desk, store, policy=policy, jobs=jobs, today=now.date(), progress=progress)
     verdict = _required(fetched, held, verdict, policy, heard)
+    if final:
+        verdict = refuse(verdict, of_files(policy.require, ((one.path, one.formats) for one in verdict.files)))
     record.judged(verdict)
     verdict = record.close(verdict)
     if verdict.outcome is not Outcome.PASS:
@@ -198,10 +202,9 @@ def _required(fetched: Fetched, held: Locked | None, verdict: Verdict, policy: P
     place = fetched.paths.get(card.NAME)
     declared = card.read_file(place).licences if place is not None else ()
     licences = of_licences(policy.require, declared, artifact.reference)
-    formats = of_files(policy.require, ((one.path, one.formats) for one in verdict.files))
     changed = signers_changed(held.signatures, heard.evidence, artifact) if held is not None else ()
     claimed = (sums.claims(artifact, fetched.manifest),) if any(file.claims for file in artifact.files) else ()
-    return refuse(replace(verdict, evidence=(*heard.evidence, *claimed)), (*heard.unmet, *licences, *formats, *changed))
+    return refuse(replace(verdict, evidence=(*heard.evidence, *claimed)), (*heard.unmet, *licences, *changed))
 
 
 def place(judged: Judged, destination: Path, store: Store, *, copy: bool = False) -> None:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 HEAD: Final = 4096  # enough for every magic number, tar's at 257 included
 TAIL: Final = 22 + 65535  # a zip end record and the longest comment behind it
 SPOOL_IN_MEMORY: Final = 8 << 20  # decompressed data beyond this goes to an unnamed file
+# Bytes that Linux maps besides, where they are in memory, when one page is asked for: 64 KiB, and from 6.18 on all of
+# the folio that the page is in, which a file that was written in large pieces has up to 2 MiB of.
+AROUND: Final = 2 << 20
 
 _new: Final = tuple.__new__  # what making a named tuple calls, at twice the time
 
@@ -194,3 +197,10 @@ def spool(chunks: Iterable[bytes], origin: Location) -> Reader:
             return from_bytes(file.read(), origin)
         file.flush()
         return from_descriptor(file.fileno(), origin)
+
+
+def forget(view: memoryview, begin: int, end: int) -> None:
+    """Let go of the pages of a mapped file between two offsets and just around; they are read again when needed."""
+    if isinstance(view.obj, mmap.mmap) and hasattr(view.obj, "madvise"):
+        first = max(0, begin - AROUND) // mmap.PAGESIZE * mmap.PAGESIZE
+        view.obj.madvise(mmap.MADV_DONTNEED, first, min(end + AROUND, len(view)) - first)

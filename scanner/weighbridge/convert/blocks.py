@@ -6,17 +6,16 @@ mapped count as memory of the process.
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from weighbridge.convert.plan import PlannedTensor, Range, Strided
 from weighbridge.convert.sources.base import Store
 from weighbridge.convert.strided import gather
+from weighbridge.reader import forget
 
 BLOCK: Final = 1 << 19  # stays in the cache between the read and what is done with it; larger ones take a fifth longer
 KEPT: Final = 2 << 20  # bytes of pages that stay mapped behind the place that is read
-AROUND: Final = 64 << 10  # bytes that Linux maps besides, where they are in memory, when one page is asked for
 
 # A block is valid until the next one.
 Block = bytes | bytearray | memoryview
@@ -44,13 +43,6 @@ def spans(store: Store, data: Range, block: int = BLOCK) -> Iterator[memoryview]
         if begin + block - done >= KEPT or begin + block >= end:
             forget(view, done, min(begin + block, end))
             done = begin + block
-
-
-def forget(view: memoryview, begin: int, end: int) -> None:
-    """Let go of the pages of a mapped file between two offsets and just around; they are read again when needed."""
-    if isinstance(view.obj, mmap.mmap) and hasattr(view.obj, "madvise"):
-        first = max(0, begin - AROUND) // mmap.PAGESIZE * mmap.PAGESIZE
-        view.obj.madvise(mmap.MADV_DONTNEED, first, min(end + AROUND, len(view)) - first)
 
 
 def swapped(block: Block, unit: int) -> bytearray:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 from weighbridge.convert import names
-from weighbridge.convert.blocks import forget
 from weighbridge.convert.copy import Copier, write
 from weighbridge.convert.digests import digest
 from weighbridge.convert.front import Front
@@ -121,8 +120,7 @@ def planned(inputs: Inputs, options: Options) -> Plan:
     found: list[Source] = [source for source in SOURCES if source.recognise(inputs)]
     if len(found) == 1:
         plan = found[0].plan(inputs, options)
-        for store in inputs.stores:  # what lies around the places that were looked at is mapped with them: 20 MB
-            forget(store.reader.view, 0, store.reader.size)
+        inputs.forget()
         return plan
     origin = inputs.reader.origin
     if found:

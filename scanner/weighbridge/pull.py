@@ -135,8 +135,8 @@ def judge(
 
     What the policy requires besides the scan is part of the verdict, and who has to have signed it by the trust policy
     (without one, nobody). A file that does not pass goes back to quarantine, even if it was admitted before. `clock`
-    tells when the steps of its history were done. `final` says that these are the files that will be used: what a policy
-    requires of formats is asked of those alone.
+    tells when the steps of its history were done. `final` says that these are the files that will be used: what the
+    policy requires of formats is asked of those alone.
 
     Raises as `obtain` does.
     """

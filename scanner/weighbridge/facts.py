@@ -296,6 +296,10 @@ class Step(Fact):
         return f"{self.type}:{self.name}"
 
 
+class NotKeptError(Exception):
+    """What was kept of the facts of a file does not say what is asked for; the bytes have to be parsed again."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program(Fact):
     """One pickle stream, run by the abstract machine.

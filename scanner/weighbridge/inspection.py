@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 from weighbridge.detail import DANGEROUS, LISTED, TRUSTED, UNKNOWN, Detail, Import, Listing, Share, Weights
 from weighbridge.errors import ArtifactError
 from weighbridge.examination import Examination
-from weighbridge.facts import Fact, Gap, Member, Metadata, Program, Recognised, Tensor, named, observe
+from weighbridge.facts import Fact, Gap, Member, Metadata, NotKeptError, Program, Recognised, Tensor, named, observe
 from weighbridge.formats.pickle.tensors import tensors
 from weighbridge.limits import Budget, Limits
 from weighbridge.location import Location
@@ -59,6 +59,13 @@ class Remembering(Examination):
         """Return the facts of a part."""
         self.readers.setdefault(reader.origin.path, reader)
         return Examination.examine(self, reader, stored)
+
+
+class Unread(dict[tuple[str, ...], Reader]):
+    """The readers of a file whose facts were kept and whose bytes nobody opened."""
+
+    def __missing__(self, path: tuple[str, ...]) -> Reader:
+        raise NotKeptError
 
 
 def inspect(path: Path, *, rules: RuleSet, trust: Trust, limits: Limits, listings: bool = True) -> Inspection:

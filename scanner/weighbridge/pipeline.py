@@ -14,7 +14,7 @@ from weighbridge import companions
 from weighbridge.digest import Digest
 from weighbridge.errors import SourceError
 from weighbridge.examination import Examination, Tally
-from weighbridge.facts import Fact, Gap, Recognised
+from weighbridge.facts import Fact, Gap, NotKeptError, Recognised
 from weighbridge.limits import Budget, Limits
 from weighbridge.location import Location, printable
 from weighbridge.policy import Coverage, Examined, Policy, Span, Triage, Verdict, judge, refuse
@@ -32,6 +32,7 @@ from weighbridge.walk import Patterns, Target, walk
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from weighbridge.cache import Cache
     from weighbridge.detail import Detail
 
 # A file up to this size is digested from the bytes at hand; a larger one in a thread beside the parse, for
@@ -53,7 +54,8 @@ _UNNAMED: Final = getattr(os, "O_NOFOLLOW", 0)
 class Desk:
     """What it takes to examine a file: the same in every process of a scan.
 
-    `detail` asks for what a report shows beside the verdict, which takes about as long again.
+    `detail` asks for what a report shows beside the verdict, which takes about as long again. `cache` keeps what
+    parsers find, if digests are computed: facts are found by the digest of bytes that were read just now, or are new.
     """
 
     rules: RuleSet
@@ -61,6 +63,7 @@ class Desk:
     limits: Limits
     digest: bool
     detail: bool = False
+    cache: Cache | None = None
 
     def examine(self, target: Target) -> Examined:
         """Return what a file amounts to.
@@ -88,9 +91,14 @@ class Desk:
             before = os.fstat(descriptor)
             if not stat.S_ISREG(before.st_mode):
                 raise OSError(0, "no longer a file")
+            known = self._digest(target, descriptor)
+            if known is not None and not _changed(before, os.fstat(descriptor), target):
+                kept = self._recall(target, known, before.st_size)
+                if kept is not None:
+                    return kept
             reader = from_descriptor(descriptor, Location((target.name,)), before.st_size)
             examination = self._begin()
-            facts, tally, digest = self._parse(examination, reader, descriptor, target.digest)
+            facts, tally, digest = self._parse(examination, reader, descriptor, known)
             if not reader.size and os.read(descriptor, 1):  # such as the files of /proc
                 facts.append(Gap(location=reader.origin, reason="the system calls it empty, and it is not", size=0))
             detail = self._detail(examination, facts)
@@ -102,7 +110,31 @@ class Desk:
                 raw = False
         finally:
             os.close(descriptor)
+        if self.cache is not None and digest is not None:
+            self.cache.keep(digest, target.name, facts, tally)
         return self._examined(target, facts, tally, digest, raw=raw, detail=detail)
+
+    def _digest(self, target: Target, descriptor: int) -> Digest | None:
+        """Return the digest of an open file if that is known, or needed to find its facts before they are parsed.
+
+        A file whose facts are not kept is parsed and digested at the same time.
+        """
+        if self.cache is None or not self.digest or target.digest is not None:
+            return target.digest
+        if target.expected is not None and not self.cache.has(target.expected, target.name):
+            return None
+        return Digest.of_descriptor(descriptor)
+
+    def _recall(self, target: Target, digest: Digest, size: int) -> Examined | None:
+        """Return what the kept facts of a file amount to, None when there are none or they do not tell enough."""
+        found = self.cache.find(digest, target.name) if self.cache is not None and self.digest else None
+        if found is None or found[1].size != size:
+            return None
+        facts, tally = found
+        try:
+            return self._examined(target, facts, tally, digest, detail=self._detail(None, facts))
+        except NotKeptError:
+            return None
 
     def _fetch(self, target: Target, blocks: Blocks) -> Examined:
         """Return what the parts of a remote file amount to that a parser asks for."""
@@ -118,12 +150,13 @@ class Desk:
 
         return Remembering(Budget(self.limits))
 
-    def _detail(self, examination: Examination, facts: list[Fact]) -> Detail | None:
+    def _detail(self, examination: Examination | None, facts: list[Fact]) -> Detail | None:
+        """Return what is shown of a file; raise NotKeptError when its bytes are and there was no examination."""
         if not self.detail:
             return None
-        from weighbridge.inspection import Remembering, detailed
+        from weighbridge.inspection import Remembering, Unread, detailed
 
-        readers = examination.readers if isinstance(examination, Remembering) else {}
+        readers = examination.readers if isinstance(examination, Remembering) else Unread()
         return detailed(facts, readers, self.rules, self.trust)
 
     def _parse(

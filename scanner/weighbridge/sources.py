@@ -51,6 +51,7 @@ def targets(fetched: Fetched) -> list[Target]:
             path=str(fetched.paths[entry.path]),
             stored=True,
             digest=Digest("sha256", entry.sha256) if entry.sha256 in fetched.fresh else None,
+            expected=Digest("sha256", entry.sha256),
         )
         for entry in fetched.manifest.entries
     ]

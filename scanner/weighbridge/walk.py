@@ -28,7 +28,7 @@ class Target:
     `named` tells that the user named it, so that failing to open it is the user's to mend; `stored` that `path` is a
     place in a store, which says nothing of the files around it; `fact` is what the walk found instead of a file;
     `blocks` are what is fetched of a file that is in a registry, in place of `path`; `digest` is that of bytes that
-    have just been written and digested, and need not be digested again.
+    have just been written and digested, and need not be digested again; `expected` is the digest that they should have.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Target:
     named: bool = False
     stored: bool = False
     digest: Digest | None = None
+    expected: Digest | None = None
     fact: Fact | None = None
     blocks: Blocks | None = None
 

@@ -22,7 +22,11 @@ from fixtures.registry import models
 BESIDE = {"approval.json", "approval.leaves", "weighbridge.lock", "report.json", "report.html"}
 STRANGE = b"\x80\x04cmy_project.models\nConfig\n)\x81."
 LINEAR, ADDER, SURPRISE = "hf://demo/linear", "hf://demo/adder", "hf://demo/surprise"
-LOAD = "import sys, weighbridge\nfor name, found in sorted(weighbridge.load(sys.argv[1]).items()): print(name, found.tolist())"
+LOAD = """
+import sys, weighbridge
+for name, found in sorted(weighbridge.load(sys.argv[1]).items()):
+    print(name, found.tolist())
+"""
 WEIGHTS = "bias [0.5, -0.5]\nweight [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]\n"
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import jsonschema
 import pytest
 from checkpoints import checkpoint
 from safetensors_files import tensor_file
@@ -24,6 +25,7 @@ from weighbridge.evidence import home, trust_policy
 from weighbridge.evidence.keys import pem_digest
 from weighbridge.lock import read as read_lock
 
+SCHEMA = json.loads((Path(__file__).parent.parent / "docs/schema/verdict-1.schema.json").read_text())
 WEIGHTS = {"a.weight": (3, 4), "b.bias": (5,)}
 CONFIG = b'{"model_type": "bert", "architectures": ["BertModel"]}'
 CARD = b"# A model\n\nIt was made for a test, and does nothing else.\n"
@@ -308,6 +310,68 @@ def test_a_signature_that_is_required_is_verified(
     said = capfd.readouterr().out
     assert "[CONTENT_MISMATCH]" in said
     assert "1 changed (config.json)" in said
+
+
+def steps(path: str) -> list[dict[str, str | None]]:
+    """Return the history in a JSON report, which keeps to its schema."""
+    document = json.loads(Path(path).read_text())
+    jsonschema.validate(document, SCHEMA)
+    history: list[dict[str, str | None]] = document["history"]
+    return history
+
+
+def test_the_steps_of_the_decision_are_kept(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (model / "training_args.bin").write_bytes(b"\x80\x04]\x94.")
+    trusting("file://**", tmp_path)
+    assert run(["sign", "model"]) == 0
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1800000000")
+    asked = ["gate", "model", "--to", "out", "-q", "--format", "json", "--output"]
+    assert run([*asked, "first.json"]) == 0
+    beside, first = steps("out/report.json"), steps("first.json")
+    assert [one["what"] for one in beside] == [
+        "Resolved",
+        "Fetched",
+        "Compared digests",
+        "Verified a signature",
+        "Scanned",
+        "Judged: pass",
+        "Left out",
+        "Converted",
+        "Left out",
+        "Scanned what is to be approved",
+        "Judged: pass",
+    ]
+    assert {one["when"] for one in beside} == {"2027-01-15T08:00:00+00:00"}
+    assert first[:-1] == beside
+    (locked,) = read_lock(Path("out/weighbridge.lock")).models
+    notes = [str(one["note"]) for one in beside]
+    assert locked.revision in notes[0]
+    assert locked.tree in notes[2]
+    assert "of me (sha256:" in notes[3]
+    assert "model.sig (no signature covers it)" in notes[6]
+    assert "pytorch_model.bin to model.safetensors" in notes[7]
+    assert "training_args.bin" in notes[8]
+    approved = check(Path("out"), trust=trust_policy.default(), now=now())
+    assert first[-1]["what"] == "Approved"
+    assert str(first[-1]["who"]).startswith("me, in the name of ")
+    assert approved.tree in str(first[-1]["note"])
+    assert run([*asked, "again.json"]) == 0
+    again = steps("again.json")[-1]
+    assert (again["what"], again["when"]) == ("Approved before, and unchanged since", first[-1]["when"])
+
+
+def test_the_steps_of_a_refusal_end_where_it_stopped(model: Path) -> None:
+    told = ["-q", "--format", "json", "--output", "r.json"]
+    Path("p.yaml").write_text("name: ours\nrequire: {sources: ['hf://acme/*']}\n")
+    assert run(["gate", "model", "--to", "out", "--policy", "p.yaml", *told]) == 1
+    assert [one["what"] for one in steps("r.json")] == ["Resolved", "Judged: fail"]
+    (model / "pytorch_model.bin").write_bytes(checkpoint(WEIGHTS, beside={"ema": {}, "step": 3}))
+    assert run(["gate", "model", "--to", "out", "--state-dict", "nowhere", *told]) == 1
+    assert [one["what"] for one in steps("r.json")][-2:] == ["Judged: pass", "Could not convert"]
+    (model / "other.bin").write_bytes(HOSTILE)
+    assert run(["gate", "model", "--to", "out", *told]) == 1
+    *_, last = steps("r.json")
+    assert (last["what"], str(last["note"]).startswith("1 finding at or above high")) == ("Judged: fail", True)
 
 
 def test_a_source_that_no_rule_is_for_is_denied(model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -143,7 +143,7 @@ def test_everything_that_was_asked_for_is_on_the_page() -> None:
         "2 \u00d7 3",
         "F32",
         "fickling 0.1",
-        "Resolved by hub2026-01-30 00:00 UTC",
+        "Resolved by hub2026-01-30 00:00:00 UTC",
     ):
         assert said in shown, said
     judged = " ".join(Page(render("html", passing())).text.split())

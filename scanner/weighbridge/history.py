@@ -43,11 +43,11 @@ class Record:
     def resolved(self, artifact: Artifact, *, locked: bool) -> None:
         """Keep what a reference means, and whether a lock said so."""
         if locked:
-            asked = "the lock has the revision"
+            asked = "the revision of the lock is"
         elif not artifact.requested:
-            asked = "no revision was asked for, and the newest is"
+            asked = "no revision was asked for; it is now"
         else:
-            asked = f"{artifact.requested} was asked for, which is" if artifact.moving else "asked for was"
+            asked = f"{artifact.requested} was asked for; it is now" if artifact.moving else "what was asked for is"
         self._add("Resolved", f"{artifact.reference}: {asked} {artifact.revision}")
 
     def fetched(self, fetched: Fetched) -> None:
@@ -58,10 +58,9 @@ class Record:
         self._add("Fetched", f"{counted(len(entries), 'file')}, {size}, into quarantine; {came}")
         asked = [file for file in fetched.artifact.files if file.packing or file.path in fetched.paths]
         claimed = sum(bool(file.claims) for file in asked)
-        if claimed:
-            note = f"the registry declares those of {claimed} of {counted(len(asked), 'file')}, and all are as declared"
-            self._add("Compared digests", note)
-        self._add("Named by digest", f"every file has the sha256 that was computed here; the tree is {_tree(fetched)}")
+        declared = "no file" if not claimed else f"{claimed} of {counted(len(asked), 'file')}, which keep them"
+        note = f"the registry declares those of {declared}; what is here is the tree {fetched.manifest.digest}"
+        self._add("Compared digests", note)
 
     def heard(self, testimony: Testimony) -> None:
         """Keep who has signed, or that nobody has."""
@@ -76,7 +75,7 @@ class Record:
 
     def judged(self, verdict: Verdict, what: str = "") -> None:
         """Keep what was scanned, waived and judged, by which rules and policy; `what` names it when it came later."""
-        found = list(steps(verdict, self._clock()))
+        found = list(steps(verdict, self._now()))
         if what:
             found[0] = replace(found[0], what=f"Scanned {what}")
         self._steps += found
@@ -105,14 +104,15 @@ class Record:
         self._steps.append(Decision(what=what, who=who, when=approval.approved, note=f"{files}, {until}"))
 
     def _add(self, what: str, note: str, who: str = "") -> None:
-        self._steps.append(Decision(what=what, who=who, when=self._clock(), note=note))
+        self._steps.append(Decision(what=what, who=who, when=self._now(), note=note))
+
+    def _now(self) -> datetime | None:
+        """Return the time to the second: a history is read by people."""
+        now = self._clock()
+        return now.replace(microsecond=0) if now is not None else None
 
 
 _SELF: Final = f"Weighbridge {__version__}"
-
-
-def _tree(fetched: Fetched) -> str:
-    return str(fetched.manifest.digest)
 
 
 def _listed(items: Iterable[str]) -> str:

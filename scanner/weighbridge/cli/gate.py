@@ -128,7 +128,7 @@ def _reports(verdict: Verdict) -> dict[str, Iterable[str]]:
     from weighbridge.report import FORMATS
     from weighbridge.report.base import Style
 
-    return {file: FORMATS[name]()(verdict, Style()) for file, name in REPORTS.items() if name in FORMATS}
+    return {file: FORMATS[name]()(verdict, Style(ended=clock())) for file, name in REPORTS.items() if name in FORMATS}
 
 
 def _outcome(crossed: Crossed, destination: Path) -> list[str]:

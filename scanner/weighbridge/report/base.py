@@ -220,7 +220,7 @@ def accepted(waiver: Waiver) -> str:
 
 
 def steps(verdict: Verdict, when: datetime | None) -> Iterator[Decision]:
-    """Yield the steps that every verdict went through: scanned, waived and judged, at a time that may be unknown."""
+    """Yield the steps of a verdict: scanned, unless refused before, waived, judged; the time may be unknown."""
     from weighbridge.detail import Decision
 
     coverage = verdict.coverage
@@ -228,12 +228,13 @@ def steps(verdict: Verdict, when: datetime | None) -> Iterator[Decision]:
     note = f"{read}, with the rules {verdict.rules_digest}"
     if verdict.triage is not None:
         note = f"{sized(verdict.triage.fetched)} of {sized(verdict.triage.size)} read from afar; {note}"
-    yield Decision(what="Scanned", who=f"Weighbridge {verdict.version}", when=when, note=note)
+    if verdict.files or not verdict.unmet:
+        yield Decision(what="Scanned", who=f"Weighbridge {verdict.version}", when=when, note=note)
     for waiver in dict.fromkeys(waived.waiver for waived in verdict.waived):
         note = f"{waiver.rule} in {waiver.digest} until {waiver.expires.isoformat()}: {waiver.reason}"
         yield Decision(what="Waived", who=waiver.approver, note=note)
-    policy = f"policy {verdict.policy} ({verdict.policy_digest}), which fails at {verdict.fail_at.value}"
-    yield Decision(what=f"Judged: {verdict.outcome.value}", who=policy, when=when, note=headline(verdict))
+    note = f"{headline(verdict)} (fails at {verdict.fail_at.value}, {verdict.policy_digest})"
+    yield Decision(what=f"Judged: {verdict.outcome.value}", who=f"policy {verdict.policy}", when=when, note=note)
 
 
 def counted(number: int, noun: str) -> str:

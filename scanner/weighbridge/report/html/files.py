@@ -25,6 +25,8 @@ REASONS: Final = 3  # of another program
 # Colors of dtypes, the largest first; all others share the last.
 COLORS: Final = 6
 
+# Whose word a claim is that nobody signed.
+_UNSIGNED: Final = {"claims": "the registry declares it"}
 _WORSE: Final = (TRUSTED, UNKNOWN, DANGEROUS)
 
 
@@ -152,15 +154,14 @@ def _tensor(tensor: Tensor, largest: int) -> tuple[Markup, ...]:
 
 def evidence(verdict: Verdict) -> Iterator[Markup]:
     """Yield the part that says who vouches for the files."""
-    if not verdict.evidence:
-        nothing = (
-            "No signature was looked at: this verdict rests on what the files hold, and says nothing of who made them."
-        )
-        yield section("signatures", "Signatures", element("p", nothing))
-        return
-    heads = ("claim", "who", "when", "of", "files")
-    rows = [_claim(one) for one in verdict.evidence]
-    yield section("signatures", "Signatures", table("What was verified of where the files come from", heads, rows))
+    parts = []
+    if not any(one.signature is not None for one in verdict.evidence):
+        parts.append(element("p", "No signature was verified: this verdict says nothing of who made the files."))
+    if verdict.evidence:
+        heads = ("claim", "who", "when", "of", "files")
+        rows = [_claim(one) for one in verdict.evidence]
+        parts.append(table("What was verified of where the files come from", heads, rows))
+    yield section("signatures", "Signatures", *parts)
 
 
 def _claim(one: Evidence) -> tuple[Markup, ...]:
@@ -168,7 +169,7 @@ def _claim(one: Evidence) -> tuple[Markup, ...]:
     uncovered = f", {len(one.uncovered)} not" if one.uncovered else ""
     return (
         joined((text(one.kind), element("small", f"{one.format} {one.predicate_type}".strip())), ""),
-        text(signature.who if signature is not None else "nobody signed it"),
+        text(signature.who if signature is not None else _UNSIGNED.get(one.format, "nobody signed it")),
         text(_time(signature.signed_at) if signature is not None and signature.signed_at else ""),
         code(str(one.subject)),
         text(f"{len(one.covered)} covered{uncovered}"),
@@ -200,7 +201,7 @@ def history(verdict: Verdict, style: Style) -> Iterator[Markup]:
             "li",
             element("b", step.what),
             element("span", f" by {step.who}") if step.who else "",
-            element("time", _time(step.when), datetime=step.when.isoformat()) if step.when else "",
+            element("time", f"{step.when:%Y-%m-%d %H:%M:%S} UTC", datetime=step.when.isoformat()) if step.when else "",
             element("p", step.note) if step.note else "",
         )
         for step in verdict.history or steps(verdict, ended)

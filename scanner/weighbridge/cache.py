@@ -22,7 +22,6 @@ import secrets
 import stat
 import sys
 import zlib
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -40,9 +39,8 @@ from weighbridge.records import dataclass, fields
 FOLDER: Final = "facts"
 KEY: Final = "cache.key"  # in the folder of settings
 KEY_SIZE: Final = 32
-MAX_ENTRY: Final = 4 << 20  # bytes; facts that take more take longer to read than bytes to parse
-MAX_TOTAL: Final = 256 << 20  # bytes of all entries; the oldest go when there are more
-KEPT: Final = 3 / 4  # of that when some have gone
+MAX_ENTRY: Final = 1 << 20  # bytes; facts that take more take longer to read than bytes to parse
+MAX_FOLDER: Final = 2 << 20  # bytes of the entries in one of the 256 folders; the oldest go when there are more
 _MAGIC: Final = b"weighbridge facts 1\n"
 _MAC: Final = hashlib.sha256().digest_size
 # What a parse depends on beside the formats.
@@ -99,23 +97,9 @@ class Cache:
         try:
             path.parent.mkdir(mode=0o700, exist_ok=True)
             _write(path, self._head(key, payload) + payload)
+            _trim(path.parent)
         except OSError:
             return
-
-    def trim(self, limit: int = MAX_TOTAL) -> None:
-        """Remove the entries that were of no use for longest, when all of them take more than `limit` bytes."""
-        found = sorted(_entries(self.folder))
-        total = sum(size for _, size, _ in found)
-        if total <= limit:
-            return
-        for _, size, path in found:
-            if total <= limit * KEPT:
-                return
-            try:
-                os.unlink(path)  # noqa: PTH108
-            except OSError:
-                continue
-            total -= size
 
     def _key(self, digest: Digest, name: str) -> bytes:
         whole = hashlib.sha256()
@@ -201,11 +185,16 @@ def parsers() -> str:
     return whole.hexdigest()
 
 
-def _entries(folder: str) -> Iterator[tuple[float, int, str]]:
-    """Yield when every entry was last of use, its size and its path."""
-    for path in Path(folder).glob("*/*"):
-        try:
-            status = path.lstat()
-        except OSError:
-            continue
-        yield status.st_mtime, status.st_size, str(path)
+def _trim(folder: Path) -> None:
+    """Remove the entries of a folder that were of no use for longest, when all of them take too much."""
+    found = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            status = entry.stat(follow_symlinks=False)
+            found.append((status.st_mtime, status.st_size, entry.path))
+    left = sum(size for _, size, _ in found)
+    for _, size, path in sorted(found):
+        if left <= MAX_FOLDER:
+            return
+        os.unlink(path)  # noqa: PTH108
+        left -= size

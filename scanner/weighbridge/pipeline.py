@@ -233,12 +233,14 @@ def scan(
     today: date | None = None,
     second_opinion: bool = False,
     detail: bool = False,
+    cache: Cache | None = None,
 ) -> Verdict:
     """Return the verdict on the files at `paths`, and on those in the folders among them.
 
     `jobs` processes share the files; `progress` is told how many of how many are done. `today` decides which waivers
     are in force. `digest=False` leaves the digests out, and no waiver holds then. `detail` adds what the HTML report
-    shows of each file. The other arguments default to what ships with the package.
+    shows of each file. `cache` keeps facts and gives those that are kept. The other arguments default to what ships with
+    the package.
 
     Raises SourceError when a named path cannot be read, DocumentError when a rule, trust or policy file is wrong.
     """
@@ -248,6 +250,7 @@ def scan(
         limits=limits,
         digest=digest,
         detail=detail,
+        cache=cache,
     )
     policy = policy or shipped_policy(DEFAULT_POLICY)
     found = walk([os.fspath(path) for path in paths], Patterns(include=tuple(include), exclude=tuple(exclude)))

@@ -21,7 +21,9 @@ from weighbridge.location import printable
 from weighbridge.registries import is_reference
 
 if TYPE_CHECKING:
+    from weighbridge.cache import Cache
     from weighbridge.evidence.trust_policy import TrustPolicy
+    from weighbridge.limits import Limits
     from weighbridge.pipeline import Desk
     from weighbridge.pull import Judged, Order
     from weighbridge.store import Store
@@ -40,6 +42,7 @@ _FETCHING: Final = (
     click.option(
         "--jobs", "-j", type=click.IntRange(min=1), default=1, metavar="N", help="Processes that share the scan."
     ),
+    click.option("--no-cache", is_flag=True, help="Parse every file, even if the facts of its bytes are kept."),
 )
 _LOCKING: Final = (
     click.option("--locked", is_flag=True, help="Take the revision of the lock, and refuse any byte that differs."),
@@ -109,7 +112,16 @@ def desk_from(options: dict[str, Any]) -> Desk:
 
     limits = limits_from(options)
     rules, trust = load_rules(options["rules_folder"])
-    return Desk(rules=rules, trust=trust, limits=limits, digest=True, detail=detailed(options))
+    cache = cache_for(limits) if options.get("no_cache") is False else None
+    return Desk(rules=rules, trust=trust, limits=limits, digest=True, detail=detailed(options), cache=cache)
+
+
+def cache_for(limits: Limits) -> Cache | None:
+    """Return the cache of facts in the store, None when there can be none; see `weighbridge.cache`."""
+    from weighbridge.cache import open_cache
+    from weighbridge.store.layout import default_home
+
+    return open_cache(default_home(), limits)
 
 
 def trust_from_file(options: dict[str, Any]) -> TrustPolicy:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from weighbridge.cli.fetching import locked_options
+from weighbridge.cli.fetching import cache_for, locked_options
 from weighbridge.cli.judging import Reporting, detailed, policy_from, policy_options, report, report_options
 from weighbridge.cli.options import color_option, limit_options, limits_from, load_rules, rules_option, verbose_option
 from weighbridge.cli.progress import received, scanned
@@ -39,6 +39,11 @@ if TYPE_CHECKING:
 @click.option("--include", multiple=True, metavar="GLOB", help="In folders, scan only files that match; repeatable.")
 @click.option(
     "--exclude", multiple=True, metavar="GLOB", help="In folders, leave out files that match, and say so; repeatable."
+)
+@click.option(
+    "--cache/--no-cache",
+    default=None,
+    help="Keep the facts of files and take those that are kept.  [default: for references, whose digests are known]",
 )
 @click.option("--no-digest", is_flag=True, help="Compute no digests; waivers need them.")
 @click.option("--second-opinion", is_flag=True, help="Add what fickling says; it does not change the verdict.")
@@ -94,6 +99,7 @@ def _scan_paths(options: dict[str, Any], limits: Limits) -> Verdict:
         progress=scanned(quiet=options["quiet"]),
         second_opinion=options["second_opinion"],
         detail=detailed(options),
+        cache=cache_for(limits) if options["cache"] else None,
     )
 
 
@@ -117,6 +123,7 @@ def _scan_reference(reference: str, options: dict[str, Any], limits: Limits) -> 
         limits=limits,
         digest=not options["no_digest"] and not options["triage"],
         detail=detailed(options),
+        cache=None if options["cache"] is False or options["triage"] else cache_for(limits),
     )
     settings, order = settings_from(options), order_from(reference, options)
     if options["triage"]:

@@ -28,6 +28,7 @@ FAMILIES = {
     "catboost": ("table_files", "build_catboost"),
     "transformers": ("transformers_files", "build"),
     "onnx": ("onnx_files", "build"),
+    "values": ("value_files", "build"),
     "repositories": ("repositories", "build"),
 }
 

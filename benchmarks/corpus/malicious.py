@@ -11,11 +11,22 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from . import behaviours, containers, differentials, exhaustion, forms, gadgets, graphs, settings_files, streams
+from . import (
+    behaviours,
+    containers,
+    differentials,
+    exhaustion,
+    forms,
+    gadgets,
+    graphs,
+    settings_files,
+    streams,
+    value_abuse,
+)
 from .payloads import Sample
 
 SEED = 0
-FAMILIES = (gadgets, streams, forms, behaviours, differentials, containers, exhaustion, settings_files)
+FAMILIES = (gadgets, streams, forms, behaviours, differentials, containers, exhaustion, settings_files, value_abuse)
 
 
 def samples() -> list[Sample]:

@@ -12,7 +12,8 @@ A schema is compiled once into a function of a value and the session of one prog
 * `<tag>` is the result of a trusted call with that tag or of that callable
 * `[s]` is a list of s, `(a, b?, c*)` a tuple, `{}` an empty dict, `{k: v}` a dict, `{k: v, l: w}` a dict in which the
   first of `k` and `l` that fits a key decides about its value, `a | b` either, `a & b` both
-* `fits` is the state of a numpy record dtype whose parts lie inside its size
+* `fits` is the state of a numpy record dtype whose parts lie inside its size, `picture` that of a picture of Pillow
+  that has all of its pixels; `plain-set` is a set of plain values
 * any other word is a definition of the file
 
 A signature is a tuple schema, with `**{k: v}` as its last part for keywords, and `-> tag` for the result; `-> @1`
@@ -28,6 +29,7 @@ from typing import Final, Protocol
 
 from weighbridge.formats.pickle.joblib import fits
 from weighbridge.names import normalise
+from weighbridge.pixels import holds_its_pixels
 from weighbridge.records import dataclass
 from weighbridge.symbols import (
     ELISIONS,
@@ -149,6 +151,13 @@ def _literal(value: Value, session: Session) -> bool:
     return True
 
 
+def _plain_set(value: Value, session: Session) -> bool:
+    if type(value) is not Set:
+        return False
+    session.spend(len(value))
+    return _SCALARS.issuperset(map(type, value))
+
+
 def _nested(value: Value, session: Session) -> bool:
     return session.nested(value)
 
@@ -173,6 +182,8 @@ _WORDS: Final[dict[str, Check]] = {
     "persistent": _is(PersistentId),
     "nested": _nested,
     "fits": lambda value, _: fits(value),
+    "picture": lambda value, _: holds_its_pixels(value),
+    "plain-set": _plain_set,
 }
 WORDS: Final = frozenset(_WORDS)
 

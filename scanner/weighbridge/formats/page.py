@@ -40,7 +40,9 @@ _HEAD: Final = (
     r"<style>(?P<style>[^<\\]*)</style>\n</head>\n"
 )
 # What makes a style fetch something, or did in a browser of old.
-_REACHES: Final = r"(?i)url|@import|@font-face|image\(|image-set|expression|-moz-binding|behavior\s*:(?!\s*(?:smooth|auto)\b)"
+_REACHES: Final = (
+    r"(?i)url|@import|@font-face|image\(|image-set|expression|-moz-binding|behavior\s*:(?!\s*(?:smooth|auto)\b)"
+)
 _PIECE: Final = (
     r"<(?P<end>/?)(?P<tag>[a-z][a-z0-9]*)(?P<attributes>(?: [A-Za-z-]+(?:=\"[^\"<>]*\")?)*)>"
     r"|(?:[^<>&]|&(?:amp|lt|gt|quot|#x27);)+"
@@ -49,8 +51,8 @@ _ATTRIBUTE: Final = rf" ([A-Za-z-]+)(?:=\"({_TEXT})\")?"
 _WHOLE: Final = rf"(?:{_ATTRIBUTE})*"
 _HREF: Final = r"\#[\w.:/-]*|https://[\w./~%+:\#?=&;,()@!*-]*"
 _TAGS: Final = frozenset(
-    "body a header nav main section article footer div p span b small code pre h1 h2 h3 ul ol li dl dt dd table caption "
-    "thead tbody tr th td details summary time svg rect circle path title em strong i abbr".split()
+    "body a header nav main section article footer div p span b small code pre h1 h2 h3 ul ol li dl dt dd table "
+    "caption thead tbody tr th td details summary time svg rect circle path title em strong i abbr".split()
 )
 _VOID: Final = frozenset({"br", "hr", "wbr"})
 _ANYWHERE: Final = frozenset("class id role aria-label aria-labelledby aria-hidden hidden title".split())

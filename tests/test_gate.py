@@ -353,11 +353,13 @@ def test_the_steps_of_the_decision_are_kept(model: Path, tmp_path: Path, monkeyp
     assert "training_args.bin" in notes[8]
     approved = check(Path("out"), trust=trust_policy.default(), now=now())
     assert first[-1]["what"] == "Approved"
-    assert str(first[-1]["who"]).startswith("me, in the name of ")
+    own = pem_digest(home.public_key_path().read_bytes(), "key")
+    assert first[-1]["who"] == f"{own}, in the name of {trust_policy.OWN_VERIFIER}"
     assert approved.tree in str(first[-1]["note"])
     assert run([*asked, "again.json"]) == 0
     again = steps("again.json")[-1]
     assert (again["what"], again["when"]) == ("Approved before, and unchanged since", first[-1]["when"])
+    assert str(again["who"]).startswith("me, in the name of ")
 
 
 def test_the_steps_of_a_refusal_end_where_it_stopped(model: Path) -> None:

@@ -144,7 +144,7 @@ def gate(
     allowed = tuple(entry for entry in fetched.manifest.entries if entry.path not in judged.uncovered)
     files, record = Manifest(entries=allowed), Record(crossing.clock, verdict.history)
     if held is not None and not crossing.anew and _is_same(crossing, held, fetched, files, verdict):
-        record.approved(held, before=True)
+        record.approved(held, held.signer, before=True)
         return Crossed(verdict=record.close(verdict), approval=held, unchanged=True)
     uncovered = dict.fromkeys(judged.uncovered, "no signature covers it")
     record.left_out(uncovered)
@@ -261,7 +261,7 @@ def _cross(
         for place in (one for one in new.rglob("*") if one.is_file()):
             place.chmod(READ_ONLY)
         put(new, crossing.destination)
-    record.approved(found)
+    record.approved(found, crossing.signer.identity)
     verdict = record.close(verdict)
     return Crossed(verdict=verdict, approval=found, converted=converted, left_out=left_out, refused=refused)
 

@@ -95,12 +95,12 @@ class Record:
         """Keep why files could not be converted."""
         self._add("Could not convert", reason)
 
-    def approved(self, approval: Approval, *, before: bool = False) -> None:
-        """Keep who approved, until when, and whether that was done `before` and holds still."""
+    def approved(self, approval: Approval, signer: str, *, before: bool = False) -> None:
+        """Keep which signer approved, until when, and whether that was done `before` and holds still."""
         files = f"{counted(len(approval.files), 'file')}, {sized(sum(file.size for file in approval.files))}"
         until = f"until {approval.expires:%Y-%m-%d %H:%M} UTC, tree {approval.tree}"
         what = "Approved before, and unchanged since" if before else "Approved"
-        who = f"{approval.signer}, in the name of {approval.verifier}"
+        who = f"{signer}, in the name of {approval.verifier}"
         self._steps.append(Decision(what=what, who=who, when=approval.approved, note=f"{files}, {until}"))
 
     def _add(self, what: str, note: str, who: str = "") -> None:

@@ -23,6 +23,7 @@ from weighbridge.evidence.trust_policy import OWN_VERIFIER
 
 TREE = Path(__file__).resolve().parent.parent
 PUBLISHED = TREE / "fixtures" / FOLDER
+ENVIRONMENT = "environment"
 TIMEOUT = 120  # seconds; nothing here takes more than a few
 
 # Every process of the environment imports it when it starts: an address other than 127.0.0.1 is written down, for
@@ -58,12 +59,12 @@ ITSELF_ALONE = (
 )
 
 
-def build(folder: Path) -> Path:
-    """Build the wheel, install it into a new environment that refuses networks, and return the environment."""
+def build(folder: Path) -> None:
+    """Build the wheel, and install it into a new environment that refuses networks."""
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
     subprocess.run(build, cwd=TREE, check=True, capture_output=True, timeout=TIMEOUT)
     (wheel,) = folder.glob("*.whl")
-    place = folder / "environment"
+    place = folder / ENVIRONMENT
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place)], check=True, timeout=TIMEOUT)
     install = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(place / "bin/python")]
     install += ["install", "--quiet", "--no-index", "--no-deps", "--no-compile", str(wheel)]
@@ -73,7 +74,6 @@ def build(folder: Path) -> Path:
     (site / "dependencies.pth").write_text("".join(f"{sysconfig.get_path(name)}\n" for name in ("purelib", "platlib")))
     (site / "alone.py").write_text(_ALONE)
     (site / "alone.pth").write_text("import alone\n")
-    return place
 
 
 @cache
@@ -110,14 +110,16 @@ class Person:
         return subprocess.Popen([self.command, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **self.ways)
 
     def believe(self) -> None:
-        """Trust the publisher of the fixtures to sign models, and a new key of one's own to approve them."""
+        """Trust the publisher of the fixtures to sign models, and a new key of one's own to approve them.
+
+        What is trusted stands in trust.toml, which is nobody's until the environment names it.
+        """
         self.run("key", "init")
         me = self.run("key", "show").stdout.replace("NAME", "me")
         approver = f'[approvers.me]\nsigner = "me"\nverifier_id = "{OWN_VERIFIER}"\n'
         trust = self.home / "trust.toml"
         trust.write_text("\n".join([(PUBLISHED / "trust.toml").read_text(), me, approver]))
         shutil.copy(PUBLISHED / "publisher.pub.pem", self.home)
-        self.environment["WEIGHBRIDGE_TRUST"] = str(trust)
 
     @property
     def ways(self) -> dict[str, Any]:
@@ -125,14 +127,24 @@ class Person:
         return {"cwd": self.home, "env": self.environment, "text": True, "encoding": "utf-8"}
 
 
+def furnish(folder: Path) -> None:
+    """Put into a folder all that people have in common: the environment, and a home with a key and what is trusted."""
+    build(folder)
+    home = folder / "home"
+    home.mkdir()
+    with FakeHub() as hub:
+        Person(folder / ENVIRONMENT, home, hub).believe()
+
+
 @contextmanager
-def at_home(environment_: Path, home: Path) -> Iterator[Person]:
+def at_home(furnished: Path, home: Path) -> Iterator[Person]:
     """Give a person; what they did has asked for no network by the end."""
+    shutil.copytree(furnished / "home", home)
     with FakeHub() as hub:
         for name, held in models().items():
             hub.publish(name, held)
-        person = Person(environment_, home, hub)
-        person.believe()
+        person = Person(furnished / ENVIRONMENT, home, hub)
+        person.environment["WEIGHBRIDGE_TRUST"] = str(home / "trust.toml")
         yield person
         assert not hub.leaks
     assert not person.refused.exists(), person.refused.read_text()

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from installed import CUT_OFF, ITSELF_ALONE, TIMEOUT, TREE, Person, at_home, build, can_be_cut_off
+from installed import CUT_OFF, ITSELF_ALONE, TIMEOUT, TREE, Person, at_home, can_be_cut_off, furnish
 
 from fixtures.registry import models
 
@@ -31,23 +31,22 @@ WEIGHTS = "bias [0.5, -0.5]\nweight [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]\n"
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the environment with the wheel, which the processes that share the tests share."""
+def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder with the installed wheel, which the processes that share the tests share."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "installed"
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "built").exists():
-            (folder / "built").write_text(str(build(folder)))
-    return Path((folder / "built").read_text())
+        if not (folder / "done").exists():
+            furnish(folder)
+            (folder / "done").touch()
+    return folder
 
 
 @pytest.fixture
-def person(wheel: Path, tmp_path: Path) -> Iterator[Person]:
-    home = tmp_path / "home"
-    home.mkdir()
-    with at_home(wheel, home) as somebody:
+def person(furnished: Path, tmp_path: Path) -> Iterator[Person]:
+    with at_home(furnished, tmp_path / "home") as somebody:
         yield somebody
 
 

@@ -5,7 +5,7 @@
 ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS build
-ARG EXTRAS=lz4,zstd,s3,gcs,azure
+ARG EXTRAS=lz4,zstd
 WORKDIR /source
 COPY . .
 RUN python -m venv /opt/weighbridge \

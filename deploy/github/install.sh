@@ -4,7 +4,8 @@
 set -euo pipefail
 python=${GATE_PYTHON:-python3}
 venv=$RUNNER_TEMP/weighbridge-venv
-extras=${GATE_EXTRAS//[[:space:]]/}
+extras=${GATE_EXTRAS:-}
+extras=${extras//[[:space:]]/}
 [[ $extras =~ ^[a-z0-9,]*$ ]] || { echo "weighbridge: extras: names and commas alone" >&2; exit 2; }
 "$python" -I -m venv "$venv"
 cd "$RUNNER_TEMP"

@@ -262,7 +262,7 @@ def _network() -> Iterator[Check]:
 
 def _bare(value: str) -> str:
     """Return a value without what stands before the host of a URL: that may be a password."""
-    return printable(re.sub(r"(?:(?<=://)|^)[^/]*@", "…@", value))
+    return printable(re.sub(r"(?:(?<=://)|^).*@", "…@", value))
 
 
 def _sandbox() -> Iterator[Check]:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import click
 
 from weighbridge.cli.output import emit
-
-# By which the lines ask the command itself; click's name for it.
-VARIABLE: Final = "_WEIGHBRIDGE_COMPLETE"
 
 
 @click.command()
@@ -26,8 +21,10 @@ def completion(shell: str) -> None:
     """
     from click.shell_completion import get_completion_class
 
+    from weighbridge.cli.group import COMPLETE
+
     found = get_completion_class(shell)
     if found is None:
         raise click.UsageError(f"this version of click has no completion for {shell}")
-    lines = found(click.get_current_context().find_root().command, {}, "weighbridge", VARIABLE)
+    lines = found(click.get_current_context().find_root().command, {}, "weighbridge", COMPLETE)
     emit((lines.source_template % lines.source_vars()).strip().splitlines())

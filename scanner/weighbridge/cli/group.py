@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -187,6 +188,8 @@ COMMANDS: Final[dict[str, Callable[[], click.Command]]] = {
 }
 
 
+# By which a shell asks for completions; the name is click's.
+COMPLETE: Final = "_WEIGHBRIDGE_COMPLETE"
 HELP_OPTIONS: Final = ["-h", "--help"]
 
 
@@ -229,6 +232,10 @@ def weighbridge() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the command and return its exit status; click's own errors become status 2."""
+    if instruction := os.environ.get(COMPLETE):
+        from click.shell_completion import shell_complete
+
+        return shell_complete(weighbridge, {}, "weighbridge", COMPLETE, instruction)
     try:
         status = weighbridge.main(arguments, prog_name="weighbridge", standalone_mode=False)
     except click.ClickException as error:

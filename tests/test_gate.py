@@ -358,7 +358,7 @@ def test_the_steps_of_the_decision_are_kept(model: Path, tmp_path: Path, monkeyp
     assert approved.tree in str(first[-1]["note"])
     assert run([*asked, "again.json"]) == 0
     again = steps("again.json")[-1]
-    assert (again["what"], again["when"]) == ("Approved before, and unchanged since", first[-1]["when"])
+    assert (again["what"], again["when"]) == ("Approved before", first[-1]["when"])
     assert str(again["who"]).startswith("me, in the name of ")
 
 

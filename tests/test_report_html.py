@@ -138,7 +138,7 @@ def test_everything_that_was_asked_for_is_on_the_page() -> None:
         "from os import system",
         "collections.OrderedDict",
         "97ff8a35544dcf40ad84047074439dd6aa3a0be469ea578a1b1c017d939ec61c",
-        "the lab (release@lab.example, issuer https://accounts.example)",
+        "the labrelease@lab.exampleissuer https://accounts.example",
         "layer.curl <evil>",
         "2 \u00d7 3",
         "F32",

@@ -99,9 +99,10 @@ class Record:
         """Keep which signer approved, until when, and whether that was done `before` and holds still."""
         files = f"{counted(len(approval.files), 'file')}, {sized(sum(file.size for file in approval.files))}"
         until = f"until {approval.expires:%Y-%m-%d %H:%M} UTC, tree {approval.tree}"
-        what = "Approved before, and unchanged since" if before else "Approved"
+        since = "; it was compared now, and nothing has changed" if before else ""
+        what = "Approved before" if before else "Approved"
         who = f"{signer}, in the name of {approval.verifier}"
-        self._steps.append(Decision(what=what, who=who, when=approval.approved, note=f"{files}, {until}"))
+        self._steps.append(Decision(what=what, who=who, when=approval.approved, note=f"{files}, {until}{since}"))
 
     def _add(self, what: str, note: str, who: str = "") -> None:
         self._steps.append(Decision(what=what, who=who, when=self._now(), note=note))

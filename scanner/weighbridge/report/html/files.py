@@ -15,7 +15,7 @@ from weighbridge.report.html.markup import Markup, code, element, joined, sectio
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from weighbridge.evidence.base import Evidence
+    from weighbridge.evidence.base import Evidence, Signature
 
 # Rows of the tables; the JSON report has all files, `weighbridge inspect` and `weighbridge tensors` the rest.
 FILES: Final = 1000
@@ -160,7 +160,7 @@ def evidence(verdict: Verdict) -> Iterator[Markup]:
     if verdict.evidence:
         heads = ("claim", "who", "when", "of", "files")
         rows = [_claim(one) for one in verdict.evidence]
-        parts.append(table("What was verified of where the files come from", heads, rows))
+        parts.append(table("What was verified of where the files come from", heads, rows, kind="evidence"))
     yield section("signatures", "Signatures", *parts)
 
 
@@ -169,11 +169,17 @@ def _claim(one: Evidence) -> tuple[Markup, ...]:
     uncovered = f", {len(one.uncovered)} not" if one.uncovered else ""
     return (
         joined((text(one.kind), element("small", f"{one.format} {one.predicate_type}".strip())), ""),
-        text(signature.who if signature is not None else _UNSIGNED.get(one.format, "nobody signed it")),
+        _signer(signature) if signature is not None else text(_UNSIGNED.get(one.format, "nobody signed it")),
         text(_time(signature.signed_at) if signature is not None and signature.signed_at else ""),
         code(str(one.subject)),
         text(f"{len(one.covered)} covered{uncovered}"),
     )
+
+
+def _signer(signature: Signature) -> Markup:
+    """Return the name that the trust policy gives to who signed, and the identity that was verified."""
+    issuer = [element("small", f"issuer {signature.issuer}")] if signature.issuer else []
+    return joined((text(signature.signer), element("small", code(signature.identity)), *issuer), "")
 
 
 def opinions(verdict: Verdict) -> Iterator[Markup]:

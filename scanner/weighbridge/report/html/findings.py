@@ -54,7 +54,8 @@ def _required(one: Unmet) -> Markup:
         element("span", one.code, class_="rule"),
     )
     fix = element("p", element("b", "Fix. "), one.fix, class_="fix") if one.fix else ""
-    return element("article", head, element("p", code(one.where), ": ", one.reason), fix, class_="card critical")
+    where = element("p", code(one.where), class_="where")
+    return element("article", head, element("p", one.reason), where, fix, class_="card critical")
 
 
 def findings(verdict: Verdict) -> Iterator[Markup]:

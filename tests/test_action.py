@@ -229,6 +229,14 @@ def test_the_component_is_a_gate_too_and_says_what_is_missing(tmp_path: Path) ->
     assert run_component(tmp_path, {}).returncode not in (0, 1, 3)
 
 
+def test_the_component_lets_the_pipeline_go_on_after_a_verdict_and_never_after_an_error(tmp_path: Path) -> None:
+    allowed = component({"image": "weighbridge"})["allow_failure"]["exit_codes"]
+    assert run_component(tmp_path, {"paths": str(BAD), "allow-failure": "true"}).returncode in allowed
+    assert run_component(tmp_path, {"paths": "missing.pt", "allow-failure": "true"}).returncode == 4
+    assert run_component(tmp_path, {"paths": str(GOOD), "allow-failure": "true"}).returncode == 0
+    assert run_component(tmp_path, {"paths": str(BAD)}).returncode == 1
+
+
 def test_inputs_are_no_part_of_the_script_of_the_component() -> None:
     assert "$[[" not in "\n".join(component({"image": "weighbridge"})["script"])
     assert "$[[" not in COMPONENT.split("script:")[1].split("artifacts:")[0]

@@ -166,6 +166,22 @@ def test_what_is_wrong_is_an_error(
     assert said in found[name]["text"]
 
 
+def test_the_policy_that_holds_here_is_named_and_waivers_that_ended(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, found = examined(capsys)
+    assert found["judging"]["text"].startswith("default, as it ships: 0 waivers, sha256:")
+    waiver = f'rule = "PKL001"\ndigest = "sha256:{"0" * 64}"\nreason = "x"\napprover = "y"\nexpires = 2020-01-01\n'
+    Path("weighbridge.toml").write_text(f"[[waivers]]\n{waiver}")
+    status, found = examined(capsys)
+    assert status == 0
+    assert "weighbridge.toml: 1 waiver" in found["judging"]["text"]
+    assert (found["waiver"]["status"], "2020-01-01" in found["waiver"]["text"]) == ("warning", True)
+    Path("weighbridge.toml").write_text("fail_on = 'high'\n")
+    assert examined(capsys)[1]["judging"]["status"] == "error"
+
+
 def test_the_age_and_the_digest_of_a_root_are_shown(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     _stale_root(tmp_path)
     _, found = examined(capsys)

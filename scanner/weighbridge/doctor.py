@@ -94,7 +94,8 @@ _SECRETS: Final = ("HF_TOKEN", "MLFLOW_TRACKING_TOKEN", "WEIGHBRIDGE_KEY_PASSWOR
 
 def examine(*, now: datetime) -> Iterator[Check]:
     """Yield everything that is to be said of this installation; `now` has a time zone."""
-    for area in (_package, _extras, _libraries, _rules, lambda: _trust(now), _key, _store, _network, _sandbox):
+    looked_at = (_package, _extras, _libraries, _rules, lambda: _policy(now))
+    for area in (*looked_at, lambda: _trust(now), _key, _store, _network, _sandbox):
         yield from area()
 
 
@@ -161,6 +162,27 @@ def _rules() -> Iterator[Check]:
     rules = counted(sum(not rule.retired for rule in loaded.rules), "rule")
     text = f"{rules}, entries for {counted(reviewed, 'package')}, {loaded.digest}"
     yield Check(area="rules", name="rules", status=Status.OK, text=text)
+
+
+def _policy(now: datetime) -> Iterator[Check]:
+    """Yield which policy holds in the current folder, and which of its waivers do not hold any more."""
+    from weighbridge import settings
+
+    today = now.astimezone(UTC).date()
+    try:
+        chosen = settings.choose(environ=os.environ, folder=str(Path.cwd()), today=today)
+    except (DocumentError, UsageError) as error:
+        yield Check(area="policy", name="judging", status=Status.ERROR, text=printable(str(error)))
+        return
+    policy = chosen.policy
+    named = f"{printable(policy.name)}, {chosen.why or 'as it ships'}"
+    where = f", {printable(chosen.path)}" if chosen.path else ""
+    text = f"{named}{where}: {counted(len(policy.waivers), 'waiver')}, {policy.digest}"
+    yield Check(area="policy", name="judging", status=Status.OK, text=text)
+    for one in policy.waivers:
+        if one.expires < today:
+            text = f"of {one.rule} for {one.digest} ended on {one.expires}"
+            yield Check(area="policy", name="waiver", status=Status.WARNING, text=text, fix="renew it, or remove it")
 
 
 def _trust(now: datetime) -> Iterator[Check]:

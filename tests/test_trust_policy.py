@@ -508,3 +508,19 @@ def test_a_private_key_is_the_persons_alone(config: Path) -> None:
     home.key_path().chmod(0o640)
     with pytest.raises(UsageError, match=r"other users may read or write this key \(mode 0640\); chmod 600 it"):
         home.read_private(home.key_path())
+
+
+def test_self_is_the_users_own_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEIGHBRIDGE_CONFIG", str(tmp_path / "config"))
+    text = 'version = 1\n[approvers]\nme = { signer = "self", verifier_id = "urn:x" }\n'
+    without = trust_policy.parse(text, tmp_path / "trust.toml")
+    assert (dict(without.approvers), dict(without.signers)) == ({}, {})
+    home.make_key(home.key_path(), home.public_key_path())
+    found = trust_policy.parse(text, tmp_path / "trust.toml")
+    assert found.approvers["me"].signer == trust_policy.OWN
+    assert found.signers == trust_policy.own().signers
+    with pytest.raises(DocumentError, match="no signer is named 'selv'"):
+        trust_policy.parse(text.replace("self", "selv"), tmp_path / "trust.toml")
+    rule = '[[rules]]\nsource = "hf://**"\nrequire = ["self"]\n'
+    with pytest.raises(DocumentError, match="no signer is named 'self'"):
+        trust_policy.parse(text + rule, tmp_path / "trust.toml")

@@ -90,7 +90,7 @@ def gate(reference: str, destination: Path, **options: Any) -> int:
             progress=scanned(quiet=options["quiet"]),
         )
     report(crossed.verdict, options)
-    for line in _outcome(crossed, destination):
+    for line in (*_outcome(crossed, destination), *_unaccepted(crossed, crossing, destination)):
         tell(line, options)
     return exit_status(crossed.verdict)
 
@@ -147,3 +147,21 @@ def _outcome(crossed: Crossed, destination: Path) -> list[str]:
     ]
     lines += [f"left out {printable(path)}: {printable(why)}" for path, why in crossed.left_out.items()]
     return lines + refused_lines(crossed.refused)
+
+
+def _unaccepted(crossed: Crossed, crossing: Crossing, destination: Path) -> list[str]:
+    """Return a line that says why loaders with the same trust policy would not take what was approved, if so."""
+    from weighbridge import approval
+    from weighbridge.refusals import NotApproved
+
+    if crossed.approval is None:
+        return []
+    shown = printable(str(destination))
+    folder = os.open(crossing.destination, os.O_RDONLY)
+    try:
+        approval.read(folder, trust=crossing.trust, now=crossing.now, where=shown)
+    except NotApproved as error:
+        return [f"loaders that ask {crossing.trust.where} will not take it: {error.reason}"]
+    finally:
+        os.close(folder)
+    return []

@@ -142,6 +142,7 @@ def parse(text: str, path: Path) -> TrustPolicy:
     except DocumentError as error:
         raise documents.placed(error, text, name) from error
     folder = path.absolute().parent
+    approvers, mine = _with_own(document)
     return TrustPolicy(
         where=name,
         roots=MappingProxyType(
@@ -151,13 +152,25 @@ def parse(text: str, path: Path) -> TrustPolicy:
             }
         ),
         signers=MappingProxyType(
-            {key: replace(one, name=key, path=folder / one.public_key) for key, one in document.signers.items()}
+            {key: replace(one, name=key, path=folder / one.public_key) for key, one in document.signers.items()} | mine
         ),
         rules=document.rules,
-        approvers=MappingProxyType(document.approvers),
+        approvers=MappingProxyType(approvers),
         deny=document.deny,
         digest=str(Digest.of(text.encode("utf-8"))),
     )
+
+
+def _with_own(document: _Document) -> tuple[dict[str, Approver], dict[str, TrustedSigner]]:
+    """Return the approvers of a document, and the user's own key as a signer when one of them is `self`.
+
+    Without a key nobody is that approver yet.
+    """
+    approvers = dict(document.approvers)
+    if OWN in document.signers or all(one.signer != OWN for one in approvers.values()):
+        return approvers, {}
+    mine = dict(own().signers)
+    return {key: one for key, one in approvers.items() if one.signer != OWN or mine}, mine
 
 
 def default() -> TrustPolicy:
@@ -217,7 +230,7 @@ def _check_names(document: _Document, name: str) -> None:
         for place, signer_name in enumerate(rule.require):
             _check_signer(document, signer_name, f"{name}:rules[{index}].require[{place}]")
     for key, approver in document.approvers.items():
-        _check_signer(document, approver.signer, f"{name}:approvers.{key}.signer")
+        _check_signer(document, approver.signer, f"{name}:approvers.{key}.signer", also=OWN)
 
 
 def _check_root(document: _Document, root: str, wanted: RootType, where: str) -> None:
@@ -227,8 +240,8 @@ def _check_root(document: _Document, root: str, wanted: RootType, where: str) ->
         raise DocumentError(where, f"root {root!r} is of type {document.roots[root].type}, not {wanted}")
 
 
-def _check_signer(document: _Document, signer: str, where: str) -> None:
-    if signer not in document.signers:
+def _check_signer(document: _Document, signer: str, where: str, *, also: str = "") -> None:
+    if signer not in document.signers and signer != also:
         raise DocumentError(where, f"no signer is named {signer!r}{documents.suggest(signer, list(document.signers))}")
 
 

@@ -8,6 +8,8 @@ first quotation mark is outside of strings, so what is seen there is what a comp
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Iterator
 from typing import Final
 
 from weighbridge.reader import Sample
@@ -21,13 +23,25 @@ _KEYWORDS: Final = frozenset(
 _PIECE: Final = r"(?s)[^\W\d]\w*|[0-9][\w.]*|[ \t\f]+|."
 _QUOTES: Final = "[\"']"
 _PREFIX: Final = "[rbuftiRBUFTI]*"  # letters that stand before a string, in this version or the next
-_COMMENTS: Final = r"(?m)^[ \t]*#.*$"
 _CALL: Final = r"[\w\])]\s*\(|@|\bimport\b|`|\bexec\b"
+_MAY_CALL: Final = r"[(@`]|import|exec"
+_PARTED_CALL: Final = r"#[^\r\n]*[\r\n]\s*\(|\\[\r\n]"  # behind a comment, or on the next line
 _LINES: Final = r"\r\n|\r|\n"  # where Python ends a line, and with it a comment
 # What text of UTF-8 can begin with: few pickles and no archive does.
 TEXT_STARTS: Final = bytes([*b"\t\n\r", *range(0x20, 0x7F), *range(0xC2, 0xF5)])
 # What begins no statement and ends none: at the start of a line outside of brackets it is an error.
 _IMPOSSIBLE: Final = frozenset("<>|/%=!?$&^,;)]}")
+# Tokens of a program: strings whole, what no program has, and what says nothing.
+_LEXEME: Final = (
+    r"(?s)(?P<left>#[^\n]*|\\\n)|(?P<word>[^\W\d]\w*)|(?P<number>\d\w*)"
+    r"|(?P<string>\'\'\'(?:[^\\]|\\.)*?\'\'\'|\"\"\"(?:[^\\]|\\.)*?\"\"\""
+    r"|(?!\'\'\'|\"\"\")(?:'(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\"))"
+    r"|(?P<bad>['\"\\$?]|!(?!=))|(?P<open>[(\[{])|(?P<close>[)\]}])|(?P<ascii>[\x00-\x7f])|(?P<other>.)"
+)
+_OPERAND: Final = r"(?s)[rbuRBU]{0,2}\"\"|[^\W\d]\w*|[0-9][\w.]*|[^\s]"
+_NUMBER: Final = r"[0-9]+(?:\.[0-9]*)?"
+_SOURCE_LIMIT: Final = 1 << 20  # characters whose tokens are looked at, a second for four million
+_UTF8: Final = r"[ \t]*(?:utf-?8|us-ascii|ascii)\b(?![-_])"
 _CODING: Final = r"(?s)[ \t\f]*#.*?coding[:=]"
 
 
@@ -93,4 +107,79 @@ def _has_neighbours(line: str, *, whole: bool) -> bool:
 
 def can_call(source: str) -> bool:
     """Tell whether Python might take a text for a program that calls, imports or runs something."""
-    return re.search(_CALL, re.sub(_COMMENTS, "", source)) is not None and not is_no_python(source)
+    if not _declares_nothing(source):
+        return True
+    if re.search(_MAY_CALL, source) is None or is_no_python(source):
+        return False
+    if len(source) > _SOURCE_LIMIT:
+        return any(re.search(one, source) for one in (_CALL, _PARTED_CALL))
+    return _compiles(source)
+
+
+def _declares_nothing(source: str) -> bool:
+    """Tell whether the text is what its bytes say: in another encoding a comment can be a statement."""
+    found = [re.match(_CODING, line) for line in re.split(_LINES, source.removeprefix("\ufeff"))[:2]]
+    return all(one is None or re.match(_UTF8, one.string[one.end() :], re.IGNORECASE) for one in found)
+
+
+def _compiles(source: str) -> bool:
+    """Tell whether Python might compile a text that calls something, by its tokens."""
+    code = _code(re.sub(_LINES, "\n", source.removeprefix("\ufeff")))
+    if code is None:
+        return False
+    return re.search(_CALL, code) is not None and not any(map(_has_operands, code.split("\n")))
+
+
+def _code(source: str) -> str | None:
+    """Return a program with its strings made empty and its comments left out, None when its tokens are those of none.
+
+    A string that holds expressions is told as a call; what stands behind it is not looked at.
+    """
+    parts: list[str] = []
+    opened: list[str] = []
+    for found in re.finditer(_LEXEME, source):
+        kind, text = found.lastgroup, found[0]
+        if kind == "string":
+            prefix = _prefix(parts)
+            if "f" in prefix or "t" in prefix:
+                return "f()"
+            parts.append('""')
+        elif kind == "bad" or (kind == "other" and unicodedata.category(text)[0] in "PSZ"):
+            return None
+        elif kind == "open":
+            opened.append(text)
+            parts.append(text)
+        elif kind == "close":
+            if not opened or opened.pop() + text not in ("()", "[]", "{}"):
+                return None
+            parts.append(text)
+        elif kind != "left":
+            parts.append(text)
+    return None if opened else "".join(parts)
+
+
+def _prefix(parts: list[str]) -> str:
+    """Return the letters in front of a string in small letters, nothing when they are no prefix of one."""
+    word = parts[-1].lower() if parts else ""
+    return word if re.fullmatch(_PREFIX, word) else ""
+
+
+def _has_operands(line: str) -> bool:
+    """Tell whether two operands stand side by side in a line of code, as words do in prose."""
+    before = ""
+    for piece in _operands(line):
+        if before and piece and not before == piece == '"':
+            return True
+        before = piece
+    return False
+
+
+def _operands(line: str) -> Iterator[str]:
+    """Yield each word that is no keyword, number or empty string of a line, and nothing for all between two of them."""
+    for piece in re.findall(_OPERAND, line):
+        if piece[-1] == '"':
+            yield '"'
+        elif piece.isidentifier():
+            yield "" if piece in _KEYWORDS else piece
+        else:
+            yield piece if re.fullmatch(_NUMBER, piece) else ""

@@ -239,8 +239,8 @@ def scan(
 
     `jobs` processes share the files; `progress` is told how many of how many are done. `today` decides which waivers
     are in force. `digest=False` leaves the digests out, and no waiver holds then. `detail` adds what the HTML report
-    shows of each file. `cache` keeps facts and gives those that are kept. The other arguments default to what ships with
-    the package.
+    shows of each file. `cache` keeps facts and gives those that are kept. The other arguments default to what ships
+    with the package.
 
     Raises SourceError when a named path cannot be read, DocumentError when a rule, trust or policy file is wrong.
     """

@@ -116,14 +116,15 @@ def admit(paths: Iterable[str], source: str) -> None:
     """Raise SourceError unless every path stays below its folder and means one file on every file system.
 
     Refused are empty, absolute and dotted parts, backslashes, drive letters, control characters, names of devices,
-    what is too long, and paths that are equal but for case or that need a file to be a folder.
+    what is too long, and paths that are equal but for case and how letters are composed, or that need a file to be a
+    folder.
     """
     folded: dict[str, str] = {}
     for path in paths:
         reason = _refusal(path)
         if reason:
             raise SourceError(f"{printable(source)}: the path {path!a} is refused: {reason}")
-        folding = path.casefold()
+        folding = path.casefold() if path.isascii() else _folded(path)
         if folding in folded:
             both = f"{folded[folding]!a} and {path!a}"
             raise SourceError(f"{printable(source)}: the paths {both} are one on some systems")
@@ -133,6 +134,13 @@ def admit(paths: Iterable[str], source: str) -> None:
             parent = parent.rpartition("/")[0]
             if parent in folded:
                 raise SourceError(f"{printable(source)}: {folded[parent]!a} is a file and the folder of {path!a}")
+
+
+def _folded(path: str) -> str:
+    """Return what is the same for all spellings that file systems of macOS take for one (Unicode, D145)."""
+    from unicodedata import normalize
+
+    return normalize("NFD", normalize("NFD", path).casefold())
 
 
 def _refusal(path: str) -> str:

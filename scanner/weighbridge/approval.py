@@ -132,10 +132,18 @@ def verify(raw: bytes, *, trust: TrustPolicy, now: datetime, where: str) -> Appr
     if now >= found.expires:
         since = found.expires.strftime(TIME)
         raise ApprovalExpired(where, f"it expired at {since}", "run the gate again, or `weighbridge approve`")
-    for denied, what in ((trust.deny.tree(found.tree), found.tree), (trust.deny.approval(found.digest), found.digest)):
-        if denied:
-            raise ApprovalRevoked(where, f"{what} is denied by {trust.where}", "nothing may load this model")
+    if what := denied(found, trust):
+        raise ApprovalRevoked(where, f"{what} is denied by {trust.where}", "nothing may load this model")
     return found
+
+
+def denied(found: Approval, trust: TrustPolicy) -> str:
+    """Return what of an approval a trust policy denies, empty when nothing: its files, what they were made of, itself.
+
+    What was converted is no better than what it was converted from.
+    """
+    trees = (tree for tree in (found.tree, found.derived_from) if tree and trust.deny.tree(tree))
+    return next(trees, found.digest if trust.deny.approval(found.digest) else "")
 
 
 def authenticate(raw: bytes, *, trust: TrustPolicy, now: datetime, where: str) -> Approval:

@@ -23,7 +23,7 @@ from weighbridge.allowances import allowances
 from weighbridge.approval import Approval
 from weighbridge.approve import Terms, approve, compare, files_of, measure_folder, reserved
 from weighbridge.artifact import Artifact, Manifest
-from weighbridge.attest import Input
+from weighbridge.attest import Input, manifest_of
 from weighbridge.digest import Digest
 from weighbridge.errors import ArtifactError, SourceError, UsageError
 from weighbridge.evidence import trust_policy
@@ -46,6 +46,7 @@ from weighbridge.sources import scan_folder
 from weighbridge.store import Fetched, Progress, Store
 from weighbridge.store.layout import READ_ONLY
 from weighbridge.store.materialise import building, fill, put
+from weighbridge.witness import unmet_denied
 from weighbridge.writing import write
 
 # What renders the reports that go into the folder: their text by the name of the file.
@@ -210,6 +211,7 @@ def _is_same(crossing: Crossing, held: Approval, fetched: Fetched, files: Manife
     allowed = {f"{one.path}:{one.key}" if one.key else one.path for one in held.allowed}
     return (
         crossing.now < held.expires
+        and not approval.denied(held, crossing.trust)
         and held.resource == fetched.artifact.pinned
         and held.derived_from == str(fetched.manifest.digest)
         and (held.policy, held.rules, held.weighbridge, held.verifier) == judged
@@ -253,6 +255,8 @@ def _cross(
         known = {path: Digest("sha256", one.sha256) for path, one in measured.items()}
         final = scan_folder(new, desk, known=known, policy=crossing.policy, today=crossing.today)
         final = refuse(final, of_files(crossing.policy.require, ((one.path, one.formats) for one in final.files)))
+        tree = str(manifest_of(final).digest)
+        final = refuse(final, unmet_denied(tree, crossing.trust, where=printable(fetched.artifact.pinned)))
         record.judged(final, "what is to be approved")
         verdict = record.close(verdict)
         if final.outcome is not Outcome.PASS:

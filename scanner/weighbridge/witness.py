@@ -18,7 +18,7 @@ from weighbridge.evidence.trust_policy import TrustPolicy
 from weighbridge.location import printable
 from weighbridge.lock import Signed
 from weighbridge.records import dataclass
-from weighbridge.refusals import EvidenceError, SignerChanged
+from weighbridge.refusals import ApprovalRevoked, EvidenceError, SignerChanged
 from weighbridge.registries.base import Registry
 from weighbridge.requirements import Requirements, Unmet
 from weighbridge.store import Fetched
@@ -48,6 +48,8 @@ def hear(
     Raises SourceError when the registry does not answer.
     """
     artifact = fetched.artifact
+    if denied := unmet_denied(str(fetched.manifest.digest), trust, where=printable(artifact.pinned)):
+        return Testimony(unmet=denied)
     if not trust.rules:
         return Testimony(unmet=_unsigned(artifact.reference, trust) if asked.signature else ())
     try:
@@ -61,6 +63,14 @@ def hear(
         warnings=found.warnings,
         uncovered=found.uncovered if found.signed else (),
     )
+
+
+def unmet_denied(tree: str, trust: TrustPolicy, *, where: str) -> tuple[Unmet, ...]:
+    """Return that a trust policy denies the files with a tree digest, if it does, whatever else it says of them."""
+    if not trust.deny.tree(tree):
+        return ()
+    reason = f"the tree {tree} is on the list of what is denied in {trust.where}"
+    return (Unmet(code=ApprovalRevoked.code, where=where, reason=reason, fix="nothing may load this model"),)
 
 
 def _satisfied(fetched: Fetched, registry: Registry, trust: TrustPolicy, *, now: datetime, pinned: bool) -> Satisfied:

@@ -206,11 +206,11 @@ def _check_unchanged(place: Path, held: Approval) -> None:
 
 
 def _is_same(crossing: Crossing, held: Approval, fetched: Fetched, files: Manifest, verdict: Verdict) -> bool:
-    """Tell whether what was approved before is what would be approved now, and still holds."""
+    """Tell whether what was approved before is what would be approved now, and still holds, but no longer than that."""
     judged = (verdict.policy_digest, verdict.rules_digest, verdict.version, crossing.verifier)
     allowed = {f"{one.path}:{one.key}" if one.key else one.path for one in held.allowed}
     return (
-        crossing.now < held.expires
+        crossing.now < held.expires <= crossing.expires
         and not approval.denied(held, crossing.trust)
         and held.resource == fetched.artifact.pinned
         and held.derived_from == str(fetched.manifest.digest)

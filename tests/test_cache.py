@@ -221,6 +221,12 @@ def test_depth_and_doubling_take_no_time() -> None:
         assert encode(decode(data)[0], ACCOUNT) == data
 
 
+def test_a_million_numbers_that_nothing_depends_on_take_no_place() -> None:
+    facts = facts_of(pickle.dumps({"a": [number / 3 for number in range(100_000)], "b": [1, 1, 1, 1, 2, 2]}, 4))
+    assert_same(facts)
+    assert len(encode(facts, ACCOUNT)) < 1000
+
+
 @pytest.mark.parametrize(
     "facts",
     [
@@ -249,6 +255,13 @@ def runs() -> list[Fact]:
     facts = facts_of(pickle.dumps([Decimal(number) / 7 for number in range(5000)], 4))
     assert any(isinstance(fact, Program) and fact.exactly is not None for fact in facts)
     return facts
+
+
+def test_what_would_take_all_the_memory_is_an_error() -> None:
+    data = encode(program([], [1, 1, 1, 1]), ACCOUNT)
+    assert b"[1,4]" in data
+    with pytest.raises(CodecError):
+        decode(data.replace(b"[1,4]", b"[1,4000000000000]"))
 
 
 @given(st.data())

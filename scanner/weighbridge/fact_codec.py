@@ -13,6 +13,7 @@ from __future__ import annotations
 import binascii
 import json
 from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby, repeat
 from typing import Any, Final
 
 from weighbridge import facts as known
@@ -25,6 +26,8 @@ from weighbridge.symbols import Event, Form, Value
 # Parsing a pickle is so fast that reading more values than these back takes longer.
 MAX_NODES: Final = 50_000
 MAX_FACTS: Final = 50_000
+MAX_HELD: Final = 20_000_000  # by all lists together: a pickle of so many numbers has few values that differ
+RUN: Final = 4  # of the same value in a row from which on they are counted
 _SMALL: Final = 1 << 63  # JSON has larger numbers, and reading them takes quadratic time
 
 
@@ -120,6 +123,7 @@ class _Encoder:
         self._known: dict[int, int] = {}  # the number of a node by the identity of what it is
         self._scalars: dict[tuple[type, Any], int] = {}
         self._waiting: list[tuple[int, Any]] = []
+        self._left = MAX_HELD
 
     def encode(self, facts: Iterable[Fact], account: tuple[int, int, int]) -> bytes:
         found = list(facts)
@@ -161,10 +165,23 @@ class _Encoder:
         while self._waiting:
             number, value = self._waiting.pop()
             if isinstance(value, list):
-                held: Iterable[Value] = value
+                self._nodes[number] += self._held(value)
             else:
-                held = [getattr(value, name) for name in _VALUES[type(value)]]
-            self._nodes[number] += [self._number(one) for one in held]
+                self._nodes[number] += [self._number(getattr(value, name)) for name in _VALUES[type(value)]]
+
+    def _held(self, value: list[Value]) -> Iterator[Any]:
+        """Yield the numbers of what a list holds, of many alike in a row one with how many they are."""
+        self._left -= len(value)
+        if self._left < 0:
+            raise CodecError("too many values")
+        at = 0
+        for _, group in groupby(value, id):
+            number, count = self._number(value[at]), len(list(group))
+            at += count
+            if count < RUN:
+                yield from repeat(number, count)
+            else:
+                yield [number, count]
 
     def _number(self, value: Value) -> int:
         kind = type(value)
@@ -259,6 +276,7 @@ class _Decoder:
                 raise CodecError("these are no facts")
         self._places = [tuple(_all(str, place)) for place in places]
         self._nodes: list[Value] = []
+        self._left = MAX_HELD
 
     def decode(self) -> tuple[list[Fact], tuple[int, int, int]]:
         """Return the facts and the account."""
@@ -269,8 +287,22 @@ class _Decoder:
             if held is not None:
                 waiting.append((value, held))
         for value, held in waiting:
-            self._fill(value, [self._nodes[_index(one)] for one in held])
+            self._fill(value, self._several(held))
         return [self._fact(row) for row in self._facts], self._account
+
+    def _several(self, held: list[Any]) -> list[Value]:
+        """Return values by their numbers, some of them many times in a row."""
+        values: list[Value] = []
+        for one in held:
+            if type(one) is list:
+                number, count = one
+                self._left -= _index(count)
+                if self._left < 0:
+                    raise CodecError("too many values")
+                values += [self._nodes[_index(number)]] * count
+            else:
+                values.append(self._nodes[_index(one)])
+        return values
 
     def _location(self, place: Any, offset: Any) -> Location:
         return Location(self._places[_index(place)], _is(int, offset))

@@ -245,13 +245,14 @@ def _cross(
         source.mkdir()
         fill(source, files, store)
         try:
-            converted, left_out = _convert(crossing, source, new, desk)
+            made = _convert(crossing, source, new, files, desk)
         except ArtifactError as error:
             record.not_converted(str(error))
             return Crossed(verdict=record.close(refuse(verdict, [_unconvertible(error)])))
-        record.converted(converted)
-        record.left_out(left_out)
+        record.converted(made.converted)
+        record.left_out(made.left_out)
         measured = measure_folder(new)
+        _refuse_damaged(fetched, files, made, measured, store)
         known = {path: Digest("sha256", one.sha256) for path, one in measured.items()}
         final = scan_folder(new, desk, known=known, policy=crossing.policy, today=crossing.today)
         final = refuse(final, of_files(crossing.policy.require, ((one.path, one.formats) for one in final.files)))
@@ -267,7 +268,35 @@ def _cross(
         put(new, crossing.destination)
     record.approved(found, crossing.signer.identity)
     verdict = record.close(verdict)
-    return Crossed(verdict=verdict, approval=found, converted=converted, left_out=left_out, refused=refused)
+    return Crossed(
+        verdict=verdict, approval=found, converted=made.converted, left_out=made.left_out, refused=refused
+    )
+
+
+def _refuse_damaged(
+    fetched: Fetched, files: Manifest, made: _Made, measured: Mapping[str, Measured], store: Store
+) -> None:
+    """Raise SourceError when a file that crosses as it came is not the one that was fetched, scanned and signed.
+
+    A file of the store may have other names in folders that others can write to.
+    """
+    for entry in files.entries:
+        if entry.path in made.as_they_came and measured[entry.path].sha256 != entry.sha256:
+            store.remove(entry.sha256)
+            name = f"{printable(fetched.artifact.reference)}: {printable(entry.path)}"
+            raise SourceError(f"{name}: what lay in the store was damaged after the scan and is removed; try again")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Made:
+    """What became of the source: the weights that were made, by what they were made from, and what was left out.
+
+    `as_they_came` are the paths of files that are what they were.
+    """
+
+    converted: dict[str, str]
+    left_out: dict[str, str]
+    as_they_came: frozenset[str]
 
 
 def _unconvertible(error: ArtifactError) -> Unmet:
@@ -275,23 +304,21 @@ def _unconvertible(error: ArtifactError) -> Unmet:
     return Unmet(code="UNCONVERTIBLE", where=str(error.location), reason=error.reason, fix=fix)
 
 
-def _convert(crossing: Crossing, source: Path, new: Path, desk: Desk) -> tuple[dict[str, str], dict[str, str]]:
-    """Make the folder of what is to be approved: converted where there is something to convert, else as it came.
-
-    Return the weights that were made by what they were made from, and what was left out with why.
-    """
+def _convert(crossing: Crossing, source: Path, new: Path, files: Manifest, desk: Desk) -> _Made:
+    """Make the folder of what is to be approved: converted where there is something to convert, else as it came."""
     from weighbridge.convert.directory import convert_folder
     from weighbridge.convert.inventory import take
 
     found = take(source, desk.limits, state_dict=crossing.state_dict) if crossing.convert else None
     if found is None or all(one.path == one.target for one in found.weights):
         source.rename(new)
-        return {}, {}
+        return _Made(converted={}, left_out={}, as_they_came=frozenset(one.path for one in files.entries))
     made = convert_folder(
         source, new, judge=lambda place, paths: {}, state_dict=crossing.state_dict, digests=False, limits=desk.limits
     )
     converted = {path: made.sources[path] for path in made.conversions if made.sources[path] != path}
-    return converted, dict(made.left_out)
+    as_they_came = frozenset(made.copied) - {one.path for one in made.rewritten}
+    return _Made(converted=converted, left_out=dict(made.left_out), as_they_came=as_they_came)
 
 
 def _approve(

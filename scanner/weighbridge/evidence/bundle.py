@@ -27,6 +27,8 @@ MEDIA_TYPES: Final = frozenset(
     {MEDIA_TYPE, *(f"application/vnd.dev.sigstore.bundle+json;version=0.{minor}" for minor in (1, 2, 3))}
 )
 MAX_CERTIFICATES: Final = 10
+# Bytes; one with a key of RSA 16384 takes 5 kB, and every name in one becomes an object when it is looked at.
+MAX_CERTIFICATE: Final = 64 << 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,13 +115,20 @@ def _material(value: dict[str, Any], logged: bool, where: str) -> tuple[frozense
         hint = inner.get("hint", "")
         return frozenset({Method.KEY}), (), hint if isinstance(hint, str) else ""
     if kinds[0] == "certificate":
-        return frozenset({Method.SIGSTORE}), (decode(inner.get("rawBytes"), "certificate", where),), ""
+        return frozenset({Method.SIGSTORE}), (_certificate(inner, where),), ""
     chain = member(inner, "certificates", list, where)
     if not 1 <= len(chain) <= MAX_CERTIFICATES or not all(isinstance(one, dict) for one in chain):
         raise SignatureMalformed(where, f"a chain has 1 to {MAX_CERTIFICATES} certificates")
     # Versions 0.1 and 0.2 keep the certificate of a keyless signature in a chain, too.
     methods = frozenset({Method.CERTIFICATE, Method.SIGSTORE} if logged else {Method.CERTIFICATE})
-    return methods, tuple(decode(one.get("rawBytes"), "certificate", where) for one in chain), ""
+    return methods, tuple(_certificate(one, where) for one in chain), ""
+
+
+def _certificate(value: dict[str, Any], where: str) -> bytes:
+    raw = decode(value.get("rawBytes"), "certificate", where)
+    if len(raw) > MAX_CERTIFICATE:
+        raise SignatureMalformed(where, f"a certificate of {len(raw)} bytes, limit is {MAX_CERTIFICATE}")
+    return raw
 
 
 def _content(value: dict[str, Any], where: str) -> Envelope | FileSignature:

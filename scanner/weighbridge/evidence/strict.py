@@ -14,6 +14,9 @@ from weighbridge.refusals import SignatureMalformed
 
 MAX_DEPTH: Final = 64  # bundles nest about ten deep
 MAX_DIGITS: Final = 20  # of a number; a log index or a size has at most 19
+# Values and keys in objects and lists. The scan results of a bundle of 64 MiB have 2.8 million; each takes up to 200
+# bytes of memory, whatever few bytes it is written in, and all of them are read before anything is verified.
+MAX_VALUES: Final = 3 << 20
 
 
 def read_object(raw: bytes, where: str) -> dict[str, Any]:
@@ -21,6 +24,8 @@ def read_object(raw: bytes, where: str) -> dict[str, Any]:
 
     Raises SignatureMalformed when it is anything else or can be read in two ways.
     """
+    if sum(raw.count(one) for one in (b",", b"[", b"{")) > MAX_VALUES:
+        raise SignatureMalformed(where, f"more than {MAX_VALUES} values")
     try:
         value = json.loads(
             raw.decode("utf-8"),

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from jsonschema.validators import validator_for
 
 TREE = Path(__file__).resolve().parent.parent
 COMMAND = Path(sys.executable).with_name("weighbridge")
@@ -242,15 +243,17 @@ def test_inputs_are_no_part_of_the_script_of_the_component() -> None:
     assert "$[[" not in COMPONENT.split("script:")[1].split("artifacts:")[0]
 
 
-def test_the_schemas_of_github_and_gitlab_hold(tmp_path: Path) -> None:
-    check = Path(sys.executable).with_name("check-jsonschema")
-    if not check.exists():
-        pytest.skip("check-jsonschema is not installed")
-    place = tmp_path / "gitlab.yml"
-    place.write_text(yaml.safe_dump({"weighbridge": component({"image": "weighbridge"})}))
-    for schema, file in (("vendor.github-actions", str(TREE / "action.yml")), ("vendor.gitlab-ci", str(place))):
-        done = subprocess.run([str(check), "--builtin-schema", schema, file], capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout
+def hold(schema: str, document: Any) -> None:
+    """Hold a document to the schema of a service; skip the test when no package has it."""
+    package = pytest.importorskip("check_jsonschema")
+    text = (Path(package.__file__).parent / f"builtin_schemas/vendor/{schema}.json").read_text(encoding="utf-8")
+    loaded = json.loads(text)
+    validator_for(loaded)(loaded).validate(document)
+
+
+def test_the_schemas_of_github_and_gitlab_hold() -> None:
+    hold("github-actions", ACTION)
+    hold("gitlab-ci", {"weighbridge": component({"image": "weighbridge"})})
 
 
 def test_zizmor_finds_nothing_in_the_action() -> None:
@@ -260,3 +263,34 @@ def test_zizmor_finds_nothing_in_the_action() -> None:
     command = [str(zizmor), "--offline", "--persona", "auditor", str(TREE / "action.yml")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+def shown(page: str, word: str) -> str:
+    """Return the one block of YAML in a page that has a word in it."""
+    text = (TREE / "docs" / page).read_text(encoding="utf-8")
+    (found,) = [block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if word in block]
+    assert isinstance(found, str)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("word", "schema"),
+    [
+        ("paths: |", "github-workflows"),
+        ("reference: hf", "github-workflows"),
+        ("PublishTestResults", "azure-pipelines"),
+        ("component:", "gitlab-ci"),
+    ],
+)
+def test_what_the_page_shows_holds_to_the_schema_of_the_service(word: str, schema: str) -> None:
+    document = yaml.safe_load(shown("ci.md", word))
+    if schema == "github-workflows":
+        document = {"on": "push", "jobs": {"gate": {"runs-on": "ubuntu-latest", **document}}}
+    hold(schema, document)
+
+
+def test_the_page_names_every_input_and_output() -> None:
+    page = (TREE / "docs/ci.md").read_text(encoding="utf-8")
+    section = page.split("## GitHub")[1].split("## GitLab")[0]
+    for name in (*ACTION["inputs"], *ACTION["outputs"]):
+        assert f"`{name}`" in section, name

@@ -105,6 +105,13 @@ def test_manifests_hold_to_the_schemas_of_kubernetes(path: Path) -> None:
     assert known
 
 
+def test_the_admission_policy_that_the_page_shows_holds_to_the_schema() -> None:
+    validate = pytest.importorskip("kubernetes_validate")
+    page = (TREE / "docs/kubernetes.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    validate.validate(yaml.safe_load(block), "1.31", strict=True)
+
+
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
 def test_containers_are_pinned_confined_and_know_whom_to_trust(path: Path) -> None:
     for container in (one for document in documents(path) for one in containers(document)):

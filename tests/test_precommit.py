@@ -97,3 +97,12 @@ def test_every_hook_calls_a_command_that_there_is(hook: dict[str, Any]) -> None:
     program, *words = shlex.split(hook["entry"])
     done = subprocess.run([BIN / program, *words, "--help"], capture_output=True)
     assert done.returncode == 0
+
+
+def test_what_the_page_shows_is_a_configuration(tmp_path: Path) -> None:
+    page = (TREE / "docs/ci.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(repos:.*?)```", page, re.DOTALL)
+    (tmp_path / "config.yaml").write_text(block)
+    done = run(BIN / "pre-commit", "validate-config", tmp_path / "config.yaml", folder=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert {hook["id"] for hook in yaml.safe_load(block)["repos"][0]["hooks"]} == HOOKS.keys()

@@ -95,7 +95,7 @@ _SECRETS: Final = ("HF_TOKEN", "MLFLOW_TRACKING_TOKEN", "WEIGHBRIDGE_KEY_PASSWOR
 def examine(*, now: datetime) -> Iterator[Check]:
     """Yield everything that is to be said of this installation; `now` has a time zone."""
     looked_at = (_package, _extras, _libraries, _rules, lambda: _policy(now))
-    for area in (*looked_at, lambda: _trust(now), _key, _store, _network, _sandbox):
+    for area in (*looked_at, lambda: _trust(now), _key, _store, _environment, _sandbox):
         yield from area()
 
 
@@ -269,17 +269,17 @@ def _store() -> Iterator[Check]:
     yield Check(area="store", name="store", status=Status.OK, text=f"{where}: {held}, {free} free, {mode}")
 
 
-def _network() -> Iterator[Check]:
+def _environment() -> Iterator[Check]:
     """Yield what of the environment decides where connections go."""
     for name in _PROXIES:
         if value := os.environ.get(name) or os.environ.get(name.lower()):
-            yield Check(area="network", name=name, status=Status.OK, text=_bare(value))
+            yield Check(area="environment", name=name, status=Status.OK, text=_bare(value))
     for name in _VARIABLES:
         if value := os.environ.get(name):
-            yield Check(area="network", name=name, status=Status.OK, text=_bare(value))
+            yield Check(area="environment", name=name, status=Status.OK, text=_bare(value))
     for name in _SECRETS:
         if os.environ.get(name):
-            yield Check(area="network", name=name, status=Status.OK, text="is set")
+            yield Check(area="environment", name=name, status=Status.OK, text="is set")
 
 
 def _bare(value: str) -> str:

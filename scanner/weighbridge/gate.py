@@ -154,7 +154,8 @@ def gate(
 
 
 def _refuse_other(crossing: Crossing, artifact: Artifact, held: Approval | None) -> None:
-    """Raise UsageError when the destination holds another model."""
+    """Raise UsageError when the destination holds another model, or lies in this one."""
+    pull.refuse_inside(artifact.reference, crossing.destination)
     if held is not None and held.resource.rpartition("@")[0] != artifact.reference:
         shown = printable(str(crossing.destination))
         raise UsageError(f"{shown}: the folder holds {printable(held.resource)}; name another, or remove it")

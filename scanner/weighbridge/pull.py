@@ -15,6 +15,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote
 
 from weighbridge import card
 from weighbridge import lock as locks
@@ -229,6 +230,7 @@ def vacate(destination: Path, source: str) -> Locked | None:
     Return what was pulled. What somebody changed since then is theirs, and is not replaced.
     """
     shown = printable(str(destination))
+    refuse_inside(source, destination)
     if destination.is_symlink() or (destination.exists() and not destination.is_dir()):
         raise UsageError(f"{shown}: there is something that is no folder")
     if not destination.exists() or not any(destination.iterdir()):
@@ -241,6 +243,14 @@ def vacate(destination: Path, source: str) -> Locked | None:
     if differences:
         raise UsageError(f"{shown}: somebody has changed what was pulled ({_list(differences)}); name another folder")
     return held
+
+
+def refuse_inside(source: str, destination: Path) -> None:
+    """Raise UsageError when a folder would be put into the folder that it is made from, and be part of it next time."""
+    if source.startswith("file://"):
+        top = Path(unquote(source.removeprefix("file://")))
+        if top.is_dir() and destination.resolve().is_relative_to(top.resolve()):
+            raise UsageError(f"{printable(str(destination))}: in the source, which is never written to; name another")
 
 
 def _refuse_reserved(reference: str, paths: list[str]) -> None:

@@ -16,7 +16,7 @@ from weighbridge import attest, leaves
 from weighbridge.approval import LEAVES, NAME, Allowed, Approval, ApprovedFile, read, read_statement
 from weighbridge.attest import Input
 from weighbridge.digest import Digest
-from weighbridge.errors import SourceError
+from weighbridge.errors import SourceError, UsageError
 from weighbridge.evidence.base import Method, Signature
 from weighbridge.evidence.coverage import Expected, cover
 from weighbridge.evidence.dsse import IN_TOTO
@@ -71,10 +71,12 @@ def approve(
     `measured` is what `measure_folder` returned, if nobody else could write to the folder since then.
 
     Raises ChangedDuringRead when a file is not what was scanned, MalformedHeader when a safetensors file is one that no
-    loader here would take, SourceError when the system refuses, and whatever the signer raises; nothing is written
-    then.
+    loader here would take, UsageError when one has a name of those that lie beside the model, SourceError when the
+    system refuses, and whatever the signer raises; nothing is written then.
     """
     files = files_of(verdict)
+    if taken := reserved([file.path for file in files]):
+        raise UsageError(f"{printable(str(folder / taken))}: on some systems a name of what lies beside the model")
     found = [_confirmed(folder, file, (measured or {}).get(file.path)) for file in files]
     files = [replace(file, leaves=one.root) for file, one in zip(files, found, strict=True)]
     payload = attest.grant(

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from weighbridge import attest, leaves
+from weighbridge import attest, card, leaves
 from weighbridge.approval import LEAVES, NAME, Allowed, Approval, ApprovedFile, read, read_statement
 from weighbridge.attest import Input
 from weighbridge.digest import Digest
@@ -30,11 +30,13 @@ from weighbridge.lock import NAME as LOCK
 from weighbridge.policy import Verdict
 from weighbridge.reader import from_descriptor
 from weighbridge.records import dataclass, replace
-from weighbridge.refusals import ChangedDuringRead
+from weighbridge.refusals import ChangedDuringRead, SignatureMissing
+from weighbridge.requirements import Requirements, Unmet, of_files, of_licences, of_source
 from weighbridge.writing import write
 
 # What lies at the top of an approved folder beside the model, and is no part of it.
 RESERVED: Final = frozenset({NAME, LEAVES, LOCK, "report.json", "report.html"})
+_FIX: Final = "let the model cross with `weighbridge gate`, which verifies who signed it"
 _OPEN: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -187,6 +189,25 @@ def _measure(path: Path) -> Measured:
             os.close(descriptor)
     except OSError as error:
         raise SourceError(f"{name}: {error.strerror}") from error
+
+
+def unmet(folder: Path, verdict: Verdict, asked: Requirements, source: str) -> list[Unmet]:
+    """Return what a policy asks of a model and a folder that is here already does not meet.
+
+    `source` is the reference that whoever approves gives it, empty when they give none: what a lock in the folder says
+    of that may have come with the model. So may signatures, which the gate verifies, and nobody here.
+    """
+    where = source or folder.absolute().as_uri()
+    size = sum(file.size for file in verdict.files)
+    at_hand = replace(asked, pinned=False)  # a folder is not asked for by a revision, and its bytes are approved
+    found = of_source(at_hand, source=where.rpartition("@")[0] or where, requested="", revision="", size=size)
+    found += of_files(asked, ((one.path, one.formats) for one in verdict.files))
+    licences = card.read_file(folder / card.NAME).licences if any(one.path == card.NAME for one in verdict.files) else ()
+    found += of_licences(asked, licences, where)
+    if asked.signature:
+        reason = "the policy requires a signature, and none is verified of a folder that is here already"
+        found.append(Unmet(code=SignatureMissing.code, where=printable(where), reason=reason, fix=_FIX))
+    return found
 
 
 def reserved(paths: Sequence[str]) -> str | None:

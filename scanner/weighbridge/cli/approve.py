@@ -76,11 +76,10 @@ def _approve(folder: Path, options: dict[str, Any]) -> int:
     from datetime import UTC, datetime
 
     from weighbridge.allowances import allowances
-    from weighbridge.approve import RESERVED, Terms, files_of
+    from weighbridge.approve import RESERVED, Terms, files_of, unmet
     from weighbridge.approve import approve as sign
     from weighbridge.attest import manifest_of
     from weighbridge.policy import refuse
-    from weighbridge.requirements import of_files
     from weighbridge.sources import scan_folder
 
     if options["trust"] is not None:
@@ -95,7 +94,7 @@ def _approve(folder: Path, options: dict[str, Any]) -> int:
         jobs=options["jobs"],
         progress=scanned(quiet=options["quiet"]),
     )
-    verdict = refuse(verdict, of_files(policy.require, ((one.path, one.formats) for one in verdict.files)))
+    verdict = refuse(verdict, unmet(folder, verdict, policy.require, options["source"] or ""))
     report(verdict, options)
     if verdict.outcome is not Outcome.PASS:
         tell(f"{printable(str(folder))} is not approved", options)

@@ -108,9 +108,15 @@ def _approve(folder: Path, options: dict[str, Any]) -> int:
         allowed=found.allowed,
     )
     granted = sign(folder, verdict, approver_from(options), terms).approval
-    for line in (_line(folder, granted), *refused_lines(found.refused)):
+    said = f"  of {printable(granted.resource)}{'' if options['source'] else _by_lock(folder, granted)}"
+    for line in (_line(folder, granted), said, *refused_lines(found.refused)):
         tell(line, options)
     return 0
+
+
+def _by_lock(folder: Path, granted: Approval) -> str:
+    """Return whose word it is which model a folder holds, if the lock in it says so, which may have come with it."""
+    return "" if granted.resource == folder.absolute().as_uri() else ", as the weighbridge.lock in it says"
 
 
 def _check(folder: Path, trust_file: Path | None) -> int:

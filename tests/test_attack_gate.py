@@ -1,4 +1,4 @@
-"""Attacks on the gate and on approving: by who publishes, by who can write to files here, by what was decided before."""
+"""Attacks on the gate and on approving: by publishers, by who can write to files here, by earlier decisions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from checkpoints import checkpoint
 from loading import Part, packed
 
 from weighbridge import approval, cli
-from weighbridge import gate as gates
 from weighbridge.approve import check
 from weighbridge.artifact import Entry, Manifest
 from weighbridge.cli import group
@@ -22,6 +21,7 @@ from weighbridge.errors import Refusal, SourceError
 from weighbridge.evidence import home, trust_policy
 from weighbridge.load import load
 from weighbridge.refusals import ApprovalRevoked
+from weighbridge.store.materialise import fill
 
 CONFIG = b'{"model_type": "bert", "architectures": ["BertModel"]}'
 WEIGHTS = packed({"w": Part("F32", (4,), bytes(range(16)))})
@@ -97,7 +97,6 @@ def test_bytes_that_change_in_the_store_after_the_scan_are_not_approved(
 ) -> None:
     if converted:
         pickled(model)
-    fill = gates.fill
 
     def poisoned(folder: Path, manifest: Manifest, store: Any, **options: Any) -> None:
         for entry in manifest.entries:
@@ -107,7 +106,7 @@ def test_bytes_that_change_in_the_store_after_the_scan_are_not_approved(
                 place.write_bytes(CONFIG.replace(b"bert", b"gpt2"))
         fill(folder, manifest, store, **options)
 
-    monkeypatch.setattr(gates, "fill", poisoned)
+    monkeypatch.setattr("weighbridge.gate.fill", poisoned)
     assert gate(model) == 4
     assert not Path("out").exists()
 

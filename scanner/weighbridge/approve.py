@@ -202,7 +202,9 @@ def unmet(folder: Path, verdict: Verdict, asked: Requirements, source: str) -> l
     at_hand = replace(asked, pinned=False)  # a folder is not asked for by a revision, and its bytes are approved
     found = of_source(at_hand, source=where.rpartition("@")[0] or where, requested="", revision="", size=size)
     found += of_files(asked, ((one.path, one.formats) for one in verdict.files))
-    licences = card.read_file(folder / card.NAME).licences if any(one.path == card.NAME for one in verdict.files) else ()
+    licences = (
+        card.read_file(folder / card.NAME).licences if any(one.path == card.NAME for one in verdict.files) else ()
+    )
     found += of_licences(asked, licences, where)
     if asked.signature:
         reason = "the policy requires a signature, and none is verified of a folder that is here already"

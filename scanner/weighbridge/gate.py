@@ -269,9 +269,7 @@ def _cross(
         put(new, crossing.destination)
     record.approved(found, crossing.signer.identity)
     verdict = record.close(verdict)
-    return Crossed(
-        verdict=verdict, approval=found, converted=made.converted, left_out=made.left_out, refused=refused
-    )
+    return Crossed(verdict=verdict, approval=found, converted=made.converted, left_out=made.left_out, refused=refused)
 
 
 def _refuse_damaged(

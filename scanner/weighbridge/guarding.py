@@ -25,9 +25,10 @@ from weighbridge.refusals import PickleRefused
 
 
 class _Guarded(threading.local):
-    """How many guards this thread is inside of."""
+    """The guards that this thread is inside of, one entry each."""
 
-    depth = 0
+    def __init__(self) -> None:
+        self.open: list[None] = []
 
 
 _GUARDED: Final = _Guarded()
@@ -49,11 +50,12 @@ def guard() -> Iterator[None]:
     weighbridge.refusals.PickleRefused: a pickle: it looks up builtins.len [LOAD_PICKLE]; convert the file, …
     """
     _set_hook()
-    _GUARDED.depth += 1
+    mine = _GUARDED.open
+    mine.append(None)
     try:
         yield
     finally:
-        _GUARDED.depth -= 1
+        mine.pop()  # of the thread that entered, whichever thread leaves
 
 
 def _set_hook() -> None:
@@ -66,7 +68,7 @@ def _set_hook() -> None:
 
 def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
     """Raise PickleRefused when a pickle of a guarded thread looks a name up."""
-    if event == "pickle.find_class" and _GUARDED.depth:
+    if event == "pickle.find_class" and _GUARDED.open:
         module, name = arguments[:2]
         named = printable(f"{module}.{name}")
         raise PickleRefused("a pickle", f"it looks up {named}", "convert the file, or load it outside of the guard")

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.hashes import HashAlgorithm
 
 MIN_RSA: Final = 2048  # bits, NIST SP 800-131A
+# The points of Ed25519 whose order divides 8, by y: under such a key anybody can sign, and OpenSSL takes it.
+_FIELD: Final = 2**255 - 19
+_ORDER_8: Final = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+_SMALL: Final = frozenset({0, 1, _FIELD - 1, _ORDER_8, _FIELD - _ORDER_8})
 _PEM: Final = re.compile(rb"-----BEGIN PUBLIC KEY-----\s([A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----")
 
 
@@ -143,10 +147,15 @@ def check_kind(key: PublicKeyTypes, where: str) -> None:
     match key:
         case ec.EllipticCurvePublicKey(curve=curve) if curve.name in ("secp256r1", "secp384r1", "secp521r1"):
             return
-        case ed25519.Ed25519PublicKey():
+        case ed25519.Ed25519PublicKey() if not _is_small(key.public_bytes_raw()):
             return
         case rsa.RSAPublicKey(key_size=size) if size >= MIN_RSA:
             return
     raise SignatureUnsupported(
         where, "the key is neither on P-256, P-384 or P-521, nor Ed25519, nor RSA of 2048 bits or more"
     )
+
+
+def _is_small(point: bytes) -> bool:
+    """Tell whether a key on Ed25519 has a small order; the sign of x does not matter, nor whether y is reduced."""
+    return int.from_bytes(point, "little") % (1 << 255) % _FIELD in _SMALL

@@ -2,10 +2,10 @@
 
 What a certificate must be: within its days; of the subject that the trust policy names, and the very one where it pins
 its digest; below the pinned root by a chain of authorities, each marked as one and allowed to sign certificates, no
-longer than it may be; meant for signatures (`digitalSignature` in its key usage) and, where it says what for, for code
-(`codeSigning` in its extended key usage). At least one of the two must be there: without either, nothing tells it from
-the certificate of a web server. Subject alternative names play no part, nor do lists of revoked certificates: a trust
-policy denies a certificate by its digest.
+longer than it may be, and none of them for some subjects alone; meant for signatures (`digitalSignature` in its key
+usage) and, where it says what for, for code (`codeSigning` in its extended key usage). At least one of the two must be
+there: without either, nothing tells it from the certificate of a web server. Subject alternative names play no part,
+nor do lists of revoked certificates: a trust policy denies a certificate by its digest.
 
 Source: RFC 5280 §6, OpenSSF Model Signing 1.0 (certificates). The path is found by `cryptography.x509.verification`.
 """
@@ -218,7 +218,7 @@ def _said(error: Exception) -> str:
 
 def _extension_policies() -> tuple[ExtensionPolicy, ExtensionPolicy]:
     """Return what extensions of authorities and of signers must say; those of the web ask for host names."""
-    from cryptography.x509 import BasicConstraints, ExtendedKeyUsage, KeyUsage
+    from cryptography.x509 import BasicConstraints, ExtendedKeyUsage, KeyUsage, NameConstraints
     from cryptography.x509.verification import Criticality, ExtensionPolicy
 
     anyhow = Criticality.AGNOSTIC
@@ -227,6 +227,7 @@ def _extension_policies() -> tuple[ExtensionPolicy, ExtensionPolicy]:
         .require_present(BasicConstraints, anyhow, _is_authority)
         .may_be_present(KeyUsage, anyhow, _signs_certificates)
         .may_be_present(ExtendedKeyUsage, anyhow, _for_code)
+        .may_be_present(NameConstraints, anyhow, _names_any_subject)
     )
     end = (
         ExtensionPolicy.permit_all()
@@ -251,6 +252,15 @@ def _is_no_authority(_policy: Any, _certificate: Any, value: Any) -> None:
 def _signs_certificates(_policy: Any, _certificate: Any, value: Any) -> None:
     if value is not None and not value.key_cert_sign:
         raise ValueError("the keyUsage of an issuer lacks keyCertSign")
+
+
+def _names_any_subject(_policy: Any, _certificate: Any, value: Any) -> None:
+    """Refuse an authority that is limited to some subjects: cryptography passes over that unless it is critical."""
+    from cryptography.x509 import DirectoryName
+
+    names = [] if value is None else [*(value.permitted_subtrees or ()), *(value.excluded_subtrees or ())]
+    if any(isinstance(one, DirectoryName) for one in names):
+        raise ValueError("the nameConstraints of an issuer limit its subjects, which is not understood")
 
 
 def _signs_data(_policy: Any, _certificate: Any, value: Any) -> None:

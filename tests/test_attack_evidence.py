@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from certifying import BEGIN, END, NOW, SUBJECT, Held, authority, key_usage, public_pem, signer
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
 from oms_files import bundle as signed_bundle
 from oms_files import payload
 
-from weighbridge.evidence import bundle, statement, strict
-from weighbridge.evidence.dsse import IN_TOTO
-from weighbridge.refusals import SignatureMalformed
+from weighbridge.digest import Digest
+from weighbridge.evidence import bundle, certificates, keys, statement, strict, verifier
+from weighbridge.evidence.base import Method
+from weighbridge.evidence.dsse import IN_TOTO, Envelope
+from weighbridge.evidence.signers import CertificateSigner
+from weighbridge.evidence.trust_policy import Root, RootType, SourceRule, TrustedSigner, TrustPolicy
+from weighbridge.refusals import (
+    SignatureInvalid,
+    SignatureMalformed,
+    SignatureMissing,
+    SignatureUnsupported,
+    SignerUntrusted,
+)
 
+ROOT = authority("Root")
 HEX = "ab" * 32
 
 
@@ -31,7 +48,7 @@ def test_a_manifest_of_as_many_files_as_a_model_may_have_is_read() -> None:
     listed = [{"name": f"w/{number}", "algorithm": "sha256", "digest": HEX} for number in range(200_000)]
     raw = signed_bundle(payload(listed))
     envelope = bundle.parse(raw, "model.sig").content
-    assert isinstance(envelope, bundle.Envelope)
+    assert isinstance(envelope, Envelope)
     assert len(statement.parse(envelope.payload, IN_TOTO, "model.sig").predicate["resources"]) == 200_000
 
 
@@ -81,8 +98,167 @@ def test_a_number_is_an_integer_and_nothing_like_one(number: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["QQ=", "QQ", "QQ===", "QQ==QQ==", "Q Q==", "QQ==\n", "-_-_", "QQ==\0", "ＱＱ==", "=QQ=", "QQ=\n="]
+    "text", ["QQ=", "QQ", "QQ===", "QQ==QQ==", "Q Q==", "QQ==\n", "-_-_", "QQ==\0", "\uff31\uff31==", "=QQ=", "QQ=\n="]
 )
 def test_base64_of_other_alphabets_and_paddings_is_refused(text: str) -> None:
     with pytest.raises(SignatureMalformed):
         strict.decode(text, "payload", "x")
+
+
+# Keys and certificates
+
+
+TORSION = [
+    "00" * 32,
+    "01" + "00" * 31,
+    "ec" + "ff" * 30 + "7f",
+    "ed" + "ff" * 30 + "7f",
+    "ee" + "ff" * 30 + "7f",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+]
+
+
+@pytest.mark.parametrize("sign", [0, 0x80])
+@pytest.mark.parametrize("point", TORSION)
+def test_a_key_under_which_anybody_can_sign_is_none(point: str, sign: int) -> None:
+    """With a public key of small order and R of small order, S = 0 is a signature of many messages."""
+    raw = bytearray.fromhex(point)
+    raw[31] |= sign
+    try:
+        key = ed25519.Ed25519PublicKey.from_public_bytes(bytes(raw))
+    except ValueError:
+        return
+    for number in range(16):
+        with pytest.raises(SignatureUnsupported):
+            keys.check(key, bytes.fromhex(TORSION[1]) + bytes(32), b"message %d" % number, "x")
+
+
+def test_ed25519_signatures_cannot_be_rewritten() -> None:
+    """(R, S + L) is the same to a verifier that does not ask for S below the order of the group."""
+    private, order = ed25519.Ed25519PrivateKey.generate(), 2**252 + 27742317777372353535851937790883648493
+    made = private.sign(b"m")
+    scalar = int.from_bytes(made[32:], "little") + order
+    with pytest.raises(SignatureInvalid):
+        keys.check(private.public_key(), made[:32] + scalar.to_bytes(32, "little"), b"m", "x")
+
+
+def test_rsa_takes_no_padding_with_something_behind_the_digest() -> None:
+    """With e = 3 a cube root forges what is checked from the left alone (CVE-2006-4339)."""
+    private = rsa.generate_private_key(3, 2048)
+    numbers, prefix = private.private_numbers(), bytes.fromhex("3031300d060960864801650304020105000420")
+    digest = hashlib.sha256(b"m").digest()
+    for block in (
+        b"\0\1" + b"\xff" * 8 + b"\0" + prefix + digest + bytes(256 - 11 - len(prefix) - 32),
+        b"\0\1" + b"\xff" * (256 - 3 - 17 - 32) + b"\0" + prefix[:4] + prefix[6:].ljust(13, b"\0") + digest,
+        b"\0\1" + b"\xff" * (256 - 3 - 32) + b"\0" + digest,
+    ):
+        number = pow(int.from_bytes(block, "big"), numbers.d, numbers.public_numbers.n)
+        with pytest.raises(SignatureInvalid):
+            keys.check(private.public_key(), number.to_bytes(256, "big"), b"m", "x")
+    keys.check(private.public_key(), private.sign(b"m", padding.PKCS1v15(), SHA256()), b"m", "x")
+
+
+def test_one_of_several_keys_in_a_file_is_not_chosen(tmp_path: Path) -> None:
+    mine, other = (public_pem(ec.generate_private_key(ec.SECP256R1())) for _ in range(2))
+    for text in (mine + other, other + mine, mine + b"junk", b"junk\n" + mine):
+        with pytest.raises(SignatureUnsupported, match="not a public key in PEM"):
+            keys.pem_digest(text, "k.pem")
+
+
+LIMITED = [
+    ({"permitted_subtrees": ["C=DE,O=Other"], "excluded_subtrees": None}, "limit its subjects"),
+    ({"permitted_subtrees": None, "excluded_subtrees": ["C=DE"]}, "limit its subjects"),
+]
+
+
+@pytest.mark.parametrize("critical", [False, True])
+@pytest.mark.parametrize(("subtrees", "said"), LIMITED)
+def test_an_authority_for_some_subjects_vouches_for_no_other(
+    subtrees: dict[str, list[str] | None], said: str, critical: bool, tmp_path: Path
+) -> None:
+    """RFC 5280 §4.2.1.10; cryptography passes over names of directories unless the extension is critical."""
+    names = {
+        kind: [x509.DirectoryName(x509.Name.from_rfc4514_string(one)) for one in found] if found else None
+        for kind, found in subtrees.items()
+    }
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name.from_rfc4514_string("CN=Sub"))
+        .issuer_name(ROOT.certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(BEGIN)
+        .not_valid_after(END)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(key_usage(signs=False, certifies=True), critical=True)
+        .add_extension(x509.NameConstraints(**names), critical=critical)
+        .sign(ROOT.key, SHA256())
+    )
+    middle = Held(key=key, certificate=certificate)
+    with pytest.raises(SignerUntrusted, match="nameConstraints|" + said):
+        chained([signer(middle), middle], tmp_path)
+
+
+def chained(chain: list[Held], folder: Path, roots: bytes = b"", subject: str = SUBJECT) -> certificates.Holder:
+    """Verify a chain below a root."""
+    path = folder / "root.pem"
+    path.write_bytes(roots or ROOT.pem)
+    root = Root(type=RootType.X509, pem=path.name, sha256=Digest.of(path.read_bytes()).value, name="acme", path=path)
+    wanted = TrustedSigner(method=Method.CERTIFICATE, root="acme", subject=subject, name="release")
+    return certificates.verify([one.der for one in chain], wanted, root, lambda _: False, at=NOW, where="model.sig")
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "CN=Model Signing 001 ,O=Acme,C=DE".replace(" ,", "\\ ,"),
+        "CN=Model Signing 001+O=Acme,C=DE",
+        "O=Acme,CN=Model Signing 001,C=DE",
+        "CN=model signing 001,O=Acme,C=DE",
+        "CN=Model Signing 001,O=Acme,C=DE,C=DE",
+        "CN=Model Signing 001,O=Аcme,C=DE",  # noqa: RUF001 - the A is Cyrillic
+        "CN=Model Signing 001\\00,O=Acme,C=DE",
+        "CN=Model\\20\\20Signing 001,O=Acme,C=DE",
+        "OU=Model Signing 001,O=Acme,C=DE",
+        "CN=Model Signing 001\\,O=Acme,C=DE",
+    ],
+)
+def test_a_subject_that_looks_like_another_is_another(subject: str, tmp_path: Path) -> None:
+    with pytest.raises(SignerUntrusted, match="signed by"):
+        chained([signer(ROOT, subject=subject)], tmp_path)
+
+
+def test_one_key_is_one_signer_by_whatever_method_and_name(tmp_path: Path) -> None:
+    """Two of three who must sign are not one who has two certificates for one key."""
+    key, other = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    (tmp_path / "root.pem").write_bytes(ROOT.pem)
+    (tmp_path / "key.pem").write_bytes(public_pem(key))
+    root = Root(
+        type=RootType.X509, pem="root.pem", sha256=Digest.of(ROOT.pem).value, name="acme", path=tmp_path / "root.pem"
+    )
+    spki = keys.key_digest(key.public_key()).value
+    signers = {
+        "one": TrustedSigner(method=Method.CERTIFICATE, root="acme", subject="CN=One", name="one"),
+        "two": TrustedSigner(method=Method.CERTIFICATE, root="acme", subject="CN=Two", name="two"),
+        "key": TrustedSigner(
+            method=Method.KEY, public_key="key.pem", sha256_spki=spki, name="key", path=tmp_path / "key.pem"
+        ),
+    }
+    rule = SourceRule(source="**", require=tuple(signers), threshold=2)
+    trust = TrustPolicy(where="trust.toml", roots={"acme": root}, signers=signers, rules=(rule,))
+
+    def made(private: Any, subject: str) -> bundle.Bundle:
+        held = signer(ROOT, subject=subject, key=private)
+        raw = CertificateSigner(held.key_pem, [held.pem], where="x").sign(payload(), IN_TOTO)
+        return bundle.parse(raw, f"{subject}.sig")
+
+    bare = bundle.parse(signed_bundle(payload(), key), "key.sig")
+    with pytest.raises(SignatureMissing, match="2 different ones of one, two, key must sign"):
+        verifier.verify_any([made(key, "CN=One"), made(key, "CN=Two"), bare], rule, trust, now=NOW, where="m")
+    with pytest.raises(SignerUntrusted):
+        verifier.verify_any([made(key, "CN=One"), made(other, "CN=One")], rule, trust, now=NOW, where="m")
+    assert len(verifier.verify_any([made(other, "CN=One"), bare], rule, trust, now=NOW, where="m")) == 2
+    linked = [made(other, "CN=One"), made(other, "CN=Two"), bare]
+    assert len(verifier.verify_any(linked, rule, trust, now=NOW, where="m")) == 3

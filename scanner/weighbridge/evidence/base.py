@@ -23,14 +23,16 @@ class Signature:
 
     `signer` is the name that the trust policy gives to who signed. `identity` is the digest of a key
     (`sha256:` of its SubjectPublicKeyInfo), the subject of a certificate or the name in a keyless one, whose `issuer`
-    is who vouched for it. `signed_at` is a time that a log or a timestamp authority vouches for, None when nobody does.
-    `bundle` is the digest of the bundle's bytes. A signature over a plain file has its sha256 as `payload` and no type.
+    is who vouched for it. `key` is the digest of the key that signed, whatever the method. `signed_at`
+    is a time that a log or a timestamp authority vouches for, None when nobody does. `bundle` is the digest of the
+    bundle's bytes. A signature over a plain file has its sha256 as `payload` and no type.
     """
 
     method: Method
     signer: str
     identity: str
     issuer: str = ""
+    key: str = ""
     signed_at: datetime | None = None
     payload_type: str
     payload: bytes

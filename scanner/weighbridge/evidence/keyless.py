@@ -22,6 +22,7 @@ from weighbridge.evidence import fulcio, timestamps, trusted_root
 from weighbridge.evidence.base import Method, Signature
 from weighbridge.evidence.bundle import Bundle, FileSignature
 from weighbridge.evidence.dsse import IN_TOTO, Envelope
+from weighbridge.evidence.keys import key_digest
 from weighbridge.location import printable
 from weighbridge.refusals import (
     SignatureInvalid,
@@ -123,6 +124,7 @@ def verify(bundle: Bundle, signer: TrustedSigner, root: TrustedRoot) -> Signatur
         signer=signer.name,
         identity=claims.identity,
         issuer=claims.issuer,
+        key=str(key_digest(certificate.public_key())),
         # A timestamp that no authority of the root made is not told apart here; all lie in the life of the certificate.
         signed_at=min(promised or stamped),
         payload_type=IN_TOTO if isinstance(bundle.content, Envelope) else "",

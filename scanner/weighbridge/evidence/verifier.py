@@ -81,11 +81,21 @@ def verify_any(
     for bundle in bundles:
         _try(bundle, [trust.signers[name] for name in rule.require if name not in found], trust, now, found, refusals)
     signatures = tuple(found[name] for name in rule.require if name in found)
-    if len({(one.method, one.identity, one.issuer) for one in signatures}) >= rule.needed:
+    if _people(signatures) >= rule.needed:
         return signatures
     if refusals:
         raise min(refusals, key=_distance)
     raise SignatureMissing(where, _lack(rule, signatures), f"ask for their signatures, as {_files(rule)}")
+
+
+def _people(signatures: Iterable[Signature]) -> int:
+    """Return how many different people signed: those with one identity, or with one key, are the same."""
+    people: list[set[tuple[str, ...]]] = []
+    for one in signatures:
+        marks: set[tuple[str, ...]] = {(one.method, one.identity, one.issuer), (one.key,)}
+        same = [known for known in people if known & marks]
+        people = [known for known in people if not known & marks] + [marks.union(*same)]
+    return len(people)
 
 
 def _try(
@@ -146,7 +156,7 @@ def _with_key(bundle: Bundle, signer: TrustedSigner, now: datetime, where: str) 
     except SignatureInvalid as error:
         reason = f"not signed with the key of {signer.name!r}, {keys.key_digest(key)}"
         raise SignatureInvalid(where, reason, _told(bundle, key), step=error.step) from error
-    return _signature(bundle, signer, identity=str(keys.key_digest(key)))
+    return _signature(bundle, signer, key, identity=str(keys.key_digest(key)))
 
 
 def _told(bundle: Bundle, key: PublicKeyTypes) -> str:
@@ -191,7 +201,7 @@ def _with_certificate(
         bundle.certificates, signer, root, trust.deny.certificate, at=stamped or now, where=where
     )
     _check_signed(bundle, holder.key, where)
-    return _signature(bundle, signer, identity=holder.subject, issuer=holder.issuer, signed_at=stamped)
+    return _signature(bundle, signer, holder.key, identity=holder.subject, issuer=holder.issuer, signed_at=stamped)
 
 
 def _stamped(bundle: Bundle, signer: TrustedSigner, trust: TrustPolicy, now: datetime, where: str) -> datetime | None:
@@ -230,7 +240,13 @@ def _check_signed(bundle: Bundle, key: PublicKeyTypes, where: str) -> None:
 
 
 def _signature(
-    bundle: Bundle, signer: TrustedSigner, *, identity: str, issuer: str = "", signed_at: datetime | None = None
+    bundle: Bundle,
+    signer: TrustedSigner,
+    key: PublicKeyTypes,
+    *,
+    identity: str,
+    issuer: str = "",
+    signed_at: datetime | None = None,
 ) -> Signature:
     content = bundle.content
     return Signature(
@@ -238,6 +254,7 @@ def _signature(
         signer=signer.name,
         identity=identity,
         issuer=issuer,
+        key=str(keys.key_digest(key)),
         signed_at=signed_at,
         payload_type=content.payload_type if isinstance(content, Envelope) else "",
         payload=content.payload if isinstance(content, Envelope) else content.digest,

@@ -160,3 +160,23 @@ def test_a_model_cannot_bring_its_policy(monkeypatch: pytest.MonkeyPatch, capfd:
     for one in (".", "plain.pkl", f"file://{Path.cwd()}"):
         assert run("scan", one) == 2
         assert "came with what is scanned" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("setting", "code"),
+    [
+        ("require.sources=hf://acme/*", "SOURCE"),
+        ("require.max_size=10", "SIZE"),
+        ("require.licences=mit", "LICENCE"),
+        ("require.forbidden=pickle", "FORMAT"),
+    ],
+)
+def test_a_reference_is_held_against_what_is_required(
+    setting: str, code: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Path("models/hostile.pkl").unlink()
+    reference = f"file://{Path('models').absolute()}"
+    (Path("models") / "big.txt").write_text("words and words\n")
+    assert run("scan", reference) == 0
+    assert run("scan", reference, "--set", setting) == 1
+    assert code in capfd.readouterr().out

@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 from types import MappingProxyType
 
+from weighbridge import card
 from weighbridge.artifact import Artifact
 from weighbridge.digest import Digest
 from weighbridge.errors import SourceError
@@ -22,6 +23,7 @@ from weighbridge.records import dataclass, replace
 from weighbridge.registries import registry
 from weighbridge.registries.base import Registry, Settings
 from weighbridge.remote import Allowance, Blocks
+from weighbridge.requirements import Requirements, Unmet, of_files, of_licences, of_source
 from weighbridge.store import Fetched, Store
 from weighbridge.walk import Patterns, Target, walk
 
@@ -92,6 +94,21 @@ def scan_fetched(
         for file in verdict.files
     )
     return replace(verdict, files=files)
+
+
+def unmet(fetched: Fetched, verdict: Verdict, asked: Requirements) -> list[Unmet]:
+    """Return what an artifact does not meet of what is required besides, but for who has to have signed it."""
+    artifact, place = fetched.artifact, fetched.paths.get(card.NAME)
+    of_artifact = of_source(
+        asked,
+        source=artifact.reference,
+        requested=artifact.requested,
+        revision=artifact.revision,
+        size=sum(file.size for file in artifact.files),
+    )
+    declared = card.read_file(place).licences if place is not None else ()
+    formats = of_files(asked, ((one.path, one.formats) for one in verdict.files))
+    return [*of_artifact, *of_licences(asked, declared, artifact.reference), *formats]
 
 
 def scan_folder(

@@ -108,8 +108,7 @@ def _scan_reference(reference: str, options: dict[str, Any], limits: Limits) -> 
     from weighbridge.pipeline import Desk
     from weighbridge.policy import refuse
     from weighbridge.pull import obtain
-    from weighbridge.requirements import of_files
-    from weighbridge.sources import scan_fetched
+    from weighbridge.sources import scan_fetched, unmet
     from weighbridge.store import Store
     from weighbridge.store.layout import default_home
 
@@ -132,7 +131,7 @@ def _scan_reference(reference: str, options: dict[str, Any], limits: Limits) -> 
     with Store(default_home()) as store:
         fetched = obtain(order, settings, store, desk, received=received(quiet=quiet))
         verdict = scan_fetched(fetched, desk, store, policy=policy, jobs=options["jobs"], progress=scanned(quiet=quiet))
-    return refuse(verdict, of_files(policy.require, ((one.path, one.formats) for one in verdict.files)))
+    return refuse(verdict, unmet(fetched, verdict, policy.require))
 
 
 def _triage(order: Order, settings: Settings, desk: Desk, policy: Policy) -> Verdict:

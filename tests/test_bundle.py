@@ -20,7 +20,8 @@ from weighbridge import airgap, cli
 from weighbridge.airgap import Cargo
 from weighbridge.approve import check
 from weighbridge.cli import group
-from weighbridge.errors import SourceError, WeighbridgeError
+from weighbridge.digest import Digest
+from weighbridge.errors import SourceError, UsageError, WeighbridgeError
 from weighbridge.evidence import home, statement, trust_policy
 from weighbridge.evidence.base import Method
 from weighbridge.evidence.dsse import IN_TOTO
@@ -28,7 +29,7 @@ from weighbridge.evidence.keys import pem_digest
 from weighbridge.evidence.signers import KeySigner
 from weighbridge.evidence.statement import Subject
 from weighbridge.evidence.trust_policy import TrustedSigner, TrustPolicy
-from weighbridge.refusals import BundleOlder, ContentMismatch, ManifestInvalid, SignatureInvalid
+from weighbridge.refusals import BundleOlder, ContentMismatch, ManifestInvalid, SignatureInvalid, TrustCorrupt
 from weighbridge.rules import RuleSet, rules_directory
 
 TREE = Path(__file__).resolve().parent.parent
@@ -164,6 +165,31 @@ def test_somebody_else_signing_is_refused_and_nothing_is_written(
     assert run("bundle", "import", "gap.tar", "--to", "inside") == 1, "nobody is trusted without a policy"
     assert run("bundle", "import", "gap.tar", "--to", "inside", "--key", "key.pub.pem", "--signer", "nobody") == 2
     assert not Path("inside").exists()
+
+
+def test_whom_the_trust_policy_believes_about_models_is_not_believed_about_bundles(
+    signer: KeySigner, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("gap.tar").write_bytes(packed(signer, {"trust/trust.toml": b"version = 1\n"}))
+    spki = pem_digest(Path("key.pub.pem").read_bytes(), "key").value
+    policy = f'version = 1\n[signers.x]\nmethod = "key"\npublic_key = "key.pub.pem"\nsha256_spki = "{spki}"\n'
+    Path("trust.toml").write_text(policy)
+    monkeypatch.setenv("WEIGHBRIDGE_TRUST", str(Path("trust.toml").absolute()))
+    assert run("bundle", "show", "gap.tar") == 1
+    assert "SIGNER_UNTRUSTED" in capsys.readouterr().err
+    assert run("bundle", "show", "gap.tar", "--trust", "trust.toml") == 1
+    assert run("bundle", "show", "gap.tar", "--signer", "x") == 0, "unless somebody says so"
+    Path("trust.toml").write_text(policy + '[approvers]\na = { signer = "x", verifier_id = "urn:x" }\n')
+    assert run("bundle", "show", "gap.tar") == 0
+
+
+def test_names_in_any_script_are_carried_and_names_too_long_for_a_tar_are_not(signer: KeySigner) -> None:
+    files = {"rules/é/ß.yaml": b"x", "trust/ключ.pem": b"y"}
+    assert read(packed(signer, files)).cargo.files == files
+    with pytest.raises(ManifestInvalid):
+        packed(signer, {f"rules/{'a' * 101}.yaml": b""})
+    with pytest.raises(ManifestInvalid):
+        read(_signed(signer, {"rules/a.yaml": b""}, sizes={f"rules/{'a' * 101}.yaml": 0}))
 
 
 def _signed(signer: KeySigner, files: dict[str, bytes], **predicate: Any) -> bytes:
@@ -350,3 +376,57 @@ def test_the_signature_goes_with_what_was_imported(signer: KeySigner) -> None:
     with pytest.raises(SignatureInvalid):
         home.make_key(Path("x.pem"), Path("x.pub.pem"))
         airgap.read(Path("gap.tar"), believing(key="x.pub.pem"), ["given"], now=NOW)
+
+
+def _x509(digest: str) -> str:
+    return f'version = 1\n[roots.acme]\ntype = "x509"\npem = "roots/acme.pem"\nsha256 = "{digest}"\n'
+
+
+def test_roots_travel_with_the_trust_policy_when_they_are_the_pinned_ones(signer: KeySigner) -> None:
+    Path("roots").mkdir()
+    Path("roots/acme.pem").write_bytes(b"certificates")
+    Path("trust.toml").write_text(_x509(Digest.of(b"certificates").value))
+    cargo = airgap.collect(rules=None, trust=Path("trust.toml"), approved=(), now=NOW)
+    assert cargo.files["trust/roots/acme.pem"] == b"certificates"
+    assert cargo.trust == str(Digest.of(Path("trust.toml").read_bytes()))
+    Path("trust.toml").write_text(_x509("0" * 64))
+    with pytest.raises(TrustCorrupt):
+        airgap.collect(rules=None, trust=Path("trust.toml"), approved=(), now=NOW)
+
+
+@pytest.mark.parametrize("named", ["/etc/passwd", "../acme.pem", "trust.toml", "roots/../../acme.pem", "."])
+def test_a_root_outside_of_the_folder_of_the_policy_is_not_carried(named: str, signer: KeySigner) -> None:
+    for place in ("acme.pem", "../acme.pem"):
+        Path(place).write_bytes(b"certificates")
+    text = _x509(Digest.of(b"certificates").value).replace("roots/acme.pem", named)
+    Path("trust.toml").write_text(text)
+    with pytest.raises((UsageError, TrustCorrupt)):
+        airgap.collect(rules=None, trust=Path("trust.toml"), approved=(), now=NOW)
+
+
+def test_what_cannot_be_read_is_an_error_and_no_bundle(signer: KeySigner, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("empty").mkdir()
+    os.mkfifo("pipe.tar")
+    for words, status in (
+        (("export", "gap.tar", "--rules", "empty", "--key", "key.pem"), 2),
+        (("export", "gap.tar", "--rules", "empty", "--no-rules", "--key", "key.pem"), 2),
+        (("export", "gap.tar", "--approved", "empty", "--key", "key.pem"), 1),
+        (("export", "no/such/folder/gap.tar", "--key", "key.pem"), 2),
+        (("export", "gap.tar"), 2),
+        (("show", "missing.tar", "--key", "key.pub.pem"), 4),
+        (("show", "pipe.tar", "--key", "key.pub.pem"), 4),
+        (("show", "empty", "--key", "key.pub.pem"), 2),
+        (("import", "missing.tar", "--to", "inside", "--key", "key.pub.pem"), 4),
+    ):
+        assert run("bundle", *words) == status, words
+    assert not Path("gap.tar").exists() and not Path("inside").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(signer: KeySigner) -> None:
+    received = read(packed(signer, {"trust/trust.toml": b"version = 1\n"}))
+    Path("file").write_text("mine")
+    with pytest.raises(WeighbridgeError):
+        airgap.install(received, Path("file/inside"))
+    with pytest.raises(WeighbridgeError):
+        airgap.install(received, Path("file"))
+    assert Path("file").read_text() == "mine"

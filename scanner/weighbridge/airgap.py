@@ -109,7 +109,8 @@ def collect(*, rules: Path | None, trust: Path | None, approved: Sequence[Path],
     """Return what is to be carried: a folder of rules, a trust policy with what it names, and approvals of folders.
 
     Raises UsageError and DocumentError when something of it is wrong, SourceError when it cannot be read, and an
-    EvidenceError when a root or key is not the one that is pinned, or an approval does not hold by the trust policy.
+    EvidenceError when a root or key is not the one that is pinned, an approval does not hold by the trust policy, or a
+    name is one that no bundle may hold.
     """
     files: dict[str, bytes] = {}
     if rules is not None:
@@ -123,6 +124,7 @@ def collect(*, rules: Path | None, trust: Path | None, approved: Sequence[Path],
         raise UsageError("nothing to carry: name rules, a trust policy or approved folders")
     if (size := sum(map(len, files.values()))) > LIMIT:
         raise UsageError(f"{size} bytes; a bundle carries at most {LIMIT}, and models travel beside it")
+    _check_paths(files, "bundle")
     return Cargo(files=dict(sorted(files.items())), made=now)
 
 
@@ -215,9 +217,9 @@ def _header(path: str, size: int) -> bytes:
     member_.size = size
     member_.mode = _READ_ONLY
     try:
-        return member_.tobuf(tarfile.USTAR_FORMAT)
+        return member_.tobuf(tarfile.USTAR_FORMAT, "utf-8", "strict")
     except ValueError as error:
-        raise UsageError(f"{printable(path)}: {error}") from error
+        raise ManifestInvalid("bundle", f"{printable(path)}: {error}") from error
 
 
 def _padding(size: int) -> bytes:

@@ -13,7 +13,7 @@ import click
 from weighbridge.cli.options import FOLDER
 from weighbridge.cli.output import emit
 from weighbridge.cli.signing import signer_from, signer_options
-from weighbridge.cli.trusting import trust_from, trust_options
+from weighbridge.cli.trusting import names_signer, trust_from, trust_options
 from weighbridge.errors import UsageError
 from weighbridge.location import printable
 from weighbridge.report.base import counted, sized
@@ -141,9 +141,9 @@ def _received(path: Path, options: dict[str, Any]) -> Received:
     if named is not None and named not in trust.signers:
         raise UsageError(f"--signer {printable(named)}: {trust.where} names no such signer")
     signers = [named] if named else [one.signer for one in trust.approvers.values()]
-    # Only a trust policy has approvers; a signer that options name stands alone.
-    believed = signers or ([] if options["trust"] is not None else list(trust.signers))
-    return airgap.read(path, trust, believed, now=datetime.now(UTC))
+    if not signers and options["trust"] is None and names_signer(options):
+        signers = list(trust.signers)  # the one that options name; who signs models by a trust policy signs no bundles
+    return airgap.read(path, trust, signers, now=datetime.now(UTC))
 
 
 def _now() -> datetime:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -17,6 +18,7 @@ from weighbridge.serve.servers import ENVIRONMENT, REMOVED, SERVERS, Kind, Rule,
 
 PLACE: Final = "WEIGHBRIDGE_MODEL"  # where the command finds the private copy, if it likes to ask
 _KEPT: Final = frozenset({"PWD", "OLDPWD"})
+_BETWEEN: Final = re.compile(r"[^\w./\\~+%-]+")  # characters that paths in lists, URLs and JSON stand between
 _FIX: Final = "leave it out, or have it allowed in the approval"
 
 
@@ -34,6 +36,8 @@ class Rewriter:
     def __init__(self, folder: Path, approval: Approval, place: Path) -> None:
         self._given = str(folder)
         self._real = os.path.realpath(folder)
+        self._told = {self._real, os.path.abspath(folder)}  # noqa: PTH100 - no links followed
+        self._inside = self.holds(os.curdir)
         self._place = place
         self._known = {parent for file in approval.files for parent in _parents(file.path)} | {"."}
 
@@ -55,12 +59,23 @@ class Rewriter:
         option, equals, value = word.partition("=")
         part = self._replaced(value) if equals else None
         rest = word if part is None else option
-        if any(told in rest for told in (self._real, os.path.abspath(self._given))):  # noqa: PTH100 - no links followed
+        if any(told in rest for told in self._told) or any(map(self._leads, _pieces(rest))):
             raise UsageError(
                 f"{printable(word)}: names the approved folder inside of a word, where it cannot be replaced; "
                 f"give its path as a word of its own, or ask {PLACE} of the environment"
             )
         return word if part is None else f"{option}={part}"
+
+    def holds(self, path: str) -> bool:
+        """Tell whether a path is that of the folder or leads into it."""
+        return Path(os.path.realpath(path)).is_relative_to(self._real)
+
+    def _stays(self, path: str) -> bool:
+        """Tell whether a path means the same to the command, which runs in the copy when we are in the folder."""
+        return not self._inside or os.path.isabs(path)  # noqa: PTH117
+
+    def _leads(self, piece: str) -> bool:
+        return self._stays(piece) and self.holds(piece)
 
     def _replaced(self, text: str) -> str | None:
         """Return the private path of a path in the folder, None for anything else."""
@@ -85,7 +100,15 @@ class Rewriter:
         return {**found, **ENVIRONMENT, PLACE: str(self._place)}
 
     def _variable(self, value: str) -> str:
-        return (self._replaced(value) or value) if Path(value).is_absolute() else value
+        return self._replaced(value) or value if os.sep in value and self._stays(value) else value
+
+
+def _pieces(word: str) -> Iterator[str]:
+    """Yield what could be paths of more than one part inside of a word: behind an option of one letter, in a list."""
+    for piece in _BETWEEN.split(word):
+        if "/" in piece or os.sep in piece:
+            yield piece
+            yield piece[2:] if piece.startswith("-") else piece
 
 
 def _parents(path: str) -> Iterator[str]:

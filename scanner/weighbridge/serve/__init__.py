@@ -54,6 +54,10 @@ def run(
             watched = watch(root)
             copy = root / (path.resolve().name or "model")
             rewriter = Rewriter(path, folder.approval, copy)
+            if rewriter.holds(program):
+                raise UsageError(
+                    f"{printable(program)}: in the approved folder, which is data and no program to be run"
+                )
             rewritten = rewriter.words(words)
             server = check(rewritten, folder.approval, copy)
             environment = rewriter.environment(os.environ)

@@ -100,6 +100,11 @@ def most(size: int, format: str) -> int:
     return -(-size // CHUNK) + (header.MAX_TENSORS + 1 if format == TENSORS else 0)
 
 
+def longest(files: Iterable[tuple[int, str]]) -> int:
+    """Return how many bytes the sidecar of files of these sizes and formats can have."""
+    return len(MAGIC) + sum(_RECORD + DIGEST * most(size, format) for size, format in files)
+
+
 def root(size: int, format: str, leaves: Leaves) -> str:
     """Return the root of a file's leaves in hexadecimal."""
     kind, verity = "tensors" if format == TENSORS else "bytes", leaves.verity.hex() or "-"

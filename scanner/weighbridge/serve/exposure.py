@@ -19,11 +19,12 @@ from typing import Final
 
 from weighbridge.approval import LEAVES, NAME, ApprovedFile
 from weighbridge.errors import SourceError
-from weighbridge.leaves import CHUNK, fill
+from weighbridge.evidence import bundle
+from weighbridge.leaves import CHUNK, fill, longest
 from weighbridge.load.folder import Folder
 from weighbridge.load.threads import share
 from weighbridge.location import printable
-from weighbridge.refusals import ChangedDuringLoad, DigestMismatch
+from weighbridge.refusals import ApprovalMalformed, ChangedDuringLoad, DigestMismatch
 
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _SPARE: Final = 16 << 20  # bytes that a disk should have left
@@ -46,8 +47,8 @@ def private_folder(parent: str | os.PathLike[str] | None = None) -> Iterator[Pat
 def expose(folder: Folder, place: Path) -> None:
     """Copy the approved files, and the approval, to a new folder `place`, and let nobody write to them.
 
-    Raises what `Folder.open` does, DigestMismatch when bytes are not the approved ones, SourceError when there is no
-    room or the system refuses.
+    Raises what `Folder.open` does, DigestMismatch when bytes are not the approved ones, ApprovalMalformed when what is
+    beside them is too long to be that, SourceError when there is no room or the system refuses.
     """
     size, free = sum(file.size for file in folder.approval.files), shutil.disk_usage(place.parent).free
     if size + _SPARE > free:
@@ -58,8 +59,9 @@ def expose(folder: Folder, place: Path) -> None:
         for file in folder.approval.files:
             (place / file.path).parent.mkdir(parents=True, exist_ok=True)
         share(partial(_copy, folder, place), folder.approval.files)
-        for name in (NAME, LEAVES):  # for programs that verify once more
-            _take(folder, name, place)
+        leaves = longest((file.size, file.format) for file in folder.approval.files)
+        for name, limit in ((NAME, bundle.LIMIT), (LEAVES, leaves)):  # for programs that verify once more
+            _take(folder, name, place, limit)
         for path in (place, *place.rglob("*")):
             path.chmod(0o555 if path.is_dir() else 0o444)
     except OSError as error:
@@ -93,11 +95,13 @@ def _transfer(source: int, target: int, size: int, where: str) -> str:
     return digest.hexdigest()
 
 
-def _take(folder: Folder, name: str, place: Path) -> None:
-    """Copy what lies beside the approved files and is evidence of its own."""
+def _take(folder: Folder, name: str, place: Path, limit: int) -> None:
+    """Copy what lies beside the approved files and is evidence of its own; raise when it is longer than it can be."""
     source = folder.anchor.open(name)
     try:
         size = os.fstat(source).st_size
+        if size > limit:
+            raise ApprovalMalformed(folder.where(name), f"{size} bytes, it has at most {limit}")
         target = os.open(place / name, _NEW, 0o600)
         try:
             _transfer(source, target, size, folder.where(name))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -60,7 +59,7 @@ _LOCKING: Final = (
 
 trust_option = click.option(
     "--trust",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False),
     metavar="FILE",
     help="The trust policy: who has to have signed.  [default: the user's own]",
 )
@@ -82,6 +81,8 @@ def locked_options(command: F) -> F:
 
 def order_from(reference: str, options: dict[str, Any]) -> Order:
     """Return what the options ask to fetch."""
+    from pathlib import Path
+
     from weighbridge.lock import read
     from weighbridge.pull import Order
     from weighbridge.walk import Patterns
@@ -103,6 +104,8 @@ def canonical(reference: str) -> str:
         return reference
     if "://" in reference:
         raise UsageError(f"{printable(reference)}: no registry has such references; docs/registries.md lists them")
+    from pathlib import Path
+
     return Path(os.path.normpath(Path(reference).absolute())).as_uri()
 
 
@@ -126,10 +129,12 @@ def cache_for(limits: Limits) -> Cache | None:
 
 def trust_from_file(options: dict[str, Any]) -> TrustPolicy:
     """Return the trust policy that `--trust` names, or the user's own."""
+    from pathlib import Path
+
     from weighbridge.evidence import trust_policy
 
-    named: Path | None = options["trust"]
-    return trust_policy.read(named) if named is not None else trust_policy.default()
+    named: str | None = options["trust"]
+    return trust_policy.read(Path(named)) if named is not None else trust_policy.default()
 
 
 def judge_order(order: Order, options: dict[str, Any], store: Store, desk: Desk, **more: Any) -> Judged:

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from weighbridge.approval import Approval, ApprovedFile
 from weighbridge.examination import Examination
-from weighbridge.facts import Anomaly, Fact, Gap, Native, Pointer
+from weighbridge.facts import Anomaly, Fact, Gap, Native, Pointer, Step
 from weighbridge.formats.json.settings import SHOWN
 from weighbridge.limits import Budget, Limits
 from weighbridge.location import Location, printable
@@ -130,6 +130,8 @@ def _reason(fact: Fact, file: ApprovedFile, paths: set[str], rules: RuleSet, tru
             named = f"it holds a program: {printable(detail)}"
         case Anomaly(detail=detail):
             named = printable(detail)
+        case Step(type=type_, name=name):
+            named = f"its template has the {type_} {printable(name)}"
         case _:
             return ""
     judged = judge([fact], rules, trust)

@@ -207,7 +207,7 @@ def _named(name: str, value: object) -> Iterator[tuple[str, str]]:
     """Yield type and target of everything that a key names, by its name in small letters."""
     if name in _CODE:
         yield from ((name, target) for target in _texts(value))
-    elif name.endswith("_implementation"):
+    elif name.endswith(("_implementation", "_implementation_internal")):  # some versions keep the second as it is
         yield from (("implementation", target) for target in _texts(value))
     elif isinstance(value, (dict, list)) and _COMMANDS.intersection(_WORD.findall(name)):
         yield from (("command", target) for target in _texts(value))

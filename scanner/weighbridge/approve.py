@@ -36,6 +36,8 @@ from weighbridge.writing import write
 
 # What lies at the top of an approved folder beside the model, and is no part of it.
 RESERVED: Final = frozenset({NAME, LEAVES, LOCK, "report.json", "report.html"})
+# Formats that say more of what a file makes a loader do than others that its bytes have too.
+_TELLING: Final = (("python", "native"), ("json", "yaml"))
 _FIX: Final = "let the model cross with `weighbridge gate`, which verifies who signed it"
 _OPEN: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
@@ -149,13 +151,24 @@ def files_of(verdict: Verdict) -> list[ApprovedFile]:
                 path=file.path,
                 size=file.size,
                 sha256=file.digest.value if file.digest else "",
-                format=file.formats[0] if file.formats else "",
+                format=telling(file.formats),
                 leaves="",
             )
             for file in verdict.files
         ),
         key=lambda file: file.path,
     )
+
+
+def telling(formats: Sequence[str]) -> str:
+    """Return the format to approve a file by, of those that its bytes have: code first, then what is read as settings.
+
+    Bytes that are an archive and a program at once are a program to whoever runs them.
+    """
+    for kinds in _TELLING:
+        if found := next((one for one in formats if one in kinds), ""):
+            return found
+    return formats[0] if formats else ""
 
 
 def measure_folder(folder: Path) -> dict[str, Measured]:

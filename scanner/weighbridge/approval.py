@@ -132,7 +132,8 @@ def verify(raw: bytes, *, trust: TrustPolicy, now: datetime, where: str) -> Appr
     if now >= found.expires:
         since = found.expires.strftime(TIME)
         raise ApprovalExpired(where, f"it expired at {since}", "run the gate again, or `weighbridge approve`")
-    if what := denied(found, trust):
+    copy = str(Digest.of(raw))  # by which people who have the file know it; of one approval there may be several
+    if what := denied(found, trust) or (copy if trust.deny.approval(copy) else ""):
         raise ApprovalRevoked(where, f"{what} is denied by {trust.where}", "nothing may load this model")
     return found
 

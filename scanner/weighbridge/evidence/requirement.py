@@ -89,12 +89,13 @@ def require(
     found = {*beside, *(names[one.bundle] for one in signatures if given is None)}
     covered = [_covered(contents, one, names[one.bundle], rule, found) for one in signatures]  # 4
     coverages = [coverage for _, coverage in covered]
-    _refuse_denied(contents, [one.tree for one in coverages], trust, beside)  # 5
+    tree = _common(coverages)
+    _refuse_denied(contents, [tree, *(one.tree for one in coverages)], trust, found)  # 5
     uncovered = sorted({path for one in coverages for path in one.uncovered})
     extra = [path for path in uncovered if path not in found and not below(path, rule.ignored_paths)]
     return Satisfied(
         rule=rule,
-        tree=_common(coverages),
+        tree=tree,
         evidence=tuple(evidence for evidence, _ in covered),
         uncovered=tuple(uncovered),
         warnings=tuple(f"no signature covers {printable(path)}" for path in extra),
@@ -102,19 +103,28 @@ def require(
 
 
 def require_attached(
-    attached: Attached, source: str, trust: TrustPolicy, *, now: datetime, pinned: bool, paths: Collection[str]
+    attached: Attached,
+    source: str,
+    trust: TrustPolicy,
+    *,
+    now: datetime,
+    pinned: bool,
+    paths: Collection[str],
+    tree: Digest | None = None,
 ) -> Satisfied:
     """Return how a manifest in a registry satisfies its rule by the signatures that refer to it.
 
-    Whoever signed the digest of a manifest signed every file in it: `paths` are their names. Raises as `require` does.
+    Whoever signed the digest of a manifest signed every file in it: `paths` are their names, and `tree` is their tree
+    digest, where it is known. Raises as `require` does.
     """
     from weighbridge.evidence import referrers
 
     rule = _rule(source, trust, pinned=pinned)
     found = referrers.signatures(attached, rule, trust, now=now) if rule.require else ()
-    if trust.deny.tree(attached.subject.value):
-        reason = f"the manifest {attached.subject} is on the list of what is denied in {trust.where}"
-        raise ApprovalRevoked(attached.where, reason)
+    for what, digest in (("manifest", attached.subject), ("tree", tree)):
+        if digest is not None and trust.deny.tree(digest.value):
+            reason = f"the {what} {digest} is on the list of what is denied in {trust.where}"
+            raise ApprovalRevoked(attached.where, reason)
     files = tuple(sorted(paths))
     return Satisfied(
         rule=rule,

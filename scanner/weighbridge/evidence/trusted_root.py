@@ -9,11 +9,12 @@ Source: https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_tru
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any, Final
 
-from weighbridge.evidence.strict import member, read_object
+from weighbridge.evidence.fingerprints import fingerprints
+from weighbridge.evidence.strict import decode, member, read_object
 from weighbridge.records import dataclass
 from weighbridge.refusals import SignatureInvalid, SignatureMalformed, SignerUntrusted, TrustCorrupt
 
@@ -81,6 +82,27 @@ def serving(root: TrustedRoot, times: Iterable[datetime], where: str) -> dict[st
         if not left[key]:
             raise SignatureInvalid(where, f"no log ({key}) of {root.where} served at {when}", step=step)
     return root.document | left
+
+
+def without(root: TrustedRoot, denied: Callable[[str], bool]) -> TrustedRoot:
+    """Return a trust root without the authorities that have a denied certificate; raise TrustCorrupt for one without.
+
+    `denied` is asked by the sha256 of a certificate's DER.
+    """
+    left = {
+        key: [one for one in root.document.get(key, ()) if not any(map(denied, _fingerprints(one, key, root.where)))]
+        for key in (_AUTHORITIES, _STAMPS)
+    }
+    return TrustedRoot(where=root.where, document=root.document | left)
+
+
+def _fingerprints(service: dict[str, Any], key: str, where: str) -> Iterator[str]:
+    """Yield the digests by which the certificates of an authority may be known."""
+    try:
+        for one in service["certChain"]["certificates"]:
+            yield from fingerprints(decode(one["rawBytes"], "rawBytes", where))
+    except (KeyError, TypeError, SignatureMalformed) as error:
+        raise TrustCorrupt(where, f"{key} has an entry without a chain of certificates") from error
 
 
 def stamping(root: TrustedRoot, moment: datetime) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from weighbridge.evidence import dsse, keys
 from weighbridge.evidence.base import Method, Signature
 from weighbridge.evidence.bundle import Bundle
 from weighbridge.evidence.dsse import Envelope
-from weighbridge.evidence.trust_policy import Expired, SourceRule, TrustedSigner, TrustPolicy, bare
+from weighbridge.evidence.trust_policy import Expired, Root, SourceRule, TrustedSigner, TrustPolicy, bare
 from weighbridge.location import printable
 from weighbridge.records import replace
 from weighbridge.refusals import (
@@ -33,6 +33,8 @@ from weighbridge.refusals import (
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+
+    from weighbridge.evidence.trusted_root import TrustedRoot
 
 # A model with more signature files than this is refused: each may cost a chain of certificates to verify.
 MAX_BUNDLES: Final = 64
@@ -206,25 +208,30 @@ def _with_certificate(
 
 def _stamped(bundle: Bundle, signer: TrustedSigner, trust: TrustPolicy, now: datetime, where: str) -> datetime | None:
     """Return the time that an authority of the signer's `timestamp_root` vouches for, None without a timestamp."""
-    from weighbridge.evidence import timestamps, trusted_root
+    from weighbridge.evidence import timestamps
 
     stamps = timestamps.read(bundle.material, where)
     if not stamps:
         return None
-    root = trust.roots[signer.timestamp_root]
-    root.check_age(now)
-    authorities = trusted_root.parse(root.read(), printable(str(root.path)))
+    authorities = _authorities(trust.roots[signer.timestamp_root], trust, now)
     return timestamps.verify(stamps, bundle.content.signature, authorities, where)
+
+
+def _authorities(root: Root, trust: TrustPolicy, now: datetime) -> TrustedRoot:
+    """Return an instance of sigstore without the authorities that are denied; raise TrustStale or TrustCorrupt."""
+    from weighbridge.evidence import trusted_root
+
+    root.check_age(now)
+    found = trusted_root.parse(root.read(), printable(str(root.path)))
+    return trusted_root.without(found, trust.deny.certificate) if trust.deny.cert_sha256 else found
 
 
 def _keyless(bundle: Bundle, signer: TrustedSigner, trust: TrustPolicy, now: datetime, where: str) -> Signature:
     """Verify through sigstore, which is imported for such bundles alone."""
-    from weighbridge.evidence import certificates, keyless, trusted_root
+    from weighbridge.evidence import certificates, keyless
 
-    root = trust.roots[signer.root]
-    root.check_age(now)
+    authorities = _authorities(trust.roots[signer.root], trust, now)
     certificates.check_denied(bundle.certificates, trust.deny.certificate, where)
-    authorities = trusted_root.parse(root.read(), printable(str(root.path)))
     return keyless.verify(replace(bundle, where=where), signer, authorities)
 
 

@@ -77,7 +77,7 @@ def _satisfied(fetched: Fetched, registry: Registry, trust: TrustPolicy, *, now:
     """Return how an artifact satisfies its rule: by what refers to its manifest, else by signatures among its files."""
     artifact = fetched.artifact
     where = printable(artifact.pinned)
-    if artifact.reference.startswith("oci://"):
+    if artifact.reference.startswith(("oci://", "oci+http://")):
         from weighbridge.registries.oci.registry import OciRegistry
 
         if isinstance(registry, OciRegistry) and trust.rule_for(artifact.reference).require:

@@ -105,12 +105,13 @@ def show(path: Path | None, source: str | None) -> None:
       weighbridge trust show --source hf://org/name
     """
     from weighbridge.evidence import trust_policy
+    from weighbridge.registries import known_as
 
     policy = trust_policy.default() if path is None else trust_policy.read(path)
     if source is None:
         emit(_lines(policy))
         return
-    rule = policy.rule_for(source)
+    rule = policy.rule_for(known_as(source))
     emit([*_rule(rule), *(f"  {line}" for name in rule.require for line in _signer(name, policy.signers[name]))])
 
 

@@ -19,6 +19,7 @@ from weighbridge.report.base import counted
 
 if TYPE_CHECKING:
     from weighbridge.artifact import Artifact
+    from weighbridge.digest import Digest
     from weighbridge.evidence.base import Evidence, Signature
     from weighbridge.evidence.requirement import Satisfied
     from weighbridge.evidence.tree import Contents, Tree
@@ -101,11 +102,12 @@ def verify(model: str, **options: Any) -> int:
 
 def _verify_path(model: str, options: dict[str, Any]) -> _Result:
     from weighbridge.evidence.tree import Tree
+    from weighbridge.registries import known_as
 
     path = Path(model)
     if not path.exists():
         raise UsageError(f"{printable(model)}: no such file or folder, and no reference to a registry")
-    source = options["source"] or path.absolute().as_uri()
+    source = known_as(options["source"] or model)
     with Tree(path) as tree:
         named = [options[name] for name in ("signature", "checksums", "lock_file") if options[name] is not None]
         beside = {place for one in named if (place := tree.holds(one))} | _own_lock(tree, path)
@@ -161,9 +163,29 @@ def _attached(artifact: Artifact, registry: OciRegistry, name: str, options: dic
     if not attached.bundles and any(patterns.matches(one, path) for one in names for path in paths):
         return None
     satisfied = require_attached(
-        attached, artifact.reference, trust, now=datetime.now(UTC), pinned=not artifact.moving, paths=paths
+        attached,
+        artifact.reference,
+        trust,
+        now=datetime.now(UTC),
+        pinned=not artifact.moving,
+        paths=paths,
+        tree=_declared(artifact),
     )
     return _Result(name=name, source=artifact.reference, paths=paths, satisfied=satisfied, digests=(), collisions=())
+
+
+def _declared(artifact: Artifact) -> Digest | None:
+    """Return the tree digest of the files that a manifest names by their digests, None when some are in archives."""
+    from weighbridge.artifact import Entry, tree_digest
+
+    found = [
+        Entry(file.path, file.size, claim.value)
+        for file in artifact.files
+        for claim in file.claims
+        if claim.algorithm == "sha256"
+    ]
+    whole = len(found) == len(artifact.files) and not any(file.packing for file in artifact.files)
+    return tree_digest(found) if whole else None
 
 
 def _held(

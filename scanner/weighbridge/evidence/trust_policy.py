@@ -83,9 +83,10 @@ class TrustPolicy:
     def rule_for(self, source: str) -> SourceRule:
         """Return the most specific rule for a source, a reference without its revision.
 
-        Raises SourceUncovered when there is none.
+        What a rule says of a model it says of each of its files, too. Raises SourceUncovered when there is none.
         """
-        found = [rule for rule in self.rules if patterns.matches(rule.source, source)]
+        names = {source, _model(source)}
+        found = [rule for rule in self.rules if any(patterns.matches(rule.source, one) for one in names)]
         if not found:
             fix = f"add a rule for it to {self.where}"
             raise SourceUncovered(
@@ -210,6 +211,12 @@ def own() -> TrustPolicy:
     return TrustPolicy(
         where=name, signers={OWN: signer}, approvers={OWN: Approver(signer=OWN, verifier_id=OWN_VERIFIER)}
     )
+
+
+def _model(source: str) -> str:
+    """Return the model on the Hub of which a source is one file or folder, `hf://org/name:path`; others as they are."""
+    scheme, mark, rest = source.partition("://")
+    return f"{scheme}://{rest.partition(':')[0]}" if mark and scheme == "hf" else source
 
 
 def _check_names(document: _Document, name: str) -> None:

@@ -6,7 +6,11 @@ A module is imported when a reference names its scheme: scanning a local file mu
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from weighbridge.errors import UsageError
+from weighbridge.location import printable
 
 if TYPE_CHECKING:
     from weighbridge.registries.base import Registry, Settings
@@ -74,6 +78,32 @@ def is_reference(text: str) -> bool:
 def registry(reference: str, settings: Settings) -> Registry:
     """Return the registry that a reference belongs to; `is_reference` must hold."""
     return SCHEMES[_scheme(reference)]()(settings)
+
+
+def known_as(reference: str) -> str:
+    """Return the name by which policies know what a reference or a path means, as far as the text alone tells.
+
+    It has no revision, and a path no link in it. Raises UsageError when no registry has such references.
+    """
+    scheme = _scheme(reference)
+    if scheme and scheme not in SCHEMES:
+        raise UsageError(f"{printable(reference)}: no registry has such references; docs/registries.md lists them")
+    match scheme:
+        case "hf":
+            from weighbridge.registries import hub_reference
+
+            return hub_reference.parse(reference).canonical
+        case "oci" | "oci+http":
+            from weighbridge.registries.oci import reference as oci
+
+            return oci.parse(reference).canonical
+        case "file":
+            from weighbridge.registries import local
+
+            return local.canonical(reference)
+        case "":
+            return known_as(Path(reference).absolute().as_uri())
+    return reference
 
 
 def _scheme(text: str) -> str:

@@ -65,6 +65,15 @@ class Local:
         return _Bytes(path=path, size=file.size, state=file.key)
 
 
+def canonical(reference: str) -> str:
+    """Return the reference of what a path or a `file:` URL leads to, without a pin: no link, `.` or `..` is in it.
+
+    Raises UsageError when the reference names another machine.
+    """
+    path, _ = _parts(reference)
+    return _PREFIX + quote(Path(os.path.realpath(path)).as_posix())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Bytes:
     """The bytes of a file on disk, as long as its `state` does not change; opened anew for each read."""

@@ -19,7 +19,6 @@ from servers.fake_hub import FakeHub
 
 from fixtures.demo import environment
 from fixtures.registry import FOLDER, models
-from weighbridge.evidence.trust_policy import OWN_VERIFIER
 
 TREE = Path(__file__).resolve().parent.parent
 PUBLISHED = TREE / "fixtures" / FOLDER
@@ -115,11 +114,8 @@ class Person:
         What is trusted stands in trust.toml, which is nobody's until the environment names it.
         """
         self.run("key", "init")
-        me = self.run("key", "show").stdout.replace("NAME", "me")
-        approver = f'[approvers.me]\nsigner = "me"\nverifier_id = "{OWN_VERIFIER}"\n'
-        trust = self.home / "trust.toml"
-        trust.write_text("\n".join([(PUBLISHED / "trust.toml").read_text(), me, approver]))
-        shutil.copy(PUBLISHED / "publisher.pub.pem", self.home)
+        for name in ("trust.toml", "publisher.pub.pem"):
+            shutil.copy(PUBLISHED / name, self.home)
 
     @property
     def ways(self) -> dict[str, Any]:

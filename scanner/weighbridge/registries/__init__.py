@@ -6,7 +6,6 @@ A module is imported when a reference names its scheme: scanning a local file mu
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from weighbridge.errors import UsageError
@@ -102,6 +101,8 @@ def known_as(reference: str) -> str:
 
             return local.canonical(reference)
         case "":
+            from pathlib import Path
+
             return known_as(Path(reference).absolute().as_uri())
     return reference
 

@@ -155,11 +155,16 @@ def test_a_decision_says_what_failed(capfd: pytest.CaptureFixture[str]) -> None:
     assert run("key", "init") == 0
     decided = ["--type", "decision", "--source", "hf://acme/m@1", "--verifier", "https://acme.example/gate"]
     assert run("attest", str(HOSTILE), "--output", "d.json", *decided) == 0
-    assert run("verify-attestation", "d.json", str(HOSTILE)) == 0
+    by_key = ["--key", str(home.public_key_path())]
+    assert (
+        run("verify-attestation", "d.json", str(HOSTILE)) == 1
+    )  # by default the own key speaks for this machine alone
+    assert "[APPROVAL_UNTRUSTED]" in capfd.readouterr().err
+    assert run("verify-attestation", "d.json", str(HOSTILE), *by_key) == 0
     found = said(Path("d.json").read_bytes())
     assert found.predicate["verificationResult"] == "FAILED"
     assert found.predicate["verifier"]["id"] == "https://acme.example/gate"
-    assert run("verify-attestation", "d.json", "--passed") == 1
+    assert run("verify-attestation", "d.json", *by_key, "--passed") == 1
     assert "[APPROVAL_FAILED]" in capfd.readouterr().err
 
 

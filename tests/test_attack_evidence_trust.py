@@ -13,7 +13,7 @@ from keyless_signing import instance
 from oms_files import FILES, NOW, bundle, key, keys, payload, resources, trust, write
 from servers.fake_sigstore import ALICE
 
-from weighbridge import cli
+from weighbridge import attest, cli
 from weighbridge.artifact import Entry, tree_digest
 from weighbridge.cli import group
 from weighbridge.digest import Digest
@@ -22,6 +22,7 @@ from weighbridge.evidence import home, requirement, verifier
 from weighbridge.evidence.base import Method
 from weighbridge.evidence.fingerprints import twins
 from weighbridge.evidence.keys import key_digest, pem_digest
+from weighbridge.evidence.statement import SUMMARY, TREE
 from weighbridge.evidence.tree import Tree
 from weighbridge.evidence.trust_policy import (
     OWN_VERIFIER,
@@ -229,3 +230,93 @@ def test_an_approval_is_denied_by_the_digest_of_its_file_too(tmp_path: Path, cap
     digest = Digest.of((model / "approval.json").read_bytes()).value
     assert run("approve", model, "--check", "--trust", own_policy(tmp_path, f'[deny]\napproval_sha256 = ["{digest}"]'))
     assert "[APPROVAL_REVOKED]" in capfd.readouterr().err
+
+
+def decided(folder: Path, verifier: str) -> Path:
+    """Return the signed decision on a model, made in somebody's name with the user's own key."""
+    path = folder / "vsa.json"
+    model = folder / "m"
+    assert run("attest", model, "--type", "decision", "--output", path, "--verifier", verifier) == 0
+    return path
+
+
+def test_a_decision_in_the_name_of_another_verifier_is_not_taken(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Who may sign for one gate may not speak for another: SLSA's consumers accept known pairs alone."""
+    approved(tmp_path)
+    trusted = own_policy(tmp_path, verifier_id="https://acme.example/gate")
+    mine, other = (f"https://acme.example/{name}" for name in ("gate", "gate2"))
+    for name, status in ((mine, 0), (other, 1), (f"{mine}/", 1), (f"{mine}#", 1)):
+        vsa = decided(tmp_path, name)
+        assert run("verify-attestation", vsa, tmp_path / "m", "--trust", trusted, "--passed") == status
+        assert run("verify-attestation", vsa, "--trust", trusted, "--signer", "me") == status
+        # Whoever names a key, and no policy, has not said for whom it may speak.
+        assert run("verify-attestation", vsa, "--key", home.public_key_path()) == 0
+    assert "may only for https://acme.example/gate" in capfd.readouterr().err
+
+
+def stated(kind: str, predicate: dict[str, object], subjects: list[dict[str, object]]) -> bytes:
+    """Return a signed statement of some kind."""
+    document = {
+        "_type": "https://in-toto.io/Statement/v1",
+        "predicateType": kind,
+        "predicate": predicate,
+        "subject": subjects,
+    }
+    return bundle(json.dumps(document).encode())
+
+
+def subjects(*more: dict[str, object]) -> list[dict[str, object]]:
+    named: list[dict[str, object]] = [
+        {"name": path, "digest": {"sha256": hashlib.sha256(data).hexdigest()}} for path, data in FILES.items()
+    ]
+    return [*named, *more]
+
+
+PASSING: list[tuple[str, dict[str, object], int]] = [
+    (attest.SCAN_RESULT, {"outcome": "pass"}, 0),
+    (SUMMARY, {"verificationResult": "PASSED"}, 0),
+    (SUMMARY, {"verificationResult": "FAILED", "outcome": "pass"}, 1),
+    (SUMMARY, {"outcome": "pass"}, 1),
+    (SUMMARY, {"verificationResult": ["PASSED"]}, 1),
+    (SUMMARY, {"verificationResult": "passed"}, 1),
+    (attest.SCAN_RESULT, {"outcome": "fail", "verificationResult": "PASSED"}, 1),
+    (attest.SCAN_RESULT, {"outcome": True}, 1),
+    ("https://in-toto.io/attestation/test-result/v0.1", {"outcome": "pass", "verificationResult": "PASSED"}, 1),
+    ("https://slsa.dev/verification_summary/v1 ", {"verificationResult": "PASSED"}, 1),
+]
+
+
+@pytest.mark.parametrize(("kind", "predicate", "status"), PASSING)
+def test_only_what_a_statement_of_its_kind_says_is_a_pass(
+    kind: str, predicate: dict[str, object], status: int, tmp_path: Path
+) -> None:
+    _, public = keys(tmp_path)
+    (tmp_path / "a.json").write_bytes(stated(kind, predicate, subjects()))
+    assert run("verify-attestation", tmp_path / "a.json", "--key", public, "--passed") == status
+
+
+def test_a_statement_that_contradicts_itself_is_about_no_files(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Of two digests of one file, one reader takes the first and one the last."""
+    _, public = keys(tmp_path)
+    model, path = write(tmp_path / "m"), tmp_path / "a.json"
+    first = next(iter(FILES))
+    bad: dict[str, object] = {"name": first, "digest": {"sha256": HEX}}
+    tree: dict[str, object] = {"name": TREE, "digest": {"sha256": tree_of(*FILES)}}
+    other: dict[str, object] = {"name": TREE, "digest": {"sha256": HEX}}
+    for said, status in (
+        (subjects(), 0),
+        (subjects(tree), 0),
+        ([bad, *subjects()], 1),
+        (subjects(bad), 1),
+        (subjects(other), 1),
+        (subjects(tree, other), 1),
+        (subjects({"name": "x", "digest": {"sha256": HEX}}), 1),
+        (subjects()[1:], 1),
+    ):
+        path.write_bytes(stated(attest.SCAN_RESULT, {"outcome": "pass"}, said))
+        assert run("verify-attestation", path, model, "--key", public, "--passed") == status
+    assert "[MANIFEST_INVALID]" in capfd.readouterr().err

@@ -23,11 +23,12 @@ from weighbridge.errors import UsageError
 from weighbridge.evidence import statement
 from weighbridge.evidence.base import Signature
 from weighbridge.evidence.statement import FAILED, PASSED, SUMMARY, TIME, TREE, Statement, Subject
+from weighbridge.evidence.trust_policy import TrustPolicy
 from weighbridge.facts import Gap
 from weighbridge.location import printable
 from weighbridge.policy import Coverage, FileVerdict, Outcome, Verdict, Waived
 from weighbridge.records import dataclass
-from weighbridge.refusals import ContentMismatch, SignatureUnsupported
+from weighbridge.refusals import ApprovalUntrusted, ContentMismatch, ManifestInvalid, SignatureUnsupported
 from weighbridge.report.base import describe
 from weighbridge.rules import Finding, Unknown
 
@@ -180,13 +181,44 @@ def read(signature: Signature, where: str, *, kind: str = "") -> Attestation:
 
 
 def compare(found: Statement, manifest: Manifest, where: str) -> None:
-    """Raise ContentMismatch unless a statement speaks of every file of a manifest as it is, and of no other."""
+    """Raise ContentMismatch unless a statement speaks of every file of a manifest as it is, and of no other.
+
+    Raises ManifestInvalid when it contradicts itself.
+    """
     said = {one.name: one.digests.get("sha256") for one in found.subjects if one.name != TREE}
+    trees = [one.digests.get("sha256") for one in found.subjects if one.name == TREE]
+    if len(said) + len(trees) != len(found.subjects):
+        raise ManifestInvalid(where, "it speaks of a file twice", "attest what is there now")
     held = {entry.path: entry.sha256 for entry in manifest.entries}
     changed = sorted(path for path in said.keys() & held.keys() if said[path] != held[path])
     missing, extra = sorted(said.keys() - held.keys()), sorted(held.keys() - said.keys())
     if changed or missing or extra:
         raise ContentMismatch(where, changed=changed, missing=missing, extra=extra, fix="attest what is there now")
+    if any(tree != manifest.digest.value for tree in trees):
+        raise ManifestInvalid(where, "the tree in it is not that of its files", "attest what is there now")
+
+
+def check_verifier(found: Attestation, trust: TrustPolicy, where: str) -> None:
+    """Raise ApprovalUntrusted when an approver decided in the name of a verifier that it may not speak for.
+
+    Source: SLSA 1.1, verification summary, "How to verify": only known pairs of signer and verifier are accepted.
+    """
+    mine = {one.verifier_id for one in trust.approvers.values() if one.signer == found.signature.signer}
+    if not mine or found.statement.predicate_type != SUMMARY:
+        return
+    verifier = found.statement.predicate.get("verifier")
+    named = verifier.get("id") if isinstance(verifier, dict) else None
+    if named not in mine:
+        expected = " or ".join(sorted(mine))
+        reason = f"{found.signature.signer} speaks for {printable(str(named))}, and may only for {expected}"
+        raise ApprovalUntrusted(where, reason, f"correct [approvers] in {trust.where} if that is meant")
+
+
+def outcome(found: Statement) -> str:
+    """Return what a statement says came out: of a scan its outcome, of a decision its result, of others nothing."""
+    key = {SCAN_RESULT: "outcome", SUMMARY: "verificationResult"}.get(found.predicate_type, "")
+    said = found.predicate.get(key, "")
+    return said if isinstance(said, str) else ""
 
 
 def timestamp(at: datetime) -> str:

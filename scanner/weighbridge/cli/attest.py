@@ -158,7 +158,9 @@ def _verified(path: Path, options: dict[str, Any]) -> Attestation:
         except EvidenceError as error:
             refused = error
         else:
-            return attestations.read(signature, where, kind=kind)
+            found = attestations.read(signature, where, kind=kind)
+            attestations.check_verifier(found, trust, where)
+            return found
     raise refused or SignerUntrusted(where, f"{trust.where} names nobody who could have signed it", "--key names one")
 
 
@@ -177,20 +179,24 @@ def _manifest(path: Path) -> Any:
 
 def _refuse_failed(found: Attestation, where: str) -> None:
     """Raise ApprovalFailed unless the statement says pass."""
+    from weighbridge.attest import outcome
     from weighbridge.evidence.statement import PASSED
+    from weighbridge.policy import Outcome
     from weighbridge.refusals import ApprovalFailed
 
-    said = found.statement.predicate.get("outcome", found.statement.predicate.get("verificationResult"))
-    if said not in ("pass", PASSED):
-        raise ApprovalFailed(where, f"it says {printable(str(said))}, not pass", "nothing may rest on it")
+    said = outcome(found.statement)
+    if said not in (Outcome.PASS.value, PASSED):
+        raise ApprovalFailed(where, f"it says {printable(said) or 'nothing'}, not pass", "nothing may rest on it")
 
 
 def _text(found: Attestation, where: str, path: Path | None) -> list[str]:
+    from weighbridge.attest import outcome
+
     stated, signature = found.statement, found.signature
-    said = stated.predicate.get("outcome", stated.predicate.get("verificationResult", ""))
+    said = outcome(stated)
     subjects = counted(len(stated.subjects), "subject")
     return [
-        f"verified: {where}: {printable(stated.predicate_type)}{f', {printable(str(said))}' if said else ''}",
+        f"verified: {where}: {printable(stated.predicate_type)}{f', {printable(said)}' if said else ''}",
         f"  signed by {printable(signature.who)}",
         f"  about {subjects}{f', which are the files of {printable(str(path))}' if path is not None else ''}",
     ]

@@ -160,32 +160,44 @@ def _completion() -> click.Command:
     return completion
 
 
-COMMANDS: Final[dict[str, Callable[[], click.Command]]] = {
-    "gate": _gate,
-    "scan": _scan,
-    "pull": _pull,
-    "lock": _lock,
-    "diff": _diff,
-    "convert": _convert,
-    "inspect": _inspect,
-    "tensors": _tensors,
-    "verify": _verify,
-    "sign": _sign,
-    "approve": _approve,
-    "attest": _attest,
-    "verify-attestation": _verify_attestation,
-    "bom": _bom,
-    "policy": _policy,
-    "waive": _waive,
-    "trust": _trust,
-    "key": _key,
-    "run": _run_command,
-    "rules": _rules,
-    "store": _store,
-    "bundle": _bundle,
-    "doctor": _doctor,
-    "completion": _completion,
+# What there is, in the order of the help: what each command does, and what imports it.
+SECTIONS: Final[dict[str, dict[str, tuple[str, Callable[[], click.Command]]]]] = {
+    "Let a model in": {
+        "gate": ("fetch, verify, scan, convert and approve a model", _gate),
+        "scan": ("say whether files, or a model elsewhere, may be loaded", _scan),
+        "pull": ("fetch a model into a folder if it passes", _pull),
+        "approve": ("sign or check the approval of a folder", _approve),
+        "run": ("start a server over a verified copy of what is approved", _run_command),
+    },
+    "Look at a model": {
+        "inspect": ("formats, members, imports, and pickles as Python", _inspect),
+        "tensors": ("the tensors of any container: names, shapes, digests", _tensors),
+        "diff": ("what changed between two models", _diff),
+        "convert": ("weights as safetensors, bit for bit, running nothing", _convert),
+        "bom": ("a CycloneDX bill of materials with a model card", _bom),
+    },
+    "Know who made it": {
+        "verify": ("who signed a model, and whether every byte is theirs", _verify),
+        "sign": ("sign every file of a folder", _sign),
+        "attest": ("sign what a scan found, or what was decided", _attest),
+        "verify-attestation": ("who signed a statement, what it says, and about what", _verify_attestation),
+        "trust": ("the trust policy: who is believed about which model", _trust),
+        "key": ("make and show keys", _key),
+    },
+    "Decide": {
+        "policy": ("begin, check and explain policies", _policy),
+        "waive": ("accept a finding of a report until a day", _waive),
+        "rules": ("list, show and test the rules", _rules),
+        "lock": ("keep which bytes references stand for", _lock),
+    },
+    "Keep house": {
+        "store": ("list, verify and clear the store of fetched files", _store),
+        "bundle": ("carry rules, trust and approvals over an air gap", _bundle),
+        "doctor": ("what is installed, what is missing, and what that means", _doctor),
+        "completion": ("what a shell needs to complete commands", _completion),
+    },
 }
+COMMANDS: Final = {name: load for section in SECTIONS.values() for name, (_, load) in section.items()}
 
 
 # By which a shell asks for completions; the name is click's.
@@ -201,6 +213,13 @@ class _Lazy(click.Group):
         load = COMMANDS.get(cmd_name)
         return load() if load else None
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what each command does, which imports none of them."""
+        width = max(map(len, COMMANDS))
+        for title, section in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), summary) for name, (summary, _) in section.items()])
+
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Return names alone: to say what each command does would import all of them, which takes ten times as long."""
         from click.shell_completion import CompletionItem
@@ -212,21 +231,21 @@ class _Lazy(click.Group):
 @click.command(cls=_Lazy, context_settings={"help_option_names": HELP_OPTIONS, "max_content_width": 100})
 @click.version_option(__version__, prog_name="weighbridge")
 def weighbridge() -> None:
-    """Find out what a model file would do before anybody loads it.
+    """Let models in that do nothing but what they should, and load nothing else.
 
-    Nothing that is scanned is ever executed, imported or unpickled.
+    Nothing that is looked at is ever executed, imported or unpickled.
 
     \b
     Examples:
+      weighbridge gate hf://org/name --to models/name
       weighbridge scan model.pt
       weighbridge scan models/ --format sarif --output weighbridge.sarif
-      weighbridge pull hf://org/name --to models/name
-      weighbridge diff hf://org/name@v1 hf://org/name@v2
       weighbridge convert model.pt model.safetensors
-      weighbridge inspect model.pt
-      weighbridge rules show PKL001
+      weighbridge verify models/name --key publisher.pub.pem
+      weighbridge run --approved models/name -- vllm serve models/name
 
-    Exit status: 0 pass, 1 fail, 2 wrong usage, 3 inconclusive, 4 a file cannot be read, 70 internal error.
+    \b
+    Exit status: 0 pass, 1 fail or refused, 2 wrong usage, 3 inconclusive, 4 a source cannot be had, 70 internal error.
     """
 
 

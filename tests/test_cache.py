@@ -412,7 +412,7 @@ def run(*arguments: str) -> int:
     return cli._run(group.run, list(arguments))
 
 
-def test_the_gate_and_pulls_keep_facts_and_no_cache_does_not(tmp_path: Path) -> None:
+def test_the_gate_and_scans_keep_facts_and_no_cache_does_not(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     model = tmp_path / "model"
     model.mkdir()
     (model / "m.safetensors").write_bytes(tensor_file({"t": bytes(4)}))
@@ -425,7 +425,9 @@ def test_the_gate_and_pulls_keep_facts_and_no_cache_does_not(tmp_path: Path) -> 
     times = {path: path.stat().st_mtime_ns for path in first}
     for path in first:
         os.utime(path, (1, 1))
+    capfd.readouterr()
     assert run("gate", "model", "--to", "c", "--format", "json", "--output", "c.json") == 0
+    assert "weighbridge: the facts of 2 of 2 files were kept" in capfd.readouterr().err
     assert entries(tmp_path) == first and all(path.stat().st_mtime_ns > 10**9 for path in times)
     assert json.loads(Path("c.json").read_text())["outcome"] == "pass"
     assert run("scan", f"file://{model}") == 0 and entries(tmp_path) == first

@@ -14,6 +14,7 @@ import binascii
 import json
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby, repeat
+from operator import itemgetter
 from typing import Any, Final
 
 from weighbridge import facts as known
@@ -26,7 +27,8 @@ from weighbridge.symbols import Event, Form, Value
 # Parsing a pickle is so fast that reading more values than these back takes longer.
 MAX_NODES: Final = 50_000
 MAX_FACTS: Final = 50_000
-MAX_HELD: Final = 20_000_000  # by all lists together: a pickle of so many numbers has few values that differ
+MAX_HELD: Final = 300_000  # by all lists and tuples, what repeats in a list counted: more take more than an entry may
+MAX_COUNT: Final = 20_000_000  # of what repeats; as many as `Limits.max_values` lets a pickle make
 RUN: Final = 4  # of the same value in a row from which on they are counted
 _SMALL: Final = 1 << 63  # JSON has larger numbers, and reading them takes quadratic time
 
@@ -171,17 +173,23 @@ class _Encoder:
 
     def _held(self, value: list[Value]) -> Iterator[Any]:
         """Yield the numbers of what a list holds, of many alike in a row one with how many they are."""
-        self._left -= len(value)
-        if self._left < 0:
-            raise CodecError("too many values")
-        at = 0
-        for _, group in groupby(value, id):
-            number, count = self._number(value[at]), len(list(group))
-            at += count
+        for number, several in groupby(self._counted(value), itemgetter(0)):
+            count = sum(count for _, count in several)
+            self._left -= min(count, RUN)
+            if self._left < 0:
+                raise CodecError("too many values")
             if count < RUN:
                 yield from repeat(number, count)
             else:
                 yield [number, count]
+
+    def _counted(self, value: list[Value]) -> Iterator[tuple[int, int]]:
+        """Yield the number of every object in a list, with how often it stands there in a row."""
+        at = 0
+        for _, group in groupby(value, id):
+            count = len(list(group))
+            yield self._number(value[at]), count
+            at += count
 
     def _number(self, value: Value) -> int:
         kind = type(value)
@@ -207,13 +215,14 @@ class _Encoder:
         stack = [value]
         while stack:
             top = stack[-1]
+            self._left -= 1 + len(top)
+            if self._left < 0:
+                raise CodecError("too many values")
             inner = [one for one in top if type(one) is tuple and id(one) not in self._known]
             if id(top) in self._known:
                 stack.pop()
             elif inner:
                 stack += inner
-                if len(stack) > MAX_NODES:
-                    raise CodecError("too many values")
             else:
                 self._known[id(top)] = self._add(["t", *map(self._number, top)])
                 stack.pop()
@@ -276,7 +285,7 @@ class _Decoder:
                 raise CodecError("these are no facts")
         self._places = [tuple(_all(str, place)) for place in places]
         self._nodes: list[Value] = []
-        self._left = MAX_HELD
+        self._left = MAX_COUNT
 
     def decode(self) -> tuple[list[Fact], tuple[int, int, int]]:
         """Return the facts and the account."""

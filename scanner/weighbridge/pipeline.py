@@ -132,7 +132,7 @@ class Desk:
             return None
         facts, tally = found
         try:
-            return self._examined(target, facts, tally, digest, detail=self._detail(None, facts))
+            return replace(self._examined(target, facts, tally, digest, detail=self._detail(None, facts)), kept=True)
         except NotKeptError:
             return None
 

@@ -160,7 +160,7 @@ class Examined:
 
     `references` are to other files of the artifact; `raw` says that no format recognises the bytes and nothing
     else is wrong with them, so that what another file says can account for them. `detail` is there when a report is to
-    show it.
+    show it. `kept` tells that its facts were found before, and that nothing was parsed.
     """
 
     path: str
@@ -172,6 +172,7 @@ class Examined:
     references: tuple[Reference, ...] = ()
     raw: bool = False
     detail: Detail | None = None
+    kept: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +180,7 @@ class FileVerdict:
     """A file as the verdict reports it, with the outcome it would have alone.
 
     `quarantine` is where the bytes of a fetched file lie that does not pass; empty for any other. `detail` is there
-    when a report is to show it.
+    when a report is to show it; `kept` tells that its facts were, which no report does.
     """
 
     path: str
@@ -190,6 +191,7 @@ class FileVerdict:
     outcome: Outcome
     quarantine: str = ""
     detail: Detail | None = None
+    kept: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,6 +320,7 @@ def judge(
                 coverage=file.coverage,
                 outcome=_outcome(part, policy, partial=triage is not None),
                 detail=file.detail,
+                kept=file.kept,
             )
         )
     return Verdict(

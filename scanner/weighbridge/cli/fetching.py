@@ -18,12 +18,14 @@ from weighbridge.cli.remote import settings_from
 from weighbridge.errors import UsageError
 from weighbridge.location import printable
 from weighbridge.registries import is_reference
+from weighbridge.report.base import counted
 
 if TYPE_CHECKING:
     from weighbridge.cache import Cache
     from weighbridge.evidence.trust_policy import TrustPolicy
     from weighbridge.limits import Limits
     from weighbridge.pipeline import Desk
+    from weighbridge.policy import Verdict
     from weighbridge.pull import Judged, Order
     from weighbridge.store import Store
 
@@ -156,7 +158,18 @@ def judge_order(order: Order, options: dict[str, Any], store: Store, desk: Desk,
         **more,
     )
     report(judged.verdict, options)
+    tell_kept(judged.verdict, options)
     return judged
+
+
+def tell_kept(verdict: Verdict, options: dict[str, Any]) -> None:
+    """Tell a person that files were not parsed because their facts were kept."""
+    kept = sum(file.kept for file in verdict.files)
+    if kept:
+        tell(
+            f"the facts of {kept} of {counted(len(verdict.files), 'file')} were kept: only their bytes were compared",
+            options,
+        )
 
 
 def tell(text: str, options: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from weighbridge.cli.fetching import (
     locked_options,
     order_from,
     tell,
+    tell_kept,
     trust_from_file,
     trust_option,
 )
@@ -90,6 +91,7 @@ def gate(reference: str, destination: Path, **options: Any) -> int:
             progress=scanned(quiet=options["quiet"]),
         )
     report(crossed.verdict, options)
+    tell_kept(crossed.verdict, options)
     for line in (*_outcome(crossed, destination), *_unaccepted(crossed, crossing, destination)):
         tell(line, options)
     return exit_status(crossed.verdict)

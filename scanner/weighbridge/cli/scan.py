@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from weighbridge.cli.fetching import cache_for, locked_options
+from weighbridge.cli.fetching import cache_for, locked_options, tell_kept
 from weighbridge.cli.judging import Reporting, detailed, policy_from, policy_options, report, report_options
 from weighbridge.cli.options import color_option, limit_options, limits_from, load_rules, rules_option, verbose_option
 from weighbridge.cli.progress import received, scanned
@@ -81,6 +81,7 @@ def scan(**options: Any) -> int:
         raise UsageError("--locked is for references; `weighbridge lock check` compares a folder with its lock")
     verdict = _scan_reference(remote[0], options, limits) if remote else _scan_paths(options, limits)
     report(verdict, options)
+    tell_kept(verdict, options)
     return 0 if options["exit_zero"] else exit_status(verdict)
 
 

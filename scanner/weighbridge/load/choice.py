@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Collection, Mapping
+from typing import Final, NamedTuple
 
 from weighbridge.errors import UsageError
 from weighbridge.leaves import TENSORS
@@ -15,7 +15,21 @@ from weighbridge.refusals import MalformedHeader
 _INDEX: Final = ".safetensors.index.json"
 
 
-def choose(folder: Folder, rest: str) -> tuple[str, ...]:
+class Chosen(NamedTuple):
+    """The files of a model; `promised` are the tensors that its index says are in them, `source` is its path."""
+
+    files: tuple[str, ...]
+    promised: frozenset[str] = frozenset()
+    source: str = ""
+
+    def check(self, folder: Folder, held: Collection[str]) -> None:
+        """Raise MalformedHeader when a tensor that the index promises is in none of the files."""
+        if missing := self.promised.difference(held):
+            named = printable(min(missing))
+            raise MalformedHeader(folder.where(self.source), f"tensor {named} is in none of the files", rule="index")
+
+
+def choose(folder: Folder, rest: str) -> Chosen:
     """Return the files that `rest` means: itself, or those of the folder that it is (empty: the approved one).
 
     Of a folder it is the files that its one index names, and without an index all safetensors files that lie in it.
@@ -23,7 +37,7 @@ def choose(folder: Folder, rest: str) -> tuple[str, ...]:
     MalformedHeader when an index is none.
     """
     if rest in folder.files:
-        return (rest,)
+        return Chosen((rest,))
     if rest and not any(path.startswith(f"{rest}/") for path in folder.files):
         folder.file(rest)  # refuses: it was not approved
     inside = [path for path in folder.files if path.rpartition("/")[0] == rest]
@@ -33,13 +47,14 @@ def choose(folder: Folder, rest: str) -> tuple[str, ...]:
             f"{folder.where(rest)}: several indices ({', '.join(map(printable, indices))}); name the files"
         )
     if indices:
-        return tuple(sorted(set(weight_map(folder, indices[0]).values())))
+        tensors = weight_map(folder, indices[0])
+        return Chosen(tuple(sorted(set(tensors.values()))), frozenset(tensors), indices[0])
     found = tuple(sorted(path for path in inside if folder.files[path].format == TENSORS))
     if not found:
         elsewhere = sorted({path.rpartition("/")[0] for path, file in folder.files.items() if file.format == TENSORS})
         hint = f"; there are some in {', '.join(printable(path or '.') for path in elsewhere)}" if elsewhere else ""
         raise UsageError(f"{folder.where(rest)}: no approved safetensors files{hint}")
-    return found
+    return Chosen(found)
 
 
 def weight_map(folder: Folder, index: str) -> Mapping[str, str]:
@@ -53,8 +68,8 @@ def weight_map(folder: Folder, index: str) -> Mapping[str, str]:
     except (ValueError, RecursionError) as error:
         raise MalformedHeader(where, f"not the JSON of an index: {error}", rule="index") from error
     names = found.get("weight_map") if isinstance(found, dict) else None
-    if not isinstance(names, dict):
-        raise MalformedHeader(where, "no weight_map", rule="index")
+    if not isinstance(names, dict) or not names:
+        raise MalformedHeader(where, "no weight_map, or an empty one", rule="index")
     for name in names.values():
         if not isinstance(name, str) or name in ("", ".", "..") or "/" in name or "\\" in name:
             raise MalformedHeader(where, f"{printable(str(name))} is not the name of a file beside it", rule="index")

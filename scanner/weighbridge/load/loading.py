@@ -76,14 +76,17 @@ def open_approved(
     try:
         made = framework_of(framework, device)
         source = _source(mode, made.accelerator)
-        for path in choose(folder, rest):
+        chosen = choose(folder, rest)
+        for path in chosen.files:
             sources[path] = source(folder, path)
-        return Handle(folder, sources, made)
+        handle = Handle(folder, sources, made)
+        chosen.check(folder, handle.keys())
     except BaseException:
         for opened in sources.values():
             opened.close()
         folder.close()
         raise
+    return handle
 
 
 def _source(mode: str, accelerator: Any) -> Callable[[Folder, str], Source]:

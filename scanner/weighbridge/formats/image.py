@@ -1,6 +1,6 @@
-"""Pictures (PNG, JPEG, GIF, WebP): their parts are stepped over to the end, and what lies behind it is examined.
+"""Pictures (PNG, JPEG, GIF, WebP) and sounds (WAV): their parts are stepped over to the end, and what lies behind it is examined.
 
-No picture is decoded. Every byte belongs to a part that the format defines, or it is told: a file can be a picture and
+Nothing is decoded. Every byte belongs to a part that the format defines, or it is told: a file can be a picture and
 an archive at once. Specifications: https://www.w3.org/TR/png-3/, ITU-T T.81 (JPEG), the GIF89a specification,
 https://developers.google.com/speed/webp/docs/riff_container
 """
@@ -35,8 +35,8 @@ def _ends(head: bytes) -> Callable[[Reader], int] | None:
         return _end_of_jpeg
     if head[:6] in (b"GIF87a", b"GIF89a"):
         return _end_of_gif
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return _end_of_webp
+    if head[:4] == b"RIFF" and head[8:12] in (b"WEBP", b"WAVE"):
+        return _end_of_riff
     return None
 
 
@@ -46,7 +46,7 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     if find is None:
         return
     end = find(reader)
-    yield Inert(location=reader.origin, size=end, reason="parts of a picture")
+    yield Inert(location=reader.origin, size=end, reason="parts of a picture or a sound")
     if end < reader.size:
         size, place = reader.size - end, reader.at(end)
         yield Anomaly(location=place, code="image-trailing", detail=f"{size} bytes behind the end of the picture")
@@ -110,17 +110,17 @@ def _colours(flags: int) -> int:
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 
-def _end_of_webp(reader: Reader) -> int:
+def _end_of_riff(reader: Reader) -> int:
     end = 8 + int.from_bytes(reader.read(4, 4), "little")
     position = 12
     while position < end:
         name, size = reader.read(position, 4), int.from_bytes(reader.read(position + 4, 4), "little")
         if not name.strip(b" ").isalnum():
-            raise ArtifactError(reader.at(position), "a part of a WebP file without a name")
+            raise ArtifactError(reader.at(position), "a part of a RIFF file without a name")
         position += 8 + size + (size & 1)
     if position != end or end > reader.size:
-        raise ArtifactError(reader.at(min(position, reader.size)), "parts of a WebP file that do not fit its size")
+        raise ArtifactError(reader.at(min(position, reader.size)), "parts of a RIFF file that do not fit its size")
     return end
 
 
-FORMAT: Final = Format("image", "picture (PNG, JPEG, GIF, WebP)", sniff, parse, b"\x89\xffGR")
+FORMAT: Final = Format("image", "picture or sound (PNG, JPEG, GIF, WebP, WAV)", sniff, parse, b"\x89\xffGR")

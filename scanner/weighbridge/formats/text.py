@@ -22,7 +22,7 @@ _WORD_LIMIT: Final = 256  # of a text that is one word, such as a version or an 
 _TOKEN_LIMIT: Final = 200  # no word of a sentence is longer, most addresses are not
 _STARTS: Final = frozenset(b"{[<-@!%&*|>#\0\x80\x1f\x93")  # of documents, scripts and binary formats
 _WORD: Final = r"[A-Za-z0-9._+-]+\s*"
-_PUNCTUATION: Final = frozenset(" \t\r\n\f.,;:!?'\"()[]/&+*#%-_@©®™“”\u2018\u2019…•·§")
+_PUNCTUATION: Final = frozenset(" \t\r\n\f.,;:!?'\"()[]/&+*#%-_@©®™“”\u2018\u2019…•·§\u2013\u2014")
 # What licences and notes have besides, where no compiler of Python takes the text: it is neither template nor command.
 _SIGNS: Final = frozenset("<>={}$|~^\\")
 _REACHES: Final = re.compile(r"\{[{%#]|\$[({]|\|[ \t]*\w*sh\b|<[?%]|<script", re.IGNORECASE)
@@ -30,11 +30,17 @@ _REACHES: Final = re.compile(r"\{[{%#]|\$[({]|\|[ \t]*\w*sh\b|<[?%]|<script", re
 _OPCODES: Final = (b"\x93", b"\x82", b"\x83", b"\x84")
 # Compiled when a text comes by, for it takes 1 ms.
 # Every alternative is anchored or bounded: the time is linear in the text.
-_NOT_PROSE: Final = "|".join(
+_CALLS: Final = "|".join(
     (
         r"(?<=[\w.])\((?!s\))",  # a call; the `Contribution(s)` of licences is none
         r"(?<![A-Za-z])[A-Za-z]{1,4}\(|(?<=[_.0-9])\(|\.[A-Za-z]{1,50}\(",
         r"[\])]\s*\(",  # a call of what an expression yields; a string cannot be called
+    )
+)
+# What else stands right before brackets in a licence: clauses, the sign of copyright, plurals.
+_CLAUSE: Final = r"(?<=\w)\((?:[a-z]{1,3}|[ivx]{1,5}|[0-9]{1,2}|C|TM|R)\)"
+_NOT_PROSE: Final = "|".join(
+    (
         r"__|\b(?:exec|eval|getattr|setattr|delattr|globals|locals|vars|breakpoint|builtins)\b",
         r"\b(?:open|compile|input|print|type|map|filter|iter|next|super|sorted|min|max|any|all)\s*\(",
         r"^[ \t]*(?:for|while|with|if|elif|else|try|except|def|class|async|lambda|match|case)\b.*:",
@@ -44,6 +50,7 @@ _NOT_PROSE: Final = "|".join(
         r"^[ \t]*[\[\]@]|^[ \t]*-{1,2}\w|^---(?:[ \t\r]|$)|^[ \t]*#!|coding[ \t]*:",
     )
 )
+_SENTENCE: Final = r"^[ \t]*[A-Za-z]+(?:,? [A-Za-z]+){4}\b"  # five words that no list of packages has on a line
 _NAME: Final = re.compile(r"[^\W\d][\w.]*")
 _PLACES: Final = ("+http", "+ssh", "file:", ".whl", ".zip", ".gz", ".py", ".sh", ".exe")
 
@@ -69,17 +76,24 @@ def _is_prose(data: bytes) -> bool:
     others = {character for character in set(text) if not (character.isalnum() or character in _PUNCTUATION)}
     if others and not (others <= _SIGNS and not _REACHES.search(text) and is_no_python(text)):
         return False
-    return re.search(_NOT_PROSE, text.strip(), re.MULTILINE) is None and _are_sentences(text)
+    stripped = text.strip()
+    if re.search(_CALLS, stripped) and (re.search(_CALLS, re.sub(_CLAUSE, "", stripped)) or not is_no_python(text)):
+        return False
+    return re.search(_NOT_PROSE, stripped, re.MULTILINE) is None and _are_sentences(text)
 
 
 def _are_sentences(text: str) -> bool:
-    """Refuse lines of one word that could be names to import, packages to install or files to fetch."""
+    """Refuse lines of one word that could be names to import, packages to install or files to fetch.
+
+    No installer takes a list that has a sentence in it, and none installs anything before it has read it all.
+    """
     before: list[str] = []
+    listed = re.search(_SENTENCE, text, re.MULTILINE) is None
     for line in text.split("\n"):
         words = line.split()
         if any(len(word) > _TOKEN_LIMIT for word in words):
             return False
-        if len(words) == 1 and _is_name_or_place(words[0], before):
+        if len(words) == 1 and (_is_global(words[0], before) or (listed and _is_name_or_place(words[0], before))):
             return False
         before = words
     return True
@@ -89,11 +103,14 @@ def _is_name_or_place(word: str, before: list[str]) -> bool:
     """Tell what a word alone on its line could be, behind a line of the words `before`."""
     if any(place in word for place in _PLACES):
         return True
-    if before and _NAME.fullmatch(word) and _ends_in_global(before[-1]):
-        return True
     if before[2:] or word.startswith(("http://", "https://")):
         return False
     return word[-1] == ":" or (word[0].islower() and word[-1] not in ".,;!?")
+
+
+def _is_global(word: str, before: list[str]) -> bool:
+    """Tell whether a word alone on its line could be the name behind the module that the line before ends in."""
+    return bool(before) and _NAME.fullmatch(word) is not None and _ends_in_global(before[-1])
 
 
 def _ends_in_global(word: str) -> bool:

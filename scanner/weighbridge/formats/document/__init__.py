@@ -12,15 +12,16 @@ from collections.abc import Iterator
 from typing import Final
 
 from weighbridge.facts import Fact
-from weighbridge.formats import pickle, script, text
+from weighbridge.formats import pickle, script, svg, text
 from weighbridge.formats.base import Context, Format
 from weighbridge.formats.source import TEXT_STARTS, opens_no_program
 from weighbridge.reader import Reader, Sample
 
-# Three dashes on a line of their own, a heading, or an element of HTML that pages begin with.
+# Three dashes on a line of their own, a heading, marked or underlined, or an element of HTML that pages begin with.
 _BEGIN: Final = (
     rb"(?:\xef\xbb\xbf)?\s*(?:---[ \t]*\r?\n|#{1,6} \S|<!--|<(?:div|p|h[1-6]|img|a|br|center|table|details|picture)\b"
-    rb"|!?\[[^\]\n]{1,200}\]\(\S|\*\*\w)"
+    rb"|!?\[[^\]\n]{1,200}\]\(\S|\*\*\w"
+    rb"|(?:={3,}[ \t]*\r?\n)?[^\n:#\[\]{}<>=]{1,200}\r?\n(?:={3,}|-{4,})[ \t]*(?:\r?\n|\Z))"
 )
 # Comments in front of a key: a heading and the comment of a configuration look alike.
 _COMMENTED: Final = (
@@ -38,7 +39,7 @@ def sniff(sample: Sample) -> bool:
         or text.sniff(sample)
     ):
         return False
-    if script.sniff(sample) or pickle.sniff(sample):
+    if script.sniff(sample) or pickle.sniff(sample) or svg.sniff(sample):
         return False
     return opens_no_program(sample)
 

@@ -15,7 +15,11 @@ from weighbridge.formats.base import Context, Format
 from weighbridge.reader import Reader, Sample
 
 # An object that is empty or begins with a name, or a list that is empty or begins with a value.
-_BEGIN: Final = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*(?:\{[ \t\r\n]*[\"}]|\[[ \t\r\n]*[\"\[{\]tfnNI0-9-])")
+# A name alone in brackets is the head of a table of TOML.
+_BEGIN: Final = re.compile(
+    rb"(?:\xef\xbb\xbf)?[ \t\r\n]*(?:\{[ \t\r\n]*[\"}]"
+    rb"|\[(?!\[[ \t]*[A-Za-z_][\w.-]*[ \t]*\]\])[ \t\r\n]*(?:[\"\[{\]0-9-]|true\b|false\b|null\b|NaN\b|Infinity\b))"
+)
 
 
 def sniff(sample: Sample) -> bool:

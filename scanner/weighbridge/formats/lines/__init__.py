@@ -1,9 +1,10 @@
-"""Texts of lines that have one form: attributes of git, requirements, vocabularies, merges, ranks and tables.
+"""Texts of lines that have one form: attributes of git, patterns of paths, requirements, vocabularies, ranks, tables.
 
 Each is recognised by its first lines and read to the end; a line of another form is a gap. None of them may be a
 program of Python as well: either no compiler takes it, or nothing in it calls.
 
-Sources: https://git-scm.com/docs/gitattributes, https://pip.pypa.io/en/stable/reference/requirements-file-format/, the
+Sources: https://git-scm.com/docs/gitattributes, https://git-scm.com/docs/gitignore, RFC 4180 (CSV),
+https://pip.pypa.io/en/stable/reference/requirements-file-format/, the
 vocabularies of WordPiece (vocab.txt), BPE (merges.txt) and tiktoken.
 """
 
@@ -22,8 +23,10 @@ _TITLES: Final = {
     "requirements": "requirements of pip",
     "tokens": "vocabulary, a token a line",
     "merges": "merges of byte-pair encoding",
+    "comments": "comments and blank lines alone",
+    "ignored": "patterns of paths to leave out (.gitignore)",
     "ranks": "ranks of tiktoken",
-    "table": "table of comma or tab separated values",
+    "table": "table of values (CSV, TSV)",
 }
 
 

@@ -12,11 +12,11 @@ from weighbridge.formats import document, pickle, pointer, requirement, script, 
 from weighbridge.formats.base import Context
 from weighbridge.formats.jinja.steps import beside
 from weighbridge.formats.source import can_call
-from weighbridge.reader import Reader, Sample
+from weighbridge.reader import TAIL, Reader, Sample
 
 LIMIT: Final = 64 << 20  # bytes; the largest vocabularies have 15 MB
 LINE: Final = 4096  # bytes of a line; tokens and rows of tables have a few hundred
-_COMMENT: Final = rb"[ \t]*(?:#[^\n]*)?"
+_COMMENT: Final = re.compile(rb"[ \t]*(?:#[^\n]*)?\r?")
 _ATTRIBUTE: Final = rb"[-!]?(?:text|binary|eol|filter|diff|merge|working-tree-encoding|linguist-[\w-]+|export-ignore)"
 _ATTRIBUTES: Final = re.compile(rb"\"?[^\s\"#][^\s\"]*\"?(?:[ \t]+%s(?:=[\w-]+)?)+[ \t]*" % _ATTRIBUTE)
 _DRIVER: Final = re.compile(rb"[ \t](?:filter|diff|merge)=([\w-]+)")
@@ -28,8 +28,26 @@ _TOKEN: Final = re.compile(rb"\S{1,%d}" % LINE)
 _MERGE: Final = re.compile(rb"#version: ?[\w.-]+(?: - .*)?|[^ \n]{1,%d} [^ \n]{1,%d}" % (LINE, LINE))
 _RANK: Final = re.compile(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)? ([0-9]{1,9})")
 _BYTES: Final = 16  # lines to look at of ranks, which begin with the 256 bytes
-_CELL: Final = rb"[^()\[\]{}=`@$;'\"\\,\t\n]*"
-_ROWS: Final = (re.compile(rb"%s(?:,%s)+" % (_CELL, _CELL)), re.compile(rb"%s(?:\t%s)+" % (_CELL, _CELL)))
+# No cell is a formula, which begins with one of four signs, and none has what a shell runs inside quotation marks.
+_FORMULA: Final = rb"(?!\"?[ ]*(?:[=@]|[-+](?![0-9.,;\t \"]|[iI][nN][fF]|[nN][aA][nN]|$)))"
+_QUOTED: Final = rb'"(?:[^"`|\\\x00-\x1f$]|""|\$(?![({]))*"'
+_BARE: Final = rb'[^"`|\\\x00-\x1f$%s]?(?:[^"`|\\\x00-\x1f$%s]|\$(?![({]))*'
+
+
+def _row(separator: bytes) -> re.Pattern[bytes]:
+    cell = rb"%s(?:%s|%s)" % (_FORMULA, _QUOTED, _BARE % (separator, separator))
+    return re.compile(rb"%s(?:%s%s)+" % (cell, separator, cell))
+
+
+_SEPARATORS: Final = (b",", b"\t", b";")
+_ROWS: Final = tuple(map(_row, _SEPARATORS))
+# Patterns of paths: no quotation mark, no bracket but that of a class, nothing that assigns or calls.
+_IGNORED: Final = re.compile(rb"!?(?:[\w./*?~%+,-]|\[[\w^!.-]+\]|\\[ .#!$~-]|\$)+[ \t]*")
+# Comments that are more: directives of the C preprocessor, another encoding, what an editor obeys.
+_OBEYED: Final = re.compile(
+    rb"(?m)^[ \t]*#[ \t]*(?:include|define|undef|if|ifdef|ifndef|elif|else|endif|pragma|error|line|import|embed)\b"
+    rb"|coding[ \t]*[:=]|\b(?:vim?|ex):|-\*-|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|\xc2\x85|\xe2\x80[\xa8\xa9]"
+)
 _NUMBER: Final = re.compile(rb"[-+]?(?:[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?|nan|inf|)", re.IGNORECASE)
 
 
@@ -85,16 +103,46 @@ def sniff_ranks(sample: Sample) -> bool:
     return len(ranks) == _BYTES and ranks == list(range(ranks[0], ranks[0] + _BYTES)) and not _is_other(sample)
 
 
-def sniff_table(sample: Sample) -> bool:
-    """Tell whether the first lines have the same number of cells, and those of the second are numbers for the most."""
-    lines = _first(sample.head, 8)
-    if len(lines) < 2:
+def sniff_comments(sample: Sample) -> bool:
+    """Tell whether all of the bytes are blank lines and comments that no compiler, shell or editor obeys."""
+    if not 0 < sample.size <= TAIL or pickle.sniff(sample):
         return False
-    for row, comma in zip(_ROWS, (b",", b"\t"), strict=True):
-        if all(row.fullmatch(line) and line.count(comma) == lines[0].count(comma) for line in lines):
-            numbers = [bool(_NUMBER.fullmatch(cell.strip())) for cell in lines[1].split(comma)]
-            return sum(numbers) * 2 >= len(numbers) and not _is_other(sample)
+    data = sample.tail
+    if any(_COMMENT.fullmatch(line) is None for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n")):
+        return False
+    return re.match(rb"(?:\xef\xbb\xbf)?#!", data) is None and _OBEYED.search(data) is None
+
+
+def sniff_ignored(sample: Sample) -> bool:
+    """Tell whether the first lines are patterns of paths, one of them with a star, as no list of packages has."""
+    lines = _first(sample.head, 40)
+    if not any(b"*" in line for line in lines) or not all(_IGNORED.fullmatch(line) for line in lines):
+        return False
+    return not any(_SPECIAL.fullmatch(line) for line in lines) and not sniff_ranks(sample) and not _is_other(sample)
+
+
+def sniff_table(sample: Sample) -> bool:
+    """Tell whether the first lines have the same number of cells, and look more like cells than like words."""
+    lines = _first(sample.head, 8)
+    if len(lines) < 2 or lines[0][:1] in b"<[{":
+        return False
+    for row, separator in zip(_ROWS, _SEPARATORS, strict=True):
+        counts = {_cells(line, separator) if row.fullmatch(line) else 0 for line in lines}
+        if len(counts) == 1 and 0 not in counts:
+            return _is_table(lines, separator) and not sniff_requirements(sample) and not _is_other(sample)
     return False
+
+
+def _cells(line: bytes, separator: bytes) -> int:
+    """Return how many cells a row has, those in quotation marks taken whole."""
+    return (re.sub(rb'"[^"]*"', b"", line) if b'"' in line else line).count(separator) + 1
+
+
+def _is_table(lines: list[bytes], separator: bytes) -> bool:
+    """Tell whether rows have more than two cells, or cells that are numbers or in quotation marks for the most."""
+    cells = [cell.strip() for cell in lines[1].split(separator)]
+    shown = sum(bool(_NUMBER.fullmatch(cell)) or cell.startswith(b'"') for cell in cells)
+    return shown * 2 >= len(cells) or len(cells) > 2
 
 
 def _template(reader: Reader) -> Iterator[Fact]:
@@ -159,9 +207,20 @@ def _plain(form: re.Pattern[bytes], *, comments: bool = False) -> Callable[[Read
 
 
 def parse_table(reader: Reader, context: Context) -> Iterator[Fact]:
-    """Understand every row of a table, and say nothing of it."""
-    comma = not _ROWS[1].fullmatch(_first(reader.sample.head, 1)[0])
-    yield from _plain(_ROWS[0 if comma else 1])(reader, context)
+    """Understand every row of a table, and say nothing of it; raise ArtifactError at one with more or fewer cells."""
+    first = _first(reader.sample.head, 8)
+    count, index = max((_cells(first[1], one), -index) for index, one in enumerate(_SEPARATORS) if _fits(first, index))
+    separator = _SEPARATORS[-index]
+    for offset, line in _read(reader, _ROWS[-index]):
+        if offset & 0xFFFF == 0:
+            context.budget.check_time(reader.origin)
+        if _cells(line, separator) != count:
+            raise ArtifactError(reader.at(offset), "a row with another number of cells")
+    yield from _template(reader)
+
+
+def _fits(lines: list[bytes], index: int) -> bool:
+    return all(_ROWS[index].fullmatch(line) for line in lines)
 
 
 Sniff = Callable[[Sample], bool]
@@ -171,6 +230,8 @@ FORMS: Final[dict[str, tuple[Sniff, Parse]]] = {
     "requirements": (sniff_requirements, parse_requirements),
     "tokens": (sniff_tokens, _plain(_TOKEN)),
     "merges": (sniff_merges, _plain(_MERGE)),
+    "comments": (sniff_comments, _plain(_COMMENT)),
+    "ignored": (sniff_ignored, _plain(_IGNORED, comments=True)),
     "ranks": (sniff_ranks, _plain(_RANK)),
     "table": (sniff_table, parse_table),
 }

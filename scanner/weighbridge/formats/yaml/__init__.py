@@ -19,7 +19,7 @@ from weighbridge.reader import Reader, Sample
 # Comments, then a key with its value or the first entry of a list.
 _BEGIN: Final = (
     rb"(?:\xef\xbb\xbf)?(?:[ \t]*(?:#[^\n]*)?\r?\n)*"
-    rb"(?:[A-Za-z_][\w./ -]{0,80}|\"[^\"\n]{1,80}\"|'[^'\n]{1,80}'):(?:[ \t\r]|\n)"
+    rb"(?:[A-Za-z_$][\w./ -]{0,80}|\"[^\"\n]{1,80}\"|'[^'\n]{1,80}'):(?:[ \t\r]|\n)"
     rb"|(?:[ \t]*(?:#[^\n]*)?\r?\n)*- +[A-Za-z_][\w./-]{0,80}:(?:[ \t\r]|\n)"
 )
 

@@ -299,6 +299,7 @@ WRONG: dict[str, tuple[object, ...]] = {
     "an issuer without an identity": ("--key", "k.pub.pem", "--issuer", "https://x"),
     "authorities without a subject": ("--certificate-chain", "k.pub.pem"),
     "a subject without authorities": ("--subject", "CN=x"),
+    "an empty subject": ("--certificate-chain", "k.pub.pem", "--subject", ""),
     "ignored paths with a policy": ("--ignore", "x"),
     "no such signature": ("--key", "k.pub.pem", "--signature", "nowhere.sig"),
     "no such list": ("--checksums", "nowhere"),

@@ -106,7 +106,10 @@ def _certificate(options: dict[str, Any]) -> tuple[Root, TrustedSigner]:
 
     path: Path = options["chain"]
     root = Root(type=RootType.X509, pem=str(path), sha256=_sha256(path), name=_option("chain"), path=path.absolute())
-    return root, TrustedSigner(method=Method.CERTIFICATE, root=GIVEN, subject=options["subject"], name=GIVEN)
+    try:
+        return root, TrustedSigner(method=Method.CERTIFICATE, root=GIVEN, subject=options["subject"], name=GIVEN)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _keyless(options: dict[str, Any]) -> tuple[Root, TrustedSigner]:

@@ -126,7 +126,7 @@ def _check(folder: Path, trust_file: Path | None) -> int:
     from weighbridge.approve import check
     from weighbridge.evidence import trust_policy
 
-    trust = trust_policy.read(trust_file) if trust_file is not None else trust_policy.default()
+    trust = trust_policy.choose(trust_file, folder)
     found = check(folder, trust=trust, now=datetime.now(UTC))
     emit(
         [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from weighbridge.cli import say
-from weighbridge.cli.judging import clock, detailed, policy_from, report
+from weighbridge.cli.judging import clock, detailed, on_disk, policy_from, report
 from weighbridge.cli.options import (
     F,
     limits_from,
@@ -129,14 +129,11 @@ def cache_for(limits: Limits) -> Cache | None:
     return open_cache(default_home(), limits)
 
 
-def trust_from_file(options: dict[str, Any]) -> TrustPolicy:
-    """Return the trust policy that `--trust` names, or the user's own."""
-    from pathlib import Path
-
+def trust_from_file(options: dict[str, Any], source: str) -> TrustPolicy:
+    """Return the trust policy that `--trust` names, or the user's own; raise UsageError when it lies in the source."""
     from weighbridge.evidence import trust_policy
 
-    named: str | None = options["trust"]
-    return trust_policy.read(Path(named)) if named is not None else trust_policy.default()
+    return trust_policy.choose(options["trust"], on_disk(source))
 
 
 def judge_order(order: Order, options: dict[str, Any], store: Store, desk: Desk, **more: Any) -> Judged:
@@ -150,7 +147,7 @@ def judge_order(order: Order, options: dict[str, Any], store: Store, desk: Desk,
         store,
         desk,
         policy=policy_from(options, [order.reference]),
-        trust=trust_from_file(options),
+        trust=trust_from_file(options, order.reference),
         clock=clock,
         jobs=options["jobs"],
         received=received(quiet=options["quiet"]),

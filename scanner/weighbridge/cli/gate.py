@@ -111,7 +111,7 @@ def _crossing(reference: str, destination: Path, options: dict[str, Any]) -> Cro
         order=order_from(reference, options),
         destination=destination,
         policy=policy,
-        trust=trust_from_file(options),
+        trust=trust_from_file(options, canonical(reference)),
         signer=signer,
         verifier=verifier,
         now=now,

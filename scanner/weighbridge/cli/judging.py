@@ -163,11 +163,11 @@ def choice_from(options: dict[str, Any], scanned: Sequence[str | os.PathLike[str
         environ=os.environ,
         folder=os.getcwd(),  # noqa: PTH109 - importing pathlib takes longer than a small scan
         today=date.today(),
-        scanned=[_on_disk(one) for one in scanned],
+        scanned=[on_disk(one) for one in scanned],
     )
 
 
-def _on_disk(one: str | os.PathLike[str]) -> str:
+def on_disk(one: str | os.PathLike[str]) -> str:
     """Return the path of what is scanned; a reference to something elsewhere is no path, and that is well."""
     text = os.fspath(one)
     if not text.startswith("file:"):

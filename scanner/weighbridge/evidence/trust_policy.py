@@ -15,7 +15,7 @@ from typing import Final
 
 from weighbridge import documents
 from weighbridge.digest import Digest
-from weighbridge.errors import DocumentError
+from weighbridge.errors import DocumentError, UsageError
 from weighbridge.evidence import home, patterns
 from weighbridge.evidence.base import Method
 from weighbridge.evidence.keys import pem_digest
@@ -183,6 +183,19 @@ def default() -> TrustPolicy:
         return read(Path(named).expanduser())
     path = home.trust_path()
     return read(path) if os.path.lexists(path) else own()  # a link to nowhere is no reason to do without
+
+
+def choose(named: str | os.PathLike[str] | None, judged: str | os.PathLike[str]) -> TrustPolicy:
+    """Return the policy in the file that is named, else `default()`, to judge a folder by.
+
+    Raises UsageError when it lies in that folder, DocumentError when it is wrong.
+    """
+    given = named or os.environ.get(VARIABLE)
+    path = Path(given).expanduser() if given else home.folder()
+    if path.resolve().is_relative_to(Path(judged).resolve()):
+        shown = printable(str(path))
+        raise UsageError(f"{shown}: it came with the model that it is to judge; name a trust policy elsewhere")
+    return read(Path(named)) if named is not None else default()
 
 
 def own() -> TrustPolicy:

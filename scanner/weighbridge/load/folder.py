@@ -103,8 +103,8 @@ class Folder:
 def open_folder(path: str | os.PathLike[str], trust: TrustPolicy | str | os.PathLike[str] | None) -> tuple[Folder, str]:
     """Return the approved folder that `path` is or is in, and the path of what is meant in it (empty: the folder).
 
-    The approval is that of the nearest folder above. Raises a NotApproved when there is none that holds, and what the
-    gate for configurations refuses.
+    The approval is that of the nearest folder above. Raises a NotApproved when there is none that holds, what the gate
+    for configurations refuses, and UsageError when the trust policy lies in the folder.
     """
     from weighbridge.load import config_gate
 
@@ -112,7 +112,7 @@ def open_folder(path: str | os.PathLike[str], trust: TrustPolicy | str | os.Path
     anchor = Anchor(top)
     try:
         approval = approvals.verify(
-            _bundle(anchor), trust=_policy(trust), now=datetime.now(UTC), where=anchor.where(approvals.NAME)
+            _bundle(anchor), trust=_policy(trust, top), now=datetime.now(UTC), where=anchor.where(approvals.NAME)
         )
         folder = Folder(anchor, approval)
         config_gate.check(approval, folder.read)
@@ -122,13 +122,12 @@ def open_folder(path: str | os.PathLike[str], trust: TrustPolicy | str | os.Path
     return folder, rest
 
 
-def _policy(trust: TrustPolicy | str | os.PathLike[str] | None) -> TrustPolicy:
+def _policy(trust: TrustPolicy | str | os.PathLike[str] | None, top: Path) -> TrustPolicy:
+    """Return the trust policy that is meant; raise UsageError for one in the folder: no model says who approves it."""
     from weighbridge.evidence import trust_policy
 
-    if trust is None:
-        return trust_policy.default()
-    if isinstance(trust, str | os.PathLike):
-        return trust_policy.read(Path(trust))
+    if trust is None or isinstance(trust, str | os.PathLike):
+        return trust_policy.choose(trust, top)
     return trust
 
 

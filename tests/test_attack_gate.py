@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import unicodedata
 from datetime import UTC, datetime
@@ -216,3 +217,13 @@ def test_a_bundle_of_a_publisher_in_a_folder_below_is_no_approval(model: Path) -
     if run("approve", "model", "-q") == 0:
         with pytest.raises(Refusal):
             load("model/unet")
+
+
+def test_what_others_leave_beside_the_destination_is_in_nobodys_way(model: Path, tmp_path: Path) -> None:
+    home_name = hashlib.sha256(os.fsencode(tmp_path / "home")).hexdigest()[:12]
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "file").write_text("mine")
+    Path(f".weighbridge-{home_name}-theirs").symlink_to(precious)
+    assert gate(model) == 0
+    assert (precious / "file").read_text() == "mine"

@@ -76,7 +76,7 @@ def _beside(store: Store, destination: Path) -> Iterator[Path]:
     mine = f"{_BESIDE}{hashlib.sha256(os.fsencode(store.home)).hexdigest()[:12]}"
     with store.downloading(hashlib.sha256(os.fsencode(place)).hexdigest(), wait):
         for left in place.glob(f"{mine}-*"):
-            shutil.rmtree(left)
+            shutil.rmtree(left, ignore_errors=True)  # in a shared folder it may be another user's, who keeps it
         folder = place / f"{mine}-{secrets.token_hex(8)}"
         folder.mkdir(mode=PRIVATE)
         try:

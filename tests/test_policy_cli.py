@@ -180,3 +180,13 @@ def test_a_reference_is_held_against_what_is_required(
     assert run("scan", reference) == 0
     assert run("scan", reference, "--set", setting) == 1
     assert code in capfd.readouterr().out
+
+
+def test_a_current_folder_that_was_removed_has_no_policy(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    model = Path("models/plain.pkl").absolute()
+    for more in ("", "--quiet"):
+        script = f"rmdir {gone}; exec {sys.executable} -m weighbridge scan {model} {more}"
+        gone.mkdir(exist_ok=True)
+        assert subprocess.run(["sh", "-c", script], check=False, cwd=gone, capture_output=True).returncode == 0

@@ -118,6 +118,14 @@ def is_path(name: str) -> bool:
     return any(mark in name for mark in ("/", "\\", "."))
 
 
+def current_folder() -> str:
+    """Return the current folder, nothing when it was removed: there is no file in it then, nor above it."""
+    try:
+        return os.getcwd()  # noqa: PTH109 - see `rule_files`
+    except OSError:
+        return ""
+
+
 def find(folder: str) -> str:
     """Return the nearest policy file from a folder upward, nothing when there is none.
 
@@ -136,7 +144,7 @@ def find(folder: str) -> str:
 
 def _candidates(folder: str) -> Iterator[str]:
     """Yield the files that settings may be read from, the nearest one first."""
-    while True:
+    while folder:
         own = os.path.join(folder, FILE)  # noqa: PTH118
         if os.path.exists(own):  # noqa: PTH110
             yield own

@@ -18,7 +18,7 @@ from weighbridge.policy import Policy, Verdict
 from weighbridge.report import DETAILED, FORMATS
 from weighbridge.report.base import Style
 from weighbridge.rules import Severity
-from weighbridge.settings import Asked, Chosen, choose
+from weighbridge.settings import Asked, Chosen, choose, current_folder
 
 Reports = list[tuple[str, str | None]]
 
@@ -161,7 +161,7 @@ def choice_from(options: dict[str, Any], scanned: Sequence[str | os.PathLike[str
     return choose(
         Asked(policy=options["policy"], waivers=options["waivers"], settings=tuple(told)),
         environ=os.environ,
-        folder=os.getcwd(),  # noqa: PTH109 - importing pathlib takes longer than a small scan
+        folder=current_folder(),
         today=date.today(),
         scanned=[on_disk(one) for one in scanned],
     )

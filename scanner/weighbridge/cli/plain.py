@@ -15,12 +15,12 @@ from weighbridge.cli.progress import scanned
 from weighbridge.pipeline import scan
 from weighbridge.report.base import Style, exit_status
 from weighbridge.report.text import render
-from weighbridge.settings import is_silent
+from weighbridge.settings import current_folder, is_silent
 
 
 def run(arguments: list[str]) -> int:
     """Return the exit status of a plain scan; when settings ask for more, the whole command line takes over."""
-    if not is_silent(os.environ, os.getcwd()):  # noqa: PTH109
+    if not is_silent(os.environ, current_folder()):
         from weighbridge.cli.group import run as run_command
 
         return run_command(arguments)

@@ -15,7 +15,7 @@ from weighbridge.location import printable
 from weighbridge.policy import Policy, Response
 from weighbridge.policy_file import Setting, settings
 from weighbridge.report.base import counted, sized
-from weighbridge.settings import FILE, Chosen, find
+from weighbridge.settings import FILE, Chosen, current_folder, find
 
 TEMPLATE: Final = """\
 # What this project asks of the models that it lets in. What is left out holds as it is shown here.
@@ -89,7 +89,7 @@ def lint(files: tuple[str, ...]) -> int:
 
     Exit status: 0 all are right, 2 one is wrong.
     """
-    found = list(files) or [path for path in (os.environ.get("WEIGHBRIDGE_POLICY") or find(str(Path.cwd())),) if path]
+    found = list(files) or [path for path in (os.environ.get("WEIGHBRIDGE_POLICY") or find(current_folder()),) if path]
     if not found:
         raise UsageError(f"there is no policy file here; `weighbridge policy init` writes {FILE}")
     wrong = 0

@@ -72,7 +72,7 @@ def waive(report: Path, finding: str, **options: Any) -> int:
 def _policy() -> Path:
     """Return the policy file that holds here."""
     named = os.environ.get(settings.POLICY_VARIABLE, "")
-    path = named if settings.is_path(named) else settings.find(str(Path.cwd()))
+    path = named if settings.is_path(named) else settings.find(settings.current_folder())
     if not path:
         raise UsageError(
             "there is no policy file here: name one with --to, or begin one with `weighbridge policy init`"

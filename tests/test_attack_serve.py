@@ -13,8 +13,8 @@ from loading import Part, approved_folder, packed
 
 from weighbridge.errors import Refusal, UsageError
 from weighbridge.load.folder import open_folder
-from weighbridge.refusals import ApprovalMismatch, DigestMismatch
-from weighbridge.serve.arguments import Rewriter
+from weighbridge.refusals import ApprovalMismatch, ConfigRefused, DigestMismatch
+from weighbridge.serve.arguments import Rewriter, check
 from weighbridge.serve.exposure import expose
 
 WEIGHTS = packed({"w": Part("F32", (2,), bytes(8))})
@@ -110,3 +110,39 @@ def test_a_file_that_changes_after_the_gate_is_not_served(folder: Path, tmp_path
     (folder / "config.json").write_bytes(b'{"model_type": "other"}')
     with found, pytest.raises(DigestMismatch):
         expose(found, tmp_path / "place" / "copy")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "vllm serve org/other --lora-modules a={}",
+        "vllm serve {}/../other",
+        "vllm serve {}x",
+        "vllm serve {} --speculative-config.model org/other",
+        "vllm serve {} --speculative_config.model=org/other",
+        "vllm serve {} --load_f PT",
+        "vllm serve {} -- --trust-remote-code",
+        "python -mvllm.entrypoints.openai.api_server --model org/other --tokenizer {}",
+        "mlflow models serve -mruns:/other --env-manager local {}",
+        "text-generation-launcher --model-id={}x",
+        "llama-server -m {}/../../other.gguf",
+        "llama-server -m {} -m /other.gguf",
+        "tritonserver --model-repository={} --model_repository /other",
+    ],
+)
+def test_no_way_to_write_an_option_hides_it(command: str) -> None:
+    with pytest.raises(ConfigRefused):
+        check(command.replace("{}", str(COPY)).split(), approved(FILES), COPY)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "vllm serve {}",
+        "vllm serve --port 1 {}",
+        "vllm serve {}/sub --seed 1",
+        "python -mmlflow models serve -m{} --env-manager local",
+    ],
+)
+def test_what_names_the_copy_is_no_attack(command: str) -> None:
+    assert check(command.replace("{}", str(COPY)).split(), approved(FILES), COPY) is not None

@@ -140,7 +140,8 @@ def _server(words: Sequence[str]) -> Server | None:
     """Return the server that a command starts, behind whatever else starts it (`env`, `numactl`, `python -m`)."""
     for before, word in zip(["", *words], words, strict=False):
         for server in SERVERS:
-            if server.is_command(word) or (before == "-m" and word.partition(".")[0] in server.modules):
+            module = word if before == "-m" else word.removeprefix("-m") if word.startswith("-m") else ""
+            if server.is_command(word) or module.partition(".")[0] in server.modules:
                 return server
     return None
 
@@ -148,13 +149,26 @@ def _server(words: Sequence[str]) -> Server | None:
 def _options(server: Server, words: Sequence[str], place: Path) -> Iterator[Option]:
     """Yield the options that there are rules for, with each of their values."""
     for index, word in enumerate(words):
-        spelled, equals, value = word.partition("=")
+        if word == server.before_model and words[index + 1 :] and not words[index + 1].startswith("-"):
+            yield Option("--model", words[index + 1], _is_in(place, words[index + 1]))
+        spelled, equals, value = _split(server, word)
         name = _full(server, spelled)
-        if name is None or (spelled == "-m" and _starts(server, words[index + 1 :])):
+        if name is None or (spelled == "-m" and _starts(server, [value] if equals else words[index + 1 :])):
             continue
         values = [value] if equals else list(_values(words[index + 1 :]))
         for one in (values if server.options[name].many else values[:1]) or [""]:
-            yield Option(name, one, any(part.startswith(str(place)) for part in (one, one.partition("=")[2])))
+            yield Option(name, one, any(_is_in(place, part) for part in (one, one.partition("=")[2])))
+
+
+def _split(server: Server, word: str) -> tuple[str, str, str]:
+    """Return an option, what stands between it and its value, and the value, empty when that is the next word."""
+    if server.glues and word[:2] in server.short and len(word) > 2:
+        return word[:2], "=", word[2:]
+    return word.partition("=")
+
+
+def _is_in(place: Path, path: str) -> bool:
+    return os.path.isabs(path) and Path(os.path.normpath(path)).is_relative_to(place)  # noqa: PTH117
 
 
 def _starts(server: Server, behind: Sequence[str]) -> bool:
@@ -168,7 +182,7 @@ def _full(server: Server, spelled: str) -> str | None:
         return server.short[spelled]
     if not spelled.startswith("--"):
         return None
-    dashed = spelled.replace("_", "-")
+    dashed = spelled.partition(".")[0].replace("_", "-")  # `--option.key` sets one key of an option's object
     if dashed in server.options:
         return dashed
     if server.abbreviates and len(dashed) > len("--") + 2:

@@ -31,7 +31,8 @@ ENVIRONMENT: Final = {
 REMOVED: Final = frozenset(
     "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD ORT_LOAD_CONFIG_FROM_MODEL TRUST_REMOTE_CODE VLLM_ALLOW_INSECURE_SERIALIZATION "
     "HF_TOKEN HUGGING_FACE_HUB_TOKEN HUGGINGFACE_HUB_TOKEN "
-    "LLAMA_ARG_HF_REPO LLAMA_ARG_HF_FILE LLAMA_ARG_MODEL_URL LLAMA_ARG_DOCKER_REPO".split()
+    "LLAMA_ARG_HF_REPO LLAMA_ARG_HF_FILE LLAMA_ARG_HF_REPO_V LLAMA_ARG_HF_FILE_V LLAMA_ARG_MODEL_URL "
+    "LLAMA_ARG_MMPROJ_URL LLAMA_ARG_DOCKER_REPO".split()
 )
 
 
@@ -58,8 +59,9 @@ class Server:
     """A program: the names of its command, the modules that Python runs as it, and the rules for its options.
 
     `options` are in their long form with dashes; `short` maps other spellings to them. `abbreviates` programs take the
-    beginning of an option for it. `required` are options that have to be there with this value when all of `when` are
-    among the words.
+    beginning of an option for it, and `glues` those that take the value of a short one without a space. The word after
+    `before_model` is as good as the option `--model`. `required` are options that have to be there with this value when
+    all of `when` are among the words.
     """
 
     name: str
@@ -68,6 +70,8 @@ class Server:
     options: Mapping[str, Rule]
     short: Mapping[str, str] = field(default_factory=dict)
     abbreviates: bool = False
+    glues: bool = False
+    before_model: str = ""
     required: Mapping[str, str] = field(default_factory=dict)
     when: tuple[str, ...] = ()
 
@@ -91,6 +95,7 @@ SERVERS: Final = (
         commands="vllm",
         modules=("vllm",),
         abbreviates=True,
+        before_model="serve",
         options={
             "--trust-remote-code": _CODE,
             "--load-format": _PICKLED,
@@ -175,6 +180,7 @@ SERVERS: Final = (
         modules=("mlflow",),
         options={"--model-uri": _OTHER},
         short={"-m": "--model-uri"},
+        glues=True,
         required={"--env-manager": "local"},  # the others install the packages that the model lists
         when=("models",),
     ),

@@ -21,12 +21,24 @@ from . import (
     graphs,
     settings_files,
     streams,
+    text_abuse,
     value_abuse,
 )
 from .payloads import Sample
 
 SEED = 0
-FAMILIES = (gadgets, streams, forms, behaviours, differentials, containers, exhaustion, settings_files, value_abuse)
+FAMILIES = (
+    gadgets,
+    streams,
+    forms,
+    behaviours,
+    differentials,
+    containers,
+    exhaustion,
+    settings_files,
+    value_abuse,
+    text_abuse,
+)
 
 
 def samples() -> list[Sample]:

@@ -1,4 +1,4 @@
-"""Pictures (PNG, JPEG, GIF, WebP) and sounds (WAV): their parts are stepped over to the end, and what lies behind it is examined.
+"""Pictures (PNG, JPEG, GIF, WebP) and sounds (WAV): their parts are stepped over, and what lies behind is examined.
 
 Nothing is decoded. Every byte belongs to a part that the format defines, or it is told: a file can be a picture and
 an archive at once. Specifications: https://www.w3.org/TR/png-3/, ITU-T T.81 (JPEG), the GIF89a specification,

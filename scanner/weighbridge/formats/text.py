@@ -47,6 +47,8 @@ _NOT_PROSE: Final = "|".join(
         r"(?:^|[;:])[ \t]*import\s+\w|\bfrom\s+[\w.]+\s+import\b",
         r"\A[^\n]*:(?:[ \t\r\n]|\Z)",  # the first line of a YAML mapping or of a mail
         r"^[ \t]*(?:-[ \t]+)*[\"']?[a-z_][\w./-]*[\"']?[ \t]*:[ \t]+\S",  # a key among prose
+        r"(?:^|[\t,;])[ ]*=[\w(@+-]",  # a formula of a spreadsheet
+        r"^[ \t]*(?:sudo[ \t]+\w|(?:curl|wget)[ \t]+(?:-|\w+[./:])|rm[ \t]+-|chmod[ \t]+[-+0-7]|source[ \t]+\S+\.sh\b)",
         r"^[ \t]*[\[\]@]|^[ \t]*-{1,2}\w|^---(?:[ \t\r]|$)|^[ \t]*#!|coding[ \t]*:",
     )
 )

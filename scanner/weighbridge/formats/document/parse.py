@@ -17,7 +17,8 @@ _FRONT: Final = re.compile(r"\s*---[ \t]*\r?\n(.*?)(?:\r?\n|\A)---[ \t]*(?:\r?\n
 _FENCE: Final = re.compile(r"^[ \t>*-]{0,20}(`{3,}|~{3,}).*$")
 # Lines that open a statement of a shell, of C and its kin, of JavaScript or of a container's recipe.
 _PROGRAM: Final = re.compile(
-    r"^(?:[ \t]*(?:export[ \t]+\w+=|(?:sudo|curl|wget|rm|chmod|eval|source)[ \t]+[-/.$~\w]|echo[ \t]+[\"'$]|fi$|done$)"
+    r"^(?:[ \t]*(?:export[ \t]+\w+=|(?:sudo|curl|wget|rm|chmod|eval)[ \t]+[-/.$~\w]"
+    r"|source[ \t]+(?:[-/.$~]|\S+\.\w*sh\b)|echo[ \t]+[\"'$]|fi$|done$)"
     r"|#include[ \t]*[<\"]|(?:int|void)[ \t]+\w+[ \t]*\([^)]*\)[ \t]*\{|(?:const|let|var)[ \t]+\w+[ \t]*="
     r"|use[ \t]+strict|(?:RUN|CMD|ENTRYPOINT)[ \t]+[\[\w]|<\?php)",
     re.MULTILINE,

@@ -1,0 +1,177 @@
+"""Ordinary files of repositories and of approved folders are understood; nothing that acts hides in one."""
+
+from __future__ import annotations
+
+import ast
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import pytest
+from examining import examine, facts_of, formats_of, reasons
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.corpus.text_abuse import ORDINARY, ORDINARY_PAGE, ORDINARY_SVG, samples
+from weighbridge import leaves
+from weighbridge.artifact import MAX_FILES
+from weighbridge.facts import Gap, Pointer
+from weighbridge.formats import leaves as leaves_format
+from weighbridge.formats.source import can_call
+from weighbridge.pipeline import scan
+from weighbridge.policy import Outcome
+from weighbridge.reader import HEAD
+
+FORMATS = {
+    "page.html": "report",
+    "picture.svg": "svg",
+    "table.csv": "table",
+    "table.tsv": "text",
+    "pyproject.toml": "toml",
+    "config.toml": "toml",
+    ".gitignore": "ignored",
+    "README.md": "comments",
+    "README.rst": "text",
+    "approval.leaves": "leaves",
+    "sound.wav": "image",
+    "__init__.py": "empty",
+}
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+def test_ordinary_files_are_understood_to_the_last_byte(name: str) -> None:
+    facts, tally = examine(ORDINARY[name])
+    assert formats_of(ORDINARY[name]) == {FORMATS[name]}
+    assert not reasons(facts)
+    assert tally.unexamined == 0
+
+
+def test_ordinary_files_pass_and_hostile_ones_do_not(tmp_path: Path) -> None:
+    for name, data in ORDINARY.items():
+        (tmp_path / "good" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "good" / name).write_bytes(data)
+    for sample in samples():
+        path = tmp_path / "bad" / sample.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(sample.make())
+    verdict = scan([tmp_path], digest=False)
+    passed = {file.path for file in verdict.files if file.outcome is Outcome.PASS}
+    assert {Path(path).name for path in passed} == set(ORDINARY)
+    assert all("/good/" in path for path in passed)
+
+
+def test_a_file_that_the_system_calls_empty_and_that_is_not_is_a_gap() -> None:
+    if not Path("/proc/self/environ").exists():
+        pytest.skip("no /proc")
+    verdict = scan(["/proc/self/status"])
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+
+
+def test_the_format_of_leaves_is_that_of_the_leaves_of_an_approval() -> None:
+    assert (leaves_format.MAGIC, leaves_format.DIGEST, leaves_format.MAX_FILES) == (
+        leaves.MAGIC,
+        leaves.DIGEST,
+        MAX_FILES,
+    )
+    measured = leaves.Measured(sha256="0" * 64, size=3, leaves=leaves.Leaves(digests=bytes(range(64))), root="ab" * 32)
+    written = b"".join(leaves.sidecar([measured]))
+    assert not reasons(facts_of(written))
+    assert formats_of(written) == {"leaves"}
+
+
+@given(
+    st.integers(0, len(ORDINARY_PAGE) - 1), st.sampled_from(["<", "&", '"', "\x1b", "<script>", "</p>", " onclick=x"])
+)
+def test_a_report_with_anything_put_into_it_is_text_or_a_gap(place: int, put: str) -> None:
+    data = (ORDINARY_PAGE[:place] + put + ORDINARY_PAGE[place:]).encode()
+    gaps = any(isinstance(fact, Gap) for fact in facts_of(data))
+    assert gaps or put == '"'
+
+
+@given(st.integers(0, len(ORDINARY_SVG) - 1), st.sampled_from(["<", "<script/>", "&x;", "\x1b", "<?p?>"]))
+def test_a_picture_with_anything_put_into_it_is_a_gap(place: int, put: str) -> None:
+    assert any(isinstance(fact, Gap) for fact in facts_of((ORDINARY_SVG[:place] + put + ORDINARY_SVG[place:]).encode()))
+
+
+def test_a_project_says_what_builds_it() -> None:
+    data = b'[build-system]\nrequires = ["evil>=1"]\nbuild-backend = "evil.api"\nbackend-path = ["."]\n'
+    pointers = [(fact.type, fact.target) for fact in facts_of(data) if isinstance(fact, Pointer)]
+    assert pointers == [("build-backend", "evil.api"), ("backend-path", "."), ("requirement", "evil")]
+
+
+LIBRARY = sorted(Path(ast.__file__).parent.glob("*.py"))
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_every_program_of_the_standard_library_can_call(part: int) -> None:
+    for path in LIBRARY[part::4]:
+        source = path.read_text(encoding="utf-8", errors="ignore")
+        calls = any(isinstance(node, ast.Call | ast.Import | ast.ImportFrom) for node in ast.walk(ast.parse(source)))
+        assert can_call(source) or not calls, path
+
+
+WORDS = "f x ( ) [ ] 'a' \"b\" '''c''' r b 1 2. , . + if else in @ = : don't “ ? lambda print é ;".split()
+TOKENS = st.lists(st.sampled_from([*WORDS, " ", "\t", "\n", "\r", "\\\n", "#(\n"]), max_size=12).map("".join)
+
+
+@given(TOKENS)
+def test_what_python_compiles_into_a_call_can_call(source: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            tree = ast.parse(source)
+        except (SyntaxError, ValueError):
+            return
+    if any(isinstance(node, ast.Call | ast.Import | ast.ImportFrom) for node in ast.walk(tree)):
+        assert can_call(source), (sys.version, source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "# coding: utf-7\n# words\n",
+        "a\\\n(b)\n",
+        "(a #.\n(b))\n",
+        "x = f'{g()}'\n",
+        "'''a''' ; f(x)\n",
+        "exec 'import os'\n",
+        "x\ry(1)\n",
+    ],
+)
+def test_ways_to_hide_a_call(source: str) -> None:
+    assert can_call(source)
+
+
+@pytest.mark.parametrize(
+    "source", ["it's a (b) text", "name(s) of us", '1,"x (y)"\n2,3\n', "# coding: utf-8\n# f(x)\n"]
+)
+def test_texts_that_no_compiler_takes_cannot_call(source: str) -> None:
+    assert not can_call(source)
+
+
+REPEATED = {
+    "attributes": b"<svg" + b' a="b"' * 100_000 + b">",
+    "comments": b"<!--" + b"-" * 500_000,
+    "spaces": b" " * (HEAD * 8) + b"<svg>",
+    "elements": b'<svg xmlns="http://www.w3.org/2000/svg">' + b"<g/>" * 50_000 + b"</svg>",
+    "page": ORDINARY_PAGE.encode()[:-30] + b"<p>" * 100_000,
+    "keys": b"a = 1\n" + b".".join([b"b"] * 100_000) + b" = 1\n",
+    "quoted keys": b"a = 1\n" + b".".join([b'"b"'] * 100_000) + b" = 1\n",
+    "cells": b'a,b\n1,"' + b'""' * 30_000 + b'"\n' * 2,
+    "patterns": b"*" * 60_000 + b"\n",
+    "strings": b"a: " + b"'x' (y) " * 20_000,
+}
+
+
+@pytest.mark.parametrize("name", REPEATED)
+def test_time_is_linear_in_the_file(name: str) -> None:
+    begin = time.process_time()
+    facts_of(REPEATED[name])
+    assert time.process_time() - begin < 5
+
+
+@given(st.binary(max_size=200), st.sampled_from(sorted(ORDINARY)), st.integers(0, 400))
+def test_any_bytes_give_facts(data: bytes, name: str, cut: int) -> None:
+    facts_of(ORDINARY[name][:cut] + data)
+    facts_of(ORDINARY[name][:cut] + data + ORDINARY[name][cut:])

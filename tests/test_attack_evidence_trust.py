@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,11 @@ from keyless_signing import instance
 from oms_files import FILES, NOW, bundle, key, keys, payload, resources, trust, write
 from servers.fake_sigstore import ALICE
 
-from weighbridge import attest, cli
+from weighbridge import attest, cli, refusals, registries
 from weighbridge.artifact import Entry, tree_digest
 from weighbridge.cli import group
 from weighbridge.digest import Digest
+from weighbridge.errors import Refusal
 from weighbridge.evidence import bundle as bundles
 from weighbridge.evidence import home, requirement, verifier
 from weighbridge.evidence.base import Method
@@ -320,3 +322,41 @@ def test_a_statement_that_contradicts_itself_is_about_no_files(
         path.write_bytes(stated(attest.SCAN_RESULT, {"outcome": "pass"}, said))
         assert run("verify-attestation", path, model, "--key", public, "--passed") == status
     assert "[MANIFEST_INVALID]" in capfd.readouterr().err
+
+
+OTHER_FORMS = {
+    "oci://Registry.Example:443/acme/m:v1": "oci://registry.example/acme/m",
+    "oci://registry.example:8443/acme/m": "oci://registry.example:8443/acme/m",
+    "oci://registry.example:80/acme/m": "oci://registry.example:80/acme/m",
+    "oci+http://registry.example:80/acme/m": "oci+http://registry.example/acme/m",
+    "oci+http://registry.example:443/acme/m": "oci+http://registry.example:443/acme/m",
+    "oci://localhost:80/m": "oci://localhost/m",
+    "oci://[::1]:80/m": "oci://[::1]/m",
+    "oci://docker.io:443/m": "oci://docker.io/library/m",
+    "OCI://index.docker.io/m": "oci://docker.io/library/m",
+}
+
+
+@pytest.mark.parametrize(("written", "known"), OTHER_FORMS.items())
+def test_a_registry_is_the_same_with_the_port_that_it_has_anyway(written: str, known: str) -> None:
+    assert registries.known_as(written) == known
+    assert registries.known_as(known) == known
+
+
+def test_every_refusal_has_the_code_that_its_page_says() -> None:
+    """Programs tell refusals by their codes, which must neither change nor be shared."""
+    listed = dict(re.findall(r"^ +\* (\w+) +([A-Z]+_[A-Z_]+|OFFLINE)\b", refusals.__doc__ or "", re.MULTILINE))
+    codes = {
+        name: kind.code
+        for name, kind in vars(refusals).items()
+        if isinstance(kind, type) and issubclass(kind, Refusal) and name in listed
+    }
+    assert codes == listed
+    assert len(set(listed.values())) == len(listed) > 30
+    wanted = (
+        "SIG_MISSING SIG_MALFORMED SIG_UNSUPPORTED SIG_METHOD SIG_INVALID SIGNER_UNTRUSTED SIGNER_CHANGED "
+        "SIGNER_EXPIRED TRUST_STALE TRUST_CORRUPT POLICY_NO_RULE MANIFEST_INVALID CONTENT_MISMATCH UNSAFE_ENTRY "
+        "CHANGED_DURING_READ APPROVAL_MISSING APPROVAL_EXPIRED APPROVAL_UNTRUSTED APPROVAL_FAILED APPROVAL_REVOKED "
+        "APPROVAL_MISMATCH OFFLINE"
+    )
+    assert set(wanted.split()) <= set(listed.values())

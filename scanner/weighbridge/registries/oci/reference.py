@@ -84,6 +84,9 @@ def parse(text: str) -> Reference:
         raise _refusal(text, "a digest is `sha256:` and 64 hexadecimal digits in lower case")
     if colon and not _TAG.fullmatch(tag):
         raise _refusal(text, f"{printable(tag)!r} is not a tag")
+    plain = scheme == PLAIN or _is_this_machine(host)
+    if port[1] == ("80" if plain else "443"):  # said or not, it is the same server
+        host = host.removesuffix(f":{port[1]}")
     if host in _HUB:
         host, repository = "docker.io", repository if "/" in repository else f"library/{repository}"
     return Reference(scheme=scheme, host=host, repository=repository, revision=digest or tag)

@@ -105,7 +105,7 @@ def sniff_ranks(sample: Sample) -> bool:
 
 def sniff_comments(sample: Sample) -> bool:
     """Tell whether all of the bytes are blank lines and comments that no compiler, shell or editor obeys."""
-    if not 0 < sample.size <= TAIL or pickle.sniff(sample):
+    if not 0 < sample.size <= TAIL or pickle.sniff(sample) or text.sniff(sample):
         return False
     data = sample.tail
     if any(_COMMENT.fullmatch(line) is None for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n")):

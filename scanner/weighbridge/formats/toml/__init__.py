@@ -33,9 +33,9 @@ def sniff(sample: Sample) -> bool:
         return False
     if any(other(sample) for other in (text.sniff, script.sniff, script.sniff_python, pickle.sniff)):
         return False
-    from weighbridge.formats.lines.forms import sniff_requirements, sniff_table
+    from weighbridge.formats.lines.forms import sniff_requirements, sniff_table, sniff_tokens
 
-    return not (sniff_requirements(sample) or sniff_table(sample))
+    return not (sniff_requirements(sample) or sniff_table(sample) or sniff_tokens(sample))
 
 
 def parse(reader: Reader, context: Context) -> Iterator[Fact]:

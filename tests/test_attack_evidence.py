@@ -12,7 +12,9 @@ import pytest
 from certifying import BEGIN, END, NOW, SUBJECT, Held, authority, key_usage, public_pem, signer
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from oms_files import bundle as signed_bundle
 from oms_files import payload
 
@@ -262,3 +264,65 @@ def test_one_key_is_one_signer_by_whatever_method_and_name(tmp_path: Path) -> No
     assert len(verifier.verify_any([made(other, "CN=One"), bare], rule, trust, now=NOW, where="m")) == 2
     linked = [made(other, "CN=One"), made(other, "CN=Two"), bare]
     assert len(verifier.verify_any(linked, rule, trust, now=NOW, where="m")) == 3
+
+
+GENERATOR = bytes.fromhex(
+    "046b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296"
+    "4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5"
+)
+P256, ORDER, B = (
+    "ffffffff00000001000000000000000000000000ffffffffffffffffffffffff",
+    "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551",
+    "5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604b",
+)
+
+
+def der(tag: int, *parts: bytes) -> bytes:
+    body = b"".join(parts)
+    size = len(body)
+    return (
+        bytes((tag, size) if size < 0x80 else (tag, 0x81, size) if size < 0x100 else (tag, 0x82, *divmod(size, 256)))
+        + body
+    )
+
+
+def explicit(point: bytes, generator: bytes) -> bytes:
+    """Return a public key that spells out its curve, P-256 but for the generator."""
+    a = f"{int(P256, 16) - 3:064x}"
+    field = der(0x30, bytes.fromhex("06072a8648ce3d0101"), der(2, b"\0", bytes.fromhex(P256)))
+    curve = der(0x30, der(4, bytes.fromhex(a)), der(4, bytes.fromhex(B)))
+    parameters = der(
+        0x30, der(2, b"\1"), field, curve, der(4, generator), der(2, b"\0", bytes.fromhex(ORDER)), der(2, b"\1")
+    )
+    spki = der(0x30, der(0x30, bytes.fromhex("06072a8648ce3d0201"), parameters), der(3, b"\0", point))
+    return b"-----BEGIN PUBLIC KEY-----\n" + base64.encodebytes(spki) + b"-----END PUBLIC KEY-----\n"
+
+
+def test_a_key_does_not_bring_its_own_generator() -> None:
+    """With the public key as its generator, anybody has the private one: it is 1 (CVE-2020-0601)."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    point = private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    assert keys.load_public(explicit(point, GENERATOR), "k.pem") == private.public_key()
+    with pytest.raises(SignatureUnsupported):
+        keys.load_public(explicit(point, point), "k.pem")
+
+
+@pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()], ids=lambda curve: curve.name)
+def test_ecdsa_takes_no_zeros_and_no_numbers_out_of_range(curve: ec.EllipticCurve) -> None:
+    """CVE-2022-21449: r = s = 0 verified every message."""
+    private = ec.generate_private_key(curve)
+    order = {256: ORDER, 384: "f" * 48 + "c7634d81f4372ddf581a0db248b0a77aecec196accc52973"}.get(
+        curve.key_size, "01" + "f" * 64 + "fffa51868783bf2f966b7fcc0148f709a5d03bb5c9b8899c47aebb6fb71e91386409"
+    )
+    n, hashed = int(order, 16), ec.ECDSA(keys.curve_hash(curve.name))
+    r, s = decode_dss_signature(private.sign(b"m", hashed))
+    keys.check(private.public_key(), encode_dss_signature(r, s), b"m", "x")
+    for pair in ((0, 0), (0, s), (r, 0), (n, n), (r + n, s), (r, s + n), (1, 0), (n, s)):
+        with pytest.raises(SignatureInvalid):
+            keys.check(private.public_key(), encode_dss_signature(*pair), b"m", "x")
+    good = encode_dss_signature(r, s)
+    size = (r.bit_length() + 8) // 8
+    padded = der(0x30, der(2, b"\0" + r.to_bytes(size, "big")), der(2, s.to_bytes((s.bit_length() + 8) // 8, "big")))
+    for text in (good + b"\0", good[:-1], padded, b"", good[:1] + b"\x84\0\0\0" + good[1:]):
+        with pytest.raises(SignatureInvalid):
+            keys.check(private.public_key(), text, b"m", "x")

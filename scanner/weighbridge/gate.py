@@ -22,8 +22,9 @@ from weighbridge import lock as locks
 from weighbridge.allowances import allowances
 from weighbridge.approval import Approval
 from weighbridge.approve import Terms, approve, compare, files_of, measure_folder, reserved
-from weighbridge.artifact import Artifact, Manifest
+from weighbridge.artifact import Artifact, Entry, Manifest
 from weighbridge.attest import Input, manifest_of
+from weighbridge.desk import Desk
 from weighbridge.digest import Digest
 from weighbridge.errors import ArtifactError, SourceError, UsageError
 from weighbridge.evidence import trust_policy
@@ -35,7 +36,6 @@ from weighbridge.limits import Limits
 from weighbridge.load.config_gate import Demand
 from weighbridge.location import printable
 from weighbridge.lock import Lock, Locked
-from weighbridge.pipeline import Desk
 from weighbridge.policy import Outcome, Policy, Verdict, refuse
 from weighbridge.pull import Order
 from weighbridge.records import dataclass, field, replace
@@ -45,7 +45,7 @@ from weighbridge.requirements import Unmet, of_files
 from weighbridge.sources import scan_folder
 from weighbridge.store import Fetched, Progress, Store
 from weighbridge.store.layout import READ_ONLY
-from weighbridge.store.materialise import building, fill, put
+from weighbridge.store.materialise import building, fill, make_own, put
 from weighbridge.witness import unmet_denied
 from weighbridge.writing import write
 
@@ -246,7 +246,7 @@ def _cross(
         source.mkdir()
         fill(source, files, store)
         try:
-            made = _convert(crossing, source, new, files, desk)
+            made = _convert(crossing, fetched, files, (source, new), store, desk)
         except ArtifactError as error:
             record.not_converted(str(error))
             return Crossed(verdict=record.close(refuse(verdict, [_unconvertible(error)])))
@@ -281,9 +281,24 @@ def _refuse_damaged(
     """
     for entry in files.entries:
         if entry.path in made.as_they_came and measured[entry.path].sha256 != entry.sha256:
-            store.remove(entry.sha256)
-            name = f"{printable(fetched.artifact.reference)}: {printable(entry.path)}"
-            raise SourceError(f"{name}: what lay in the store was damaged after the scan and is removed; try again")
+            raise _damaged(entry, fetched, store)
+
+
+def _own_all(fetched: Fetched, files: Manifest, source: Path, store: Store) -> None:
+    """Have files that are to be converted to ourselves, for nobody compares them afterwards; raise as above."""
+    for entry in files.entries:
+        place = source / entry.path
+        if make_own(place):
+            with place.open("rb") as file:
+                if Digest.of_descriptor(file.fileno()).value != entry.sha256:
+                    raise _damaged(entry, fetched, store)
+
+
+def _damaged(entry: Entry, fetched: Fetched, store: Store) -> SourceError:
+    """Remove bytes from the store that are not what they were; return the error."""
+    store.remove(entry.sha256)
+    name = f"{printable(fetched.artifact.reference)}: {printable(entry.path)}"
+    return SourceError(f"{name}: what lay in the store was damaged after the scan and is removed; try again")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,8 +318,14 @@ def _unconvertible(error: ArtifactError) -> Unmet:
     return Unmet(code="UNCONVERTIBLE", where=str(error.location), reason=error.reason, fix=fix)
 
 
-def _convert(crossing: Crossing, source: Path, new: Path, files: Manifest, desk: Desk) -> _Made:
-    """Make the folder of what is to be approved: converted where there is something to convert, else as it came."""
+def _convert(
+    crossing: Crossing, fetched: Fetched, files: Manifest, places: tuple[Path, Path], store: Store, desk: Desk
+) -> _Made:
+    """Make the folder of what is to be approved: converted where there is something to convert, else as it came.
+
+    `places` are where the source lies and where that folder is to be.
+    """
+    source, new = places
     from weighbridge.convert.directory import convert_folder
     from weighbridge.convert.inventory import take
 
@@ -312,6 +333,7 @@ def _convert(crossing: Crossing, source: Path, new: Path, files: Manifest, desk:
     if found is None or all(one.path == one.target for one in found.weights):
         source.rename(new)
         return _Made(converted={}, left_out={}, as_they_came=frozenset(one.path for one in files.entries))
+    _own_all(fetched, files, source, store)
     made = convert_folder(
         source, new, judge=lambda place, paths: {}, state_dict=crossing.state_dict, digests=False, limits=desk.limits
     )

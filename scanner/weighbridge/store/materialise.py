@@ -22,6 +22,7 @@ from weighbridge.errors import SourceError
 from weighbridge.store.layout import PRIVATE, READ_ONLY, Store, sync, wait
 
 _BESIDE: Final = ".weighbridge-"
+_NAMES: Final = 2  # of a file, while a folder is being built: in the store and there
 _FICLONE: Final = 0x40049409  # linux/fs.h: share the blocks of a file until either is written to
 _AT_FDCWD: Final = -100  # linux/fcntl.h
 _RENAME_EXCHANGE: Final = 2  # linux/fs.h
@@ -132,6 +133,19 @@ def _link(source: Path, target: Path) -> bool:
         os.link(source, target)
     except OSError:  # another file system, one without links, or too many links
         return False
+    return True
+
+
+def make_own(place: Path) -> bool:
+    """Copy a file of a folder that is being built if it has names elsewhere; tell whether it had.
+
+    Whoever can write to a folder in which a file of the store has another name can write to all of its names.
+    """
+    if place.stat().st_nlink <= _NAMES:
+        return False
+    copy = place.with_name(f"{_BESIDE}{secrets.token_hex(8)}")
+    shutil.copyfile(place, copy)
+    copy.replace(place)
     return True
 
 

@@ -29,11 +29,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from weighbridge.approve import RESERVED, Terms, approve
+from weighbridge.desk import Desk
 from weighbridge.evidence import home
 from weighbridge.evidence.signers import KeySigner
 from weighbridge.evidence.trust_policy import OWN_VERIFIER
 from weighbridge.limits import Limits
-from weighbridge.pipeline import Desk
 from weighbridge.rule_files import shipped_folder
 from weighbridge.rules import RuleSet
 from weighbridge.sources import scan_folder

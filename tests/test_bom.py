@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from weighbridge import bom, card
 from weighbridge.cli.group import weighbridge
+from weighbridge.desk import Desk
 from weighbridge.limits import Limits
-from weighbridge.pipeline import Desk
 from weighbridge.policy import Verdict
 from weighbridge.rule_files import shipped_folder
 from weighbridge.rules import RuleSet

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from weighbridge import formats
+from weighbridge.desk import Desk
 from weighbridge.facts import REVIEWED, Fact
 from weighbridge.limits import Limits
 from weighbridge.nameindex import is_glob
 from weighbridge.names import normalise
-from weighbridge.pipeline import Desk, look
+from weighbridge.pipeline import look
 from weighbridge.rules import Judgement, Rule, RuleSet, Severity, prove, rules_directory
 from weighbridge.trust import Trust
 
@@ -135,6 +136,7 @@ def anomaly_codes() -> set[str]:
     for path in [
         *(package / "formats").rglob("*.py"),
         package / "pipeline.py",
+        package / "desk.py",
         package / "walk.py",
         package / "companions.py",
     ]:

@@ -13,13 +13,14 @@ import pytest
 
 import weighbridge
 from weighbridge import pipeline
+from weighbridge.desk import DIGEST_INLINE, Desk
 from weighbridge.digest import Digest
 from weighbridge.errors import SourceError
 from weighbridge.examination import Examination, Tally
 from weighbridge.facts import Fact, Gap
 from weighbridge.limits import Limits
 from weighbridge.location import Location
-from weighbridge.pipeline import DIGEST_INLINE, Desk, scan
+from weighbridge.pipeline import scan
 from weighbridge.policy import Outcome, Policy, Verdict
 from weighbridge.reader import Reader
 from weighbridge.rules import RuleSet, rules_directory

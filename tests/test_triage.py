@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from weighbridge.desk import Desk
 from weighbridge.errors import TruncatedError
 from weighbridge.limits import Limits
 from weighbridge.location import Location
-from weighbridge.pipeline import Desk, triage
+from weighbridge.pipeline import triage
 from weighbridge.policy import Outcome, Verdict
 from weighbridge.remote import BLOCK, TRIAGE, WHOLE, Allowance, Blocks, NotFetchedError, RangeReader
 from weighbridge.report.base import Style, exit_status

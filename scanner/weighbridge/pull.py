@@ -20,13 +20,14 @@ from urllib.parse import unquote
 from weighbridge import card
 from weighbridge import lock as locks
 from weighbridge.artifact import Artifact, File
+from weighbridge.desk import Desk
 from weighbridge.errors import DocumentError, SourceError, UsageError
 from weighbridge.evidence import sums
 from weighbridge.evidence.trust_policy import TrustPolicy
 from weighbridge.history import Clock, Record, no_clock
 from weighbridge.location import printable
 from weighbridge.lock import Difference, Lock, Locked
-from weighbridge.pipeline import DEFAULT_POLICY, Desk
+from weighbridge.pipeline import DEFAULT_POLICY
 from weighbridge.policy import Outcome, Policy, Verdict, refuse
 from weighbridge.policy import judge as judge_files
 from weighbridge.policy_file import shipped_policy

@@ -13,11 +13,12 @@ from types import MappingProxyType
 
 from weighbridge import card
 from weighbridge.artifact import Artifact
+from weighbridge.desk import Desk
 from weighbridge.digest import Digest
 from weighbridge.errors import SourceError
 from weighbridge.facts import Fact
 from weighbridge.location import Location, printable
-from weighbridge.pipeline import Desk, scan_targets, triage
+from weighbridge.pipeline import scan_targets, triage
 from weighbridge.policy import Outcome, Policy, Verdict
 from weighbridge.records import dataclass, replace
 from weighbridge.registries import registry

@@ -22,9 +22,9 @@ from weighbridge.report.base import counted
 
 if TYPE_CHECKING:
     from weighbridge.cache import Cache
+    from weighbridge.desk import Desk
     from weighbridge.evidence.trust_policy import TrustPolicy
     from weighbridge.limits import Limits
-    from weighbridge.pipeline import Desk
     from weighbridge.policy import Verdict
     from weighbridge.pull import Judged, Order
     from weighbridge.store import Store
@@ -113,7 +113,7 @@ def canonical(reference: str) -> str:
 
 def desk_from(options: dict[str, Any]) -> Desk:
     """Return what it takes to scan by the options."""
-    from weighbridge.pipeline import Desk
+    from weighbridge.desk import Desk
 
     limits = limits_from(options)
     rules, trust = load_rules(options["rules_folder"])

@@ -10,9 +10,10 @@ import click
 
 from weighbridge.cli.options import FOLDER, load_rules, rules_option
 from weighbridge.cli.output import emit
+from weighbridge.desk import Desk
 from weighbridge.errors import UsageError
 from weighbridge.limits import Limits
-from weighbridge.pipeline import Desk, look
+from weighbridge.pipeline import look
 from weighbridge.rules import Judgement, Rule, prove, rules_directory
 
 

@@ -17,8 +17,8 @@ from weighbridge.registries import is_reference
 from weighbridge.report.base import exit_status
 
 if TYPE_CHECKING:
+    from weighbridge.desk import Desk
     from weighbridge.limits import Limits
-    from weighbridge.pipeline import Desk
     from weighbridge.policy import Policy, Verdict
     from weighbridge.pull import Order
     from weighbridge.registries.base import Settings
@@ -106,7 +106,7 @@ def _scan_paths(options: dict[str, Any], limits: Limits) -> Verdict:
 
 def _scan_reference(reference: str, options: dict[str, Any], limits: Limits) -> Verdict:
     from weighbridge.cli.fetching import order_from
-    from weighbridge.pipeline import Desk
+    from weighbridge.desk import Desk
     from weighbridge.policy import refuse
     from weighbridge.pull import obtain
     from weighbridge.sources import scan_fetched, unmet

@@ -150,6 +150,18 @@ ABUSES: dict[str, Ops] = {
     "picture-pixels-made": _picture({}, "L", (2, 2), None, P4.call("builtins:bytearray", MANY)),
     "picture-tuple": P4.build(P4.newobj("PIL.Image:Image"), ({}, "L", (2, 2), None, b"abcd")),
     "picture-dict": P4.build(P4.newobj("PIL.Image:Image"), {"_size": (2, 2)}),
+    "picture-changed": P4.build(
+        P4.newobj("PIL.Image:Image"),
+        P4.set_item(P4.list_of({}, "L", (2, 2), None, b"abcd"), 2, (1 << 20, 1 << 20)),
+    ),
+    "picture-palette-changed": _picture({}, "P", (2, 2), P4.set_item(P4.list_of(0, 0), 0, MANY), b"abcd"),
+    "picture-encoded": _picture({}, "L", (1 << 10, 1 << 10), None, P4.call("_codecs:encode", "abcd", "latin1")),
+    "picture-encoded-otherwise": _picture({}, "L", (2, 2), None, P4.call("_codecs:encode", "abcd", "utf-32")),
+    "sorted-parts-key": P4.build(
+        P4.newobj("sortedcontainers.sortedlist:SortedKeyList"), {"_key": P4.name("os", "system"), "_lists": []}
+    ),
+    "sorted-parts-values": P4.build(P4.newobj("sortedcontainers.sortedlist:SortedList"), {"_lists": [[LAYER]]}),
+    "marker-node": P4.build(P4.newobj("packaging._parser:Variable"), {"value": LAYER}),
     "picture-open": P4.call("PIL.Image:open", "/etc/passwd"),
     "picture-eps": P4.newobj("PIL.EpsImagePlugin:EpsImageFile"),
     "picture-show": P4.call("PIL.ImageShow:show", LAYER),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from weighbridge.symbols import Dict, Span, Value
+from weighbridge.symbols import Call, Dict, Span, Value
 
 # Bits of a pixel as `Image.tobytes` packs them, by mode; rows begin at whole bytes.
 _BITS: Final = {
@@ -51,7 +51,10 @@ def holds_its_pixels(state: Value) -> bool:
 
 
 def _length(pixels: Value) -> int:
-    """Return how many bytes a literal has, -1 when it is none."""
+    """Return how many bytes a literal has, also as protocols without bytes write it, -1 when it is none."""
+    if type(pixels) is Call and pixels.subject == "_codecs.encode" and type(pixels.arguments) is tuple:
+        text = pixels.arguments[0] if pixels.arguments else None  # in Latin-1, or the call is not covered itself
+        return len(text) if type(text) is str else -1
     if type(pixels) is Span:
         return -1 if pixels.kind == "str" else pixels.size
     return len(pixels) if type(pixels) is bytes else -1

@@ -31,7 +31,7 @@ def allowances(files: Iterable[ApprovedFile], read: Read, named: Collection[str]
     refused, used = [], set()
     for name in named:
         if name.startswith(":"):
-            allowed[_option(name)] = None
+            allowed[option_of(name)] = None
             used.add(name)
     for demand in demands(files, read):
         place = place_of(demand)
@@ -50,12 +50,21 @@ def allowances(files: Iterable[ApprovedFile], read: Read, named: Collection[str]
     return Allowances(allowed=tuple(allowed), refused=tuple(refused))
 
 
-def _option(name: str) -> Allowed:
+def option_of(name: str) -> Allowed:
     """Return what allows an option of a server; raise UsageError when there is no rule for it."""
     option, equals, value = name.removeprefix(":").partition("=")
     if not any(option in server.options for server in SERVERS):
         raise UsageError(f"--allow {printable(name)}: no server that is known has such an option")
     return Allowed(path="", key=option, digest=digest_of(value if equals else True))
+
+
+def allows(allowed: Iterable[Allowed], named: Collection[str]) -> bool:
+    """Tell whether what an approval allows is what is allowed at these places, and options of servers to the letter."""
+    options = {name for name in named if name.startswith(":")}
+    held = tuple(allowed)
+    return {one for one in held if not one.path} == {option_of(name) for name in options} and {
+        f"{one.path}:{one.key}" if one.key else one.path for one in held if one.path
+    } == set(named) - options
 
 
 def place_of(demand: Demand) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from weighbridge import approval, pull
 from weighbridge import lock as locks
-from weighbridge.allowances import allowances
+from weighbridge.allowances import allowances, allows
 from weighbridge.approval import Approval
 from weighbridge.approve import Terms, approve, compare, files_of, measure_folder, reserved
 from weighbridge.artifact import Artifact, Entry, Manifest
@@ -209,14 +209,13 @@ def _check_unchanged(place: Path, held: Approval) -> None:
 def _is_same(crossing: Crossing, held: Approval, fetched: Fetched, files: Manifest, verdict: Verdict) -> bool:
     """Tell whether what was approved before is what would be approved now, and still holds, but no longer than that."""
     judged = (verdict.policy_digest, verdict.rules_digest, verdict.version, crossing.verifier)
-    allowed = {f"{one.path}:{one.key}" if one.key else one.path for one in held.allowed}
     return (
         crossing.now < held.expires <= crossing.expires
         and not approval.denied(held, crossing.trust)
         and held.resource == fetched.artifact.pinned
         and held.derived_from == str(fetched.manifest.digest)
         and (held.policy, held.rules, held.weighbridge, held.verifier) == judged
-        and allowed == crossing.allowed
+        and allows(held.allowed, crossing.allowed)
         and _is_converted(crossing, held, files)
     )
 

@@ -227,3 +227,18 @@ def test_what_others_leave_beside_the_destination_is_in_nobodys_way(model: Path,
     Path(f".weighbridge-{home_name}-theirs").symlink_to(precious)
     assert gate(model) == 0
     assert (precious / "file").read_text() == "mine"
+
+
+def test_an_option_that_is_allowed_with_another_value_is_another(model: Path) -> None:
+    assert gate(model, "--allow", ":--load-format=pt") == 0
+    first = load_approval()
+    assert gate(model, "--allow", ":--load-format=pt") == 0
+    assert load_approval() == first
+    assert gate(model, "--allow", ":--load-format=npcache") == 0
+    assert load_approval().allowed != first.allowed
+
+
+def test_what_nobody_looked_at_is_told(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (model / "report.html").write_text("<script>document.title = 'pass'</script>")
+    assert run("approve", "model") == 0
+    assert "but for report.html, which nobody looked at" in capfd.readouterr().err

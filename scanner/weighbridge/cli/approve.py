@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +110,7 @@ def _approve(folder: Path, options: dict[str, Any]) -> int:
     )
     granted = sign(folder, verdict, approver_from(options), terms).approval
     said = f"  of {printable(granted.resource)}{'' if options['source'] else _by_lock(folder, granted)}"
-    for line in (_line(folder, granted), said, *refused_lines(found.refused)):
+    for line in (_line(folder, granted), said, *_beside(folder), *refused_lines(found.refused)):
         tell(line, options)
     return 0
 
@@ -117,6 +118,15 @@ def _approve(folder: Path, options: dict[str, Any]) -> int:
 def _by_lock(folder: Path, granted: Approval) -> str:
     """Return whose word it is which model a folder holds, if the lock in it says so, which may have come with it."""
     return "" if granted.resource == folder.absolute().as_uri() else ", as the weighbridge.lock in it says"
+
+
+def _beside(folder: Path) -> list[str]:
+    """Return a line on what lies beside the model and was not looked at, in a folder that no gate may have made."""
+    from weighbridge.approval import LEAVES, NAME
+    from weighbridge.approve import RESERVED
+
+    found = sorted(name for name in RESERVED - {NAME, LEAVES} if os.path.lexists(folder / name))
+    return [f"  but for {', '.join(found)}, which nobody looked at and no approval covers"] if found else []
 
 
 def _check(folder: Path, trust_file: Path | None) -> int:

@@ -27,6 +27,7 @@ from weighbridge.cache import Cache, open_cache
 from weighbridge.cli import group
 from weighbridge.digest import Digest
 from weighbridge.examination import Tally
+from weighbridge.expression import express
 from weighbridge.fact_codec import CodecError, decode, encode
 from weighbridge.facts import Fact, Gap, Inert, NotKeptError, Program
 from weighbridge.limits import Limits
@@ -37,7 +38,7 @@ from weighbridge.report import FORMATS
 from weighbridge.report.base import Style
 from weighbridge.rule_files import shipped_folder
 from weighbridge.rules import RuleSet, check
-from weighbridge.symbols import Call, Dict, Event, Form, Global, Items, Opaque, Span, State, express
+from weighbridge.symbols import Call, Dict, Event, Form, Global, Items, Opaque, Span, State
 from weighbridge.trust import Trust
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"

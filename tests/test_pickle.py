@@ -19,6 +19,7 @@ from examining import anomalies, facts_of, formats_of, members, reasons
 from hypothesis import given
 from hypothesis import strategies as st
 
+from weighbridge.expression import express
 from weighbridge.facts import Fact, Gap, Program
 from weighbridge.formats.pickle.embedded import BASE64, BEGINNING, HEXADECIMAL, PROGRAM_STARTS, RAW
 from weighbridge.formats.pickle.machine import Machine
@@ -40,7 +41,6 @@ from weighbridge.symbols import (
     Span,
     State,
     Value,
-    express,
 )
 from weighbridge.trust import Trust
 

@@ -11,20 +11,7 @@ from typing import ClassVar, Final
 
 from weighbridge.location import Location
 from weighbridge.records import dataclass, field
-from weighbridge.symbols import (
-    Call,
-    ComputedName,
-    Event,
-    Extension,
-    Global,
-    Items,
-    Key,
-    PersistentId,
-    State,
-    Value,
-    express,
-    owner,
-)
+from weighbridge.symbols import Call, Event, Global, Items, Key, State, Value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -357,47 +344,18 @@ def named(event: Event) -> Global | None:
 
 def observe(event: Event) -> Observed:
     """Return `event` in words."""
+    from weighbridge.expression import express_event  # most files do nothing that is told
+
     source = named(event)
     renamed = source is not None and source.spelled != (source.module, source.name)
     return Observed(
         location=event.location,
         kind=event.kind,
         name=event.subject,
-        expression=_expression(event),
+        expression=express_event(event),
         form=event.form if isinstance(event, Call) else "",
         spelled=" ".join(source.spelled) if source is not None and renamed else "",
     )
-
-
-def _expression(event: Event) -> str:
-    match event:
-        case Call() | Global() | PersistentId():
-            return express(event, 160)
-        case State():
-            return f"{_place(event.target)}.__setstate__({express(event.state)})"
-        case Items():
-            return _changes(event)
-        case Key():
-            return f"hash({express(event.key)})"
-        case ComputedName():
-            return f"getattr(import_module({express(event.module)}), {express(event.name)})"
-        case Extension():
-            return f"copyreg extension {event.code}"
-    return event.subject
-
-
-def _place(target: Value) -> str:
-    """An imported name stands for itself; the result of a call is shown as `<dotted.name>`."""
-    return express(target) if isinstance(target, Global) else f"<{owner(target).strip('<>')}>"
-
-
-def _changes(event: Items) -> str:
-    target, values = _place(event.target), event.values
-    if event.opcode.startswith("SETITEM") and len(values) >= 2:
-        more = ", …" if len(values) > 2 else ""
-        return f"{target}[{express(values[0])}] = {express(values[1])}{more}"
-    method = "update" if event.opcode == "ADDITEMS" else "extend"
-    return f"{target}.{method}({express(values)})"
 
 
 REVIEWED: Final = frozenset(

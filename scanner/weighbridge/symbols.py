@@ -5,7 +5,7 @@ classes below. Containers are shared by identity, exactly as the real machine sh
 
 No value here is ever hashed by content, compared or printed with `repr`: a hostile stream
 makes such walks exponential (a tuple that holds another one twice, forty levels deep).
-`express` is the bounded way to show a value.
+`weighbridge.expression` is the bounded way to show a value.
 
 `Global`, `Call` and the other `Event` classes are facts and values at once, and slotted classes
 instead of dataclasses: a stream may make millions of them, and a frozen dataclass takes three times as
@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import ClassVar, Final
 
-from weighbridge.location import Location, printable
+from weighbridge.location import Location
 
 Value = object
 
@@ -329,108 +329,3 @@ def owner(value: Value) -> str:
         return value.subject
     kind = type(value)
     return f"<{(kind if kind not in ELISIONS else _ELIDED_KINDS[kind]).__name__.lower()}>"
-
-
-def express(value: Value, limit: int = 120) -> str:
-    """Return `value` as readable Python, escaped and cut to about `limit` characters."""
-    text, left = [], limit
-    for piece in _pieces(value, 6):
-        text.append(piece)
-        left -= len(piece)
-        if left < 0:
-            text.append("…")
-            break
-    return "".join(text)
-
-
-def express_call(call: Call, limit: int = 160) -> str:
-    """Return a call as Python would write it: `os.system('id')`."""
-    return express(call, limit)
-
-
-def _pieces(value: Value, depth: int) -> Iterator[str]:
-    """Yield the text of `value` piece by piece, so that the caller can stop; recursion ends at `depth`."""
-    atom = _atom(value)
-    if atom:
-        yield atom
-    elif depth == 0:
-        yield "…"
-    elif isinstance(value, Call):
-        yield from _call_pieces(value, depth)
-    elif isinstance(value, PersistentId):
-        yield "persistent_load("
-        yield from _pieces(value.value, depth - 1)
-        yield ")"
-    elif isinstance(value, tuple | list):
-        yield from _container_pieces(value, depth)
-    else:
-        yield f"<{type(value).__name__}>"
-
-
-def _atom(value: Value) -> str:
-    """Return the text of a value without parts, or nothing."""
-    match value:
-        case str():
-            return f"'{printable(value[:200])}{'…' if len(value) > 200 else ''}'"
-        case bytes():
-            return f"{value[:100]!r}{'…' if len(value) > 100 else ''}"
-        case None | bool() | float() | complex():
-            return repr(value)
-        case ElidedInt():
-            return repr(value)
-        case int():
-            return str(value) if value.bit_length() < 256 else f"<int of {value.bit_length()} bits>"
-        case Global():
-            return printable(value.dotted)
-        case Span():
-            return f"<{value.kind}, {value.size} bytes at {value.offset:#x}>"
-        case Opaque():
-            return f"<{value.reason}>"
-    return ""
-
-
-def _call_pieces(call: Call, depth: int) -> Iterator[str]:
-    yield from _pieces(call.callable, depth - 1)
-    if call.form in (Form.NEWOBJ, Form.NEWOBJ_EX):
-        yield ".__new__"
-    if isinstance(call.arguments, tuple):
-        yield "("
-        yield from _joined(call.arguments, depth)
-        if call.keywords:
-            yield ", **" if call.arguments else "**"
-            yield from _pieces(call.keywords, depth - 1)
-        yield ")"
-    else:
-        yield "(*"
-        yield from _pieces(call.arguments, depth - 1)
-        yield ")"
-
-
-def _container_pieces(value: tuple[Value, ...] | list[Value], depth: int) -> Iterator[str]:
-    if isinstance(value, Dict):
-        yield "{"
-        for index in range(0, len(value) - 1, 2):
-            yield ", " if index else ""
-            yield from _pieces(value[index], depth - 1)
-            yield ": "
-            yield from _pieces(value[index + 1], depth - 1)
-        yield "}"
-    elif isinstance(value, Set):
-        yield "{*("
-        yield from _joined(value, depth)
-        yield ")}"
-    elif isinstance(value, tuple):
-        yield "("
-        yield from _joined(value, depth)
-        yield ",)" if len(value) == 1 else ")"
-    else:
-        yield "["
-        yield from _joined(value, depth)
-        yield "]"
-
-
-def _joined(values: tuple[Value, ...] | list[Value], depth: int) -> Iterator[str]:
-    for index, item in enumerate(values):
-        if index:
-            yield ", "
-        yield from _pieces(item, depth - 1)

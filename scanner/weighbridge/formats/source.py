@@ -8,7 +8,6 @@ first quotation mark is outside of strings, so what is seen there is what a comp
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator
 from typing import Final
 
@@ -135,6 +134,8 @@ def _code(source: str) -> str | None:
 
     A string that holds expressions is told as a call; what stands behind it is not looked at.
     """
+    from unicodedata import category  # loaded when a text comes by
+
     parts: list[str] = []
     opened: list[str] = []
     for found in re.finditer(_LEXEME, source):
@@ -144,7 +145,7 @@ def _code(source: str) -> str | None:
             if "f" in prefix or "t" in prefix:
                 return "f()"
             parts.append('""')
-        elif kind == "bad" or (kind == "other" and unicodedata.category(text)[0] in "PSZ"):
+        elif kind == "bad" or (kind == "other" and category(text)[0] in "PSZ"):
             return None
         elif kind == "open":
             opened.append(text)

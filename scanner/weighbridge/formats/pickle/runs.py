@@ -26,7 +26,7 @@ TEMPLATES_LIMIT: Final = 256  # of one stream: making one takes milliseconds, an
 LONGEST_WAIT: Final = 64  # containers at one depth that are passed by after looks in vain
 AHEAD: Final = 8  # values behind the next that are outlined: what is still on its way into a call is not told apart
 # Of what happens again and again the first times are told one by one, so the machine runs the first values of a run
-# itself: 20 are listed in a report (`weighbridge.rules.OCCURRENCES`), the next shows that they are enough.
+# itself: 20 are listed in a report (`weighbridge.judgement.OCCURRENCES`), the next shows that they are enough.
 TOLD: Final = 24
 
 

@@ -30,6 +30,7 @@ from weighbridge.examination import Tally
 from weighbridge.expression import express
 from weighbridge.fact_codec import CodecError, decode, encode
 from weighbridge.facts import Fact, Gap, Inert, NotKeptError, Program
+from weighbridge.judgement import check
 from weighbridge.limits import Limits
 from weighbridge.location import Location
 from weighbridge.pipeline import scan
@@ -37,7 +38,7 @@ from weighbridge.policy import Outcome, Verdict
 from weighbridge.report import FORMATS
 from weighbridge.report.base import Style
 from weighbridge.rule_files import shipped_folder
-from weighbridge.rules import RuleSet, check
+from weighbridge.rules import RuleSet
 from weighbridge.symbols import Call, Dict, Event, Form, Global, Items, Opaque, Span, State
 from weighbridge.trust import Trust
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from weighbridge.companions import Neighbours, account, beside, observe, references, spans_of
 from weighbridge.facts import Anomaly, ExternalData, Fact, Gap
+from weighbridge.judgement import Judgement
 from weighbridge.location import Location
 from weighbridge.policy import Coverage, Examined
-from weighbridge.rules import Judgement
 from weighbridge.walk import Target
 
 MODEL = "model.onnx"

@@ -12,10 +12,11 @@ import pytest
 from weighbridge.digest import Digest
 from weighbridge.errors import DocumentError
 from weighbridge.facts import Operator, Program
+from weighbridge.judgement import Judgement, check
 from weighbridge.location import Location
 from weighbridge.operators import TABLE, Operators, Standing, read
 from weighbridge.rule_files import rules_directory
-from weighbridge.rules import Examples, Judgement, Match, Rule, RuleSet, Severity, check
+from weighbridge.rules import Examples, Match, Rule, RuleSet, Severity
 from weighbridge.symbols import Event
 
 HERE = Location(("model.onnx",))

@@ -24,10 +24,11 @@ from weighbridge.facts import Fact, Gap, Program
 from weighbridge.formats.pickle.embedded import BASE64, BEGINNING, HEXADECIMAL, PROGRAM_STARTS, RAW
 from weighbridge.formats.pickle.machine import Machine
 from weighbridge.formats.pickle.recorder import FRAMES, OLD_FRAMES, WINDOW
+from weighbridge.judgement import check
 from weighbridge.limits import Budget, Limits
 from weighbridge.location import Location
 from weighbridge.rule_files import shipped_folder
-from weighbridge.rules import RuleSet, check
+from weighbridge.rules import RuleSet
 from weighbridge.symbols import (
     Call,
     Dict,

@@ -11,6 +11,7 @@ from weighbridge.digest import Digest
 from weighbridge.documents import Words
 from weighbridge.errors import DocumentError
 from weighbridge.facts import Gap, Observed
+from weighbridge.judgement import Finding, Judgement, Unknown
 from weighbridge.location import Location
 from weighbridge.policy import (
     Coverage,
@@ -23,7 +24,7 @@ from weighbridge.policy import (
     judge,
 )
 from weighbridge.policy_file import read_policy, shipped_policy
-from weighbridge.rules import Examples, Finding, Judgement, Match, Rule, Severity, Unknown
+from weighbridge.rules import Examples, Match, Rule, Severity
 
 TODAY = date(2026, 5, 1)
 DIGEST = Digest("sha256", "a" * 64)

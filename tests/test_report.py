@@ -20,13 +20,14 @@ from weighbridge.digest import Digest
 from weighbridge.documents import Words
 from weighbridge.evidence.base import Evidence, Method, Signature
 from weighbridge.facts import Anomaly, Fact, Gap, Member, Metadata, Native, Observed, Tensor
+from weighbridge.judgement import Finding, Judgement, Unknown
 from weighbridge.location import Location
 from weighbridge.policy import Coverage, Examined, Opinion, Outcome, Policy, Verdict, Waiver, judge, refuse
 from weighbridge.refusals import BundleOlder, EvidenceError, NotApproved
 from weighbridge.report import FORMATS
 from weighbridge.report.base import UNMET_TITLE, Style, counted, describe, sized, unmet_title
 from weighbridge.requirements import Unmet
-from weighbridge.rules import Examples, Finding, Judgement, Match, References, Rule, Severity, Unknown
+from weighbridge.rules import Examples, Match, References, Rule, Severity
 
 SCHEMA = json.loads((Path(__file__).parent.parent / "docs/schema/verdict-1.schema.json").read_text())
 DIGEST = Digest.of(b"a model")

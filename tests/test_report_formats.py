@@ -19,6 +19,7 @@ from markdown_it import MarkdownIt
 from test_report import DIGEST, ODD, PICKLE, PROCESS, everything, examined, observed, passing, render, unmet, weigh
 
 from weighbridge.facts import Anomaly, Gap, Observed
+from weighbridge.judgement import Finding, Judgement, Unknown
 from weighbridge.location import Location, printable
 from weighbridge.policy import Outcome, Triage, Verdict, Waiver, refuse
 from weighbridge.records import replace
@@ -26,7 +27,7 @@ from weighbridge.remote import TRIAGE
 from weighbridge.report import FORMATS
 from weighbridge.report.base import Style
 from weighbridge.report.github import SHOWN
-from weighbridge.rules import Finding, Judgement, Severity, Unknown
+from weighbridge.rules import Severity
 
 SCHEMAS = Path(__file__).parent / "schemas"
 BEGAN = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)

@@ -22,6 +22,7 @@ from test_report_formats import HOSTILE, hostile, triaged, without_files
 from weighbridge.detail import Detail, Import, Listing, Share, Weights
 from weighbridge.facts import Tensor
 from weighbridge.inspection import LISTINGS
+from weighbridge.judgement import Judgement
 from weighbridge.location import Location, printable
 from weighbridge.pipeline import scan
 from weighbridge.policy import Verdict, refuse
@@ -30,7 +31,6 @@ from weighbridge.report.base import Style
 from weighbridge.report.html import render as render_html
 from weighbridge.report.html.charts import WIDTH, bar, share
 from weighbridge.report.html.markup import Markup, element, text
-from weighbridge.rules import Judgement
 from weighbridge.second_opinion import LISTING_LIMIT
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"

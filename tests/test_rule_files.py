@@ -13,11 +13,12 @@ import pytest
 from weighbridge import formats
 from weighbridge.desk import Desk
 from weighbridge.facts import REVIEWED, Fact
+from weighbridge.judgement import Judgement, prove
 from weighbridge.limits import Limits
 from weighbridge.nameindex import is_glob
 from weighbridge.names import normalise
 from weighbridge.pipeline import look
-from weighbridge.rules import Judgement, Rule, RuleSet, Severity, prove, rules_directory
+from weighbridge.rules import Rule, RuleSet, Severity, rules_directory
 from weighbridge.trust import Trust
 
 ROOT = Path(__file__).parent.parent

@@ -12,21 +12,10 @@ from weighbridge.digest import Digest
 from weighbridge.documents import Words
 from weighbridge.errors import DocumentError
 from weighbridge.facts import Anomaly, Fact, Gap, Inert, Member, Observed, Program, observe
+from weighbridge.judgement import OCCURRENCES, Finding, Judgement, check, prove
 from weighbridge.location import Location
 from weighbridge.names import normalise
-from weighbridge.rules import (
-    OCCURRENCES,
-    Examples,
-    Finding,
-    Judgement,
-    Match,
-    Rule,
-    RuleSet,
-    Severity,
-    check,
-    prove,
-    rules_directory,
-)
+from weighbridge.rules import Examples, Match, Rule, RuleSet, Severity, rules_directory
 from weighbridge.symbols import (
     Call,
     ComputedName,

@@ -20,13 +20,14 @@ from weighbridge.examination import Examination
 from weighbridge.facts import Fact, Inert, Native, Pointer, Step, Template
 from weighbridge.formats.json.parse import LIMIT
 from weighbridge.formats.source import is_no_python, opens_no_program
+from weighbridge.judgement import check
 from weighbridge.limits import Budget, Limits
 from weighbridge.location import Location
 from weighbridge.pipeline import scan
 from weighbridge.policy import Outcome
 from weighbridge.reader import Sample
 from weighbridge.remote import WHOLE, Allowance, Blocks, RangeReader
-from weighbridge.rules import RuleSet, check, rules_directory
+from weighbridge.rules import RuleSet, rules_directory
 from weighbridge.trust import Trust
 
 RULES = RuleSet.load(rules_directory())

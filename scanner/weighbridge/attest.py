@@ -25,12 +25,12 @@ from weighbridge.evidence.base import Signature
 from weighbridge.evidence.statement import FAILED, PASSED, SUMMARY, TIME, TREE, Statement, Subject
 from weighbridge.evidence.trust_policy import TrustPolicy
 from weighbridge.facts import Gap
+from weighbridge.judgement import Finding, Unknown
 from weighbridge.location import printable
 from weighbridge.policy import Coverage, FileVerdict, Outcome, Verdict, Waived
 from weighbridge.records import dataclass
 from weighbridge.refusals import ApprovalUntrusted, ContentMismatch, ManifestInvalid, SignatureUnsupported
 from weighbridge.report.base import describe
-from weighbridge.rules import Finding, Unknown
 
 SCAN_RESULT: Final = "urn:weighbridge:scan-result:1"
 LEVEL: Final = "WEIGHBRIDGE_PASS"

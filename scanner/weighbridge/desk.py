@@ -11,13 +11,14 @@ from weighbridge.digest import Digest
 from weighbridge.errors import SourceError
 from weighbridge.examination import Examination, Tally
 from weighbridge.facts import Fact, Gap, NotKeptError, Recognised
+from weighbridge.judgement import check
 from weighbridge.limits import Budget, Limits
 from weighbridge.location import Location, printable
 from weighbridge.policy import Coverage, Examined, Span
 from weighbridge.reader import Reader, from_descriptor
 from weighbridge.records import dataclass, replace
 from weighbridge.remote import Blocks, RangeReader
-from weighbridge.rules import RuleSet, check
+from weighbridge.rules import RuleSet
 from weighbridge.trust import Trust
 from weighbridge.walk import Target
 

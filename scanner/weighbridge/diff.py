@@ -28,12 +28,13 @@ from weighbridge.facts import (
     named,
 )
 from weighbridge.formats.pickle.tensors import StoredTensor, tensors
+from weighbridge.judgement import check
 from weighbridge.limits import Budget, Limits
 from weighbridge.location import Location
 from weighbridge.reader import Reader, from_path
 from weighbridge.records import dataclass, field
 from weighbridge.report.base import describe
-from weighbridge.rules import RuleSet, check
+from weighbridge.rules import RuleSet
 from weighbridge.trust import Trust
 
 ADDED: Final = "added"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from weighbridge.desk import Desk
 from weighbridge.facts import Gap
+from weighbridge.judgement import Judgement
 from weighbridge.limits import Limits
 from weighbridge.location import Location
 from weighbridge.policy import Examined, Policy, Triage, Verdict, judge, refuse
@@ -18,7 +19,7 @@ from weighbridge.policy_file import shipped_policy
 from weighbridge.records import replace
 from weighbridge.requirements import of_files
 from weighbridge.rule_files import shipped_folder
-from weighbridge.rules import Judgement, RuleSet
+from weighbridge.rules import RuleSet
 from weighbridge.trust import Trust
 from weighbridge.version import __version__
 from weighbridge.walk import Patterns, Target, walk

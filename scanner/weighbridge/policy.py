@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 from weighbridge.digest import Digest
 from weighbridge.facts import Gap
+from weighbridge.judgement import Finding, Judgement, Unknown
 from weighbridge.location import Location
 from weighbridge.records import dataclass, field, replace
 from weighbridge.remote import TRIAGE
 from weighbridge.requirements import Requirements, Unmet
-from weighbridge.rules import Finding, Judgement, Severity, Unknown
+from weighbridge.rules import Severity
 
 if TYPE_CHECKING:
     from weighbridge.detail import Decision, Detail

@@ -12,9 +12,10 @@ from weighbridge.cli.options import FOLDER, load_rules, rules_option
 from weighbridge.cli.output import emit
 from weighbridge.desk import Desk
 from weighbridge.errors import UsageError
+from weighbridge.judgement import Judgement, prove
 from weighbridge.limits import Limits
 from weighbridge.pipeline import look
-from weighbridge.rules import Judgement, Rule, prove, rules_directory
+from weighbridge.rules import Rule, rules_directory
 
 
 @click.group()

@@ -22,6 +22,7 @@ from weighbridge.approval import Approval, ApprovedFile
 from weighbridge.examination import Examination
 from weighbridge.facts import Anomaly, Fact, Gap, Native, Pointer, Step
 from weighbridge.formats.json.settings import SHOWN
+from weighbridge.judgement import check as judge
 from weighbridge.limits import Budget, Limits
 from weighbridge.location import Location, printable
 from weighbridge.reader import from_bytes
@@ -29,7 +30,6 @@ from weighbridge.records import dataclass
 from weighbridge.refusals import ConfigRefused, RemoteCode
 from weighbridge.rule_files import shipped_folder
 from weighbridge.rules import RuleSet
-from weighbridge.rules import check as judge
 from weighbridge.trust import Trust
 
 # Formats of data alone, in which nothing is a setting of a loader that reads other files too; "raw tensors" is what the

@@ -23,12 +23,12 @@ from weighbridge.facts import (
     Placeholder,
     Pointer,
 )
+from weighbridge.judgement import Finding, Unknown
 from weighbridge.location import printable
 from weighbridge.policy import Outcome, Verdict, Waived, Waiver
 from weighbridge.records import dataclass
 from weighbridge.remote import TRIAGE
 from weighbridge.requirements import Unmet
-from weighbridge.rules import Finding, Unknown
 
 if TYPE_CHECKING:
     from weighbridge.detail import Decision

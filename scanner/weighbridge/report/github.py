@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from weighbridge.judgement import Finding
 from weighbridge.location import printable
 from weighbridge.policy import Outcome, Verdict, blocks
 from weighbridge.records import dataclass
@@ -33,7 +34,6 @@ from weighbridge.report.base import (
     unmet_title,
     worst_first,
 )
-from weighbridge.rules import Finding
 
 SHOWN: Final = 10  # annotations of one kind in one step
 PLACES: Final = 5  # of one annotation

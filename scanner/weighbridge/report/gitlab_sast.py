@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from weighbridge.facts import Gap
+from weighbridge.judgement import Finding, Unknown
 from weighbridge.location import Location, printable
 from weighbridge.policy import Verdict, Waived
 from weighbridge.report.base import (
@@ -37,7 +38,7 @@ from weighbridge.report.base import (
     unmet_title,
 )
 from weighbridge.requirements import Unmet
-from weighbridge.rules import Finding, Rule, Unknown
+from weighbridge.rules import Rule
 
 if TYPE_CHECKING:
     from weighbridge.evidence.base import Signature

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from weighbridge.facts import Fact, Gap, Observed
+from weighbridge.judgement import Finding, Unknown
 from weighbridge.location import Location, printable
 from weighbridge.policy import Coverage, FileVerdict, Stale, Verdict, Waived, Waiver, blocks
 from weighbridge.report.base import Style, describe
-from weighbridge.rules import Finding, Rule, Unknown
+from weighbridge.rules import Rule
 
 if TYPE_CHECKING:
     from weighbridge.detail import Decision

@@ -15,6 +15,7 @@ from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
 from weighbridge.facts import Gap
+from weighbridge.judgement import Finding, Unknown
 from weighbridge.location import printable
 from weighbridge.policy import FileVerdict, Outcome, Verdict, Waived, blocks
 from weighbridge.records import dataclass
@@ -36,7 +37,7 @@ from weighbridge.report.base import (
     worst_first,
 )
 from weighbridge.requirements import Unmet
-from weighbridge.rules import Finding, Severity, Unknown
+from weighbridge.rules import Severity
 
 PLACES: Final = 100  # of one test: its text is read in a browser
 REQUIRED: Final = "requirements"  # the suite about the model as a whole

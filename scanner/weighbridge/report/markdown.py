@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from weighbridge.judgement import Finding, Unknown
 from weighbridge.location import printable
 from weighbridge.policy import Coverage, Outcome, Verdict, blocks
 from weighbridge.report.base import (
@@ -28,7 +29,7 @@ from weighbridge.report.base import (
     worst_first,
 )
 from weighbridge.requirements import Unmet
-from weighbridge.rules import Finding, Severity, Unknown
+from weighbridge.rules import Severity
 
 # Rows of a table, and places of one rule; `--verbose` does not change them, because GitHub's limit does not change.
 ROWS: Final = 50

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
 
+from weighbridge.judgement import Finding, Unknown
 from weighbridge.location import printable
 from weighbridge.policy import FileVerdict, Verdict, Waived
 from weighbridge.report.base import (
@@ -34,7 +35,7 @@ from weighbridge.report.base import (
     total,
     unmet_title,
 )
-from weighbridge.rules import Finding, Rule, Unknown
+from weighbridge.rules import Rule
 
 CONTEXT: Final = "https://openvex.dev/ns/v0.2.0"
 

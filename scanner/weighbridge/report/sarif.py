@@ -14,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from weighbridge.facts import Gap
+from weighbridge.judgement import Finding, Unknown
 from weighbridge.location import Location, printable
 from weighbridge.policy import Stale, Verdict, Waiver
 from weighbridge.report.base import (
@@ -32,7 +33,7 @@ from weighbridge.report.base import (
     unmet_title,
 )
 from weighbridge.requirements import Unmet
-from weighbridge.rules import Finding, Rule, Severity, Unknown
+from weighbridge.rules import Rule, Severity
 
 SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 ROOT: Final = "%SRCROOT%"

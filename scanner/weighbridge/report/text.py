@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from weighbridge.facts import Gap, Observed
+from weighbridge.judgement import Finding, Unknown
 from weighbridge.location import printable
 from weighbridge.policy import FileVerdict, Outcome, Triage, Verdict, Waived, blocks
 from weighbridge.remote import TRIAGE
@@ -20,7 +21,7 @@ from weighbridge.report.base import (
     total,
     worst_first,
 )
-from weighbridge.rules import Finding, Rule, Severity, Unknown
+from weighbridge.rules import Rule, Severity
 
 WIDTH: Final = 100
 # How many places of one rule, of one unknown name, and of gaps are worth a line on a screen.

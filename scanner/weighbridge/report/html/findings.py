@@ -8,6 +8,7 @@ from typing import Final
 
 from weighbridge.detail import LISTED, TRUSTED, Import, Listing
 from weighbridge.facts import Observed
+from weighbridge.judgement import Finding, Unknown
 from weighbridge.policy import Verdict, blocks
 from weighbridge.remote import TRIAGE
 from weighbridge.report.base import (
@@ -27,7 +28,7 @@ from weighbridge.report.base import (
 )
 from weighbridge.report.html.markup import Markup, code, element, joined, section, table, text
 from weighbridge.requirements import Unmet
-from weighbridge.rules import Finding, Rule, Unknown
+from weighbridge.rules import Rule
 
 # What a person reads of one rule, of names, of gaps and of a listing; the JSON report has all.
 PLACES: Final = 20

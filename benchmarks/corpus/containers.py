@@ -335,7 +335,6 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "script": lambda data: b"#!/usr/bin/env python3\nimport os\nos.system('true')\n",
     "python-source": lambda data: b"import os\nos.system('true')\n",
     "unknown": lambda data: b"\xf1\xf2\xf3\xf4" * 16,
-    "empty": lambda data: b"",
 }
 
 

@@ -14,7 +14,8 @@ from oms_files import FILES, payload, resources, write
 from oms_files import bundle as signed_bundle
 from oms_files import trust as key_policy
 
-from weighbridge import approval, attest
+from weighbridge import approval, attest, lock
+from weighbridge.errors import DocumentError
 from weighbridge.evidence import bundle, dsse, requirement, statement, sums, verifier
 from weighbridge.evidence.dsse import IN_TOTO
 from weighbridge.evidence.tree import Tree
@@ -137,3 +138,36 @@ SUMS = {
 def test_a_list_that_two_readers_could_read_in_two_ways_is_refused(text: str) -> None:
     with pytest.raises((ManifestInvalid, SignatureUnsupported)):
         sums.parse(text.encode(), "SHA256SUMS")
+
+
+PARTS = ".".join("a" * 100_000)
+LOCKS = {
+    "a key of many parts": f"{PARTS} = 1\n",
+    "one in a table": f'x = "", y = {{ {PARTS} = 1 }}\n',
+    "one behind a string that seems a comment": f'x = ["""\n# """, {{ {PARTS} = 1 }}]\n',
+    "one behind a string that seems a line of a lock": f"x = ['''\ny = \"''', {{ {PARTS} = 1 }}]\"\n",
+    "many tables": "".join(f"[a.b{number}]\n" for number in range(100_000)),
+    "many lists": "x = [" + "[]," * 1_000_000 + "]\n",
+    "many keys": "".join(f"k{number} = 1\n" for number in range(100_000)),
+    "deep lists": "a = " + "[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("text", LOCKS.values(), ids=LOCKS)
+@pytest.mark.parametrize("header", ["", lock.render(lock.Lock(version=1))])
+def test_a_lock_that_would_be_read_for_hours_is_refused_and_is_no_part_of_a_model(
+    text: str, header: str, tmp_path: Path
+) -> None:
+    """A model may bring one; it is looked at before anybody's signature is."""
+    path = tmp_path / lock.NAME
+    path.write_text(header + text)
+    assert not lock.has_form(path)
+    with pytest.raises(DocumentError):
+        lock.read(path)
+
+
+def test_a_lock_that_was_edited_by_hand_is_read(tmp_path: Path) -> None:
+    path = tmp_path / lock.NAME
+    path.write_text("# ours\r\nversion = 1  # the first\r\n\r\nmodels = []\r\n")
+    assert lock.read(path) == lock.Lock(version=1)
+    assert not lock.has_form(path)

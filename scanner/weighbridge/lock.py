@@ -29,6 +29,16 @@ VERSION: Final = 1
 LIMIT: Final = 64 << 20
 _HEADER: Final = "# Written by weighbridge; docs/lock.md says what it binds.\n"
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
+# The lines that `render` writes. What somebody made for it keeps a reader of TOML busy for hours with a few megabytes:
+# a key of many parts takes the square of their number. So of other lines no more is read than a person would type.
+_STRING: Final = r'"(?:[^"\\]|\\.)*"'
+_LINE: Final = re.compile(
+    rf"version = [0-9]{{1,9}}|\[\[models\]\]|\[models\.verdict\]|(?:files|signatures) = \[|\]|\w+ = {_STRING}"
+    rf"|(?:include|exclude) = \[{_STRING}(?:, {_STRING})*\]|    \{{ path = {_STRING}, size = [0-9]{{1,19}}, "
+    rf"sha256 = {_STRING} \}},|    \{{ \w+ = {_STRING}(?:, \w+ = {_STRING}){{4}} \}},",
+    re.ASCII,
+)
+_TYPED: Final = 4096  # characters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +197,26 @@ def locked(
 
 def read(path: Path) -> Lock:
     """Return the lock in a file; raise DocumentError when it is wrong, UsageError when it cannot be read."""
+    text, size = _text_of(path), 0
+    for line in _others(text):
+        size += len(line)
+        if (
+            size > _TYPED or "'''" in line or '"""' in line
+        ):  # in a string of several lines, lines are not what they seem
+            raise DocumentError(str(path), f"a string of several lines, or over {_TYPED} characters that no lock has")
+    return documents.read(text, Lock, name=str(path) if path.suffix == ".lock" else f"{path}.lock")
+
+
+def has_form(path: Path) -> bool:
+    """Tell whether every line of a file is one that locks have, whatever it says: such a file is data.
+
+    Raises as `read` does when it is no text or too long.
+    """
+    text = _text_of(path)
+    return text.startswith(_HEADER) and next(_others(text), None) is None
+
+
+def _text_of(path: Path) -> str:
     try:
         if path.exists() and not path.is_file():  # a pipe would be waited for
             raise UsageError(f"{printable(str(path))}: not a file")
@@ -200,7 +230,15 @@ def read(path: Path) -> Lock:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise DocumentError(str(path), "not UTF-8") from error
-    return documents.read(text, Lock, name=str(path) if path.suffix == ".lock" else f"{path}.lock")
+    return text
+
+
+def _others(text: str) -> Iterator[str]:
+    """Yield the lines that no lock has."""
+    for line in text.removeprefix(_HEADER).split("\n"):
+        line = line.removesuffix("\r")
+        if line and not _LINE.fullmatch(line):
+            yield line
 
 
 def render(lock: Lock) -> str:

@@ -262,10 +262,9 @@ def _own_lock(tree: Tree, path: Path) -> set[str]:
     if lock.NAME not in tree.paths:
         return set()
     try:
-        lock.read(path / lock.NAME)
+        return {lock.NAME} if lock.has_form(path / lock.NAME) else set()
     except (DocumentError, UsageError):
         return set()
-    return {lock.NAME}
 
 
 def _text(result: _Result) -> Iterator[str]:

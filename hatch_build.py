@@ -22,21 +22,21 @@ class ComposeDocuments(BuildHookInterface[Any]):
 
 
 def compose() -> Path:
-    """Write the documents of `rules/` where `weighbridge.documents` looks for them, and return the path.
+    """Write the documents of `rules/` where `weighbridge.nodes` looks for them, and return the path.
 
     Under the digest of all rules stands what `RuleSet.shipped` has to know of them before any is decoded.
     """
     sys.path.insert(0, str(ROOT / "scanner"))
-    from weighbridge import documents
+    from weighbridge import nodes
     from weighbridge.rules import RuleSet
 
     rules = RuleSet.load(ROOT / "rules")
     paths = sorted((ROOT / "rules").rglob("*.yaml"))
     texts = ((path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")) for path in paths)
-    composed = Path(documents.COMPOSED)
+    composed = Path(nodes.COMPOSED)
     written = composed.with_suffix(".new")
     subjects = f"{rules.digest.value} {json.dumps(rules.subjects)}\n"
-    written.write_text(documents.precompose(texts) + subjects, encoding="utf-8")
+    written.write_text(nodes.precompose(texts) + subjects, encoding="utf-8")
     return written.replace(composed)
 
 

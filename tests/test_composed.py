@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import hatch_build
-from weighbridge import documents
+from weighbridge import nodes
 from weighbridge.policy_file import shipped_policy
 from weighbridge.rule_files import names, rules_directory
 from weighbridge.rules import Rule, RuleSet
@@ -20,12 +20,12 @@ RULES = rules_directory()
 @pytest.fixture
 def composed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Use freshly composed documents, and none that lie about in the checkout."""
-    monkeypatch.setattr(documents, "COMPOSED", str(tmp_path / "composed.txt"))
-    documents._composed.cache_clear()
+    monkeypatch.setattr(nodes, "COMPOSED", str(tmp_path / "composed.txt"))
+    nodes._composed.cache_clear()
     hatch_build.compose()
-    documents._composed.cache_clear()
+    nodes._composed.cache_clear()
     yield
-    documents._composed.cache_clear()
+    nodes._composed.cache_clear()
 
 
 def rules() -> tuple[Rule, ...]:
@@ -46,7 +46,7 @@ def told(entry: Entry) -> tuple[object, ...]:
 
 
 def test_no_composed_document_needs_yaml(composed: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(documents, "_compose_yaml", lambda text, name: pytest.fail(f"{name} is not composed"))
+    monkeypatch.setattr(nodes, "compose_yaml", lambda text, name: pytest.fail(f"{name} is not composed"))
     assert rules()
     assert [trust(name) for name in names(str(RULES / "trust"))]
     assert [shipped_policy(name) for name in names(str(RULES / "policies"))]
@@ -56,8 +56,8 @@ def test_rules_and_policies_are_those_of_the_yaml(
     composed: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = rules(), [shipped_policy(name) for name in names(str(RULES / "policies"))]
-    monkeypatch.setattr(documents, "COMPOSED", str(tmp_path / "nothing"))
-    documents._composed.cache_clear()
+    monkeypatch.setattr(nodes, "COMPOSED", str(tmp_path / "nothing"))
+    nodes._composed.cache_clear()
     assert found == (rules(), [shipped_policy(name) for name in names(str(RULES / "policies"))])
 
 
@@ -66,8 +66,8 @@ def test_trust_entries_are_those_of_the_yaml(
     name: str, composed: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = trust(name)
-    monkeypatch.setattr(documents, "COMPOSED", str(tmp_path / "nothing"))
-    documents._composed.cache_clear()
+    monkeypatch.setattr(nodes, "COMPOSED", str(tmp_path / "nothing"))
+    nodes._composed.cache_clear()
     wanted = trust(name)
     assert entries(found) == entries(wanted)
     assert [*found.state] == [*wanted.state]
@@ -87,5 +87,5 @@ def test_the_shipped_rules_know_which_facts_they_match(composed: None) -> None:
 
 def test_an_edited_document_is_read_as_yaml(composed: None) -> None:
     text = (RULES / "policies" / "default.yaml").read_text(encoding="utf-8")
-    assert documents.composed(documents._digest(text)) is not None
-    assert documents.composed(documents._digest(text + "\n")) is None
+    assert nodes.composed(nodes._digest(text)) is not None
+    assert nodes.composed(nodes._digest(text + "\n")) is None

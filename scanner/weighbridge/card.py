@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-from weighbridge import documents
 from weighbridge.errors import DocumentError
+from weighbridge.nodes import compose, items, kind, pairs, scalar
 from weighbridge.records import dataclass
 
 NAME: Final = "README.md"
@@ -66,13 +66,13 @@ def read_file(place: Path) -> Card:
 
 def _values(front: str) -> list[tuple[str, tuple[str, ...]]]:
     """Return the keys of a front matter with the texts that are under them."""
-    node = documents.compose(front, f"{NAME}.yaml")
-    return [(key, tuple(_texts(value))[:MAX_VALUES]) for key, value in documents.pairs(node, NAME)]
+    node = compose(front, f"{NAME}.yaml")
+    return [(key, tuple(_texts(value))[:MAX_VALUES]) for key, value in pairs(node, NAME)]
 
 
 def _texts(node: Any) -> list[str]:
-    if documents.kind(node) == "scalar":
-        return [documents.scalar(node, NAME)] if node.value else []
-    if documents.kind(node) == "sequence":
-        return [one.value for one in documents.items(node, NAME) if documents.kind(one) == "scalar"]
+    if kind(node) == "scalar":
+        return [scalar(node, NAME)] if node.value else []
+    if kind(node) == "sequence":
+        return [one.value for one in items(node, NAME) if kind(one) == "scalar"]
     return []

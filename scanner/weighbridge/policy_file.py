@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
-from weighbridge import documents, rule_files
+from weighbridge import documents, nodes, rule_files
 from weighbridge.documents import Bytes
 from weighbridge.errors import DocumentError
 from weighbridge.location import printable
@@ -264,7 +264,7 @@ def has_table(data: bytes, name: str) -> bool:
 
 
 def _tools(text: str, name: str) -> dict[str, Any]:
-    root = documents.toml(text, name)
+    root = nodes.toml(text, name)
     tool = root.get("tool") if isinstance(root, dict) else None
     return tool if isinstance(tool, dict) else {}
 

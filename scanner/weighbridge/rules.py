@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from weighbridge import documents, operators, vocabulary
+from weighbridge import documents, nodes, operators, vocabulary
 from weighbridge.digest import Digest
 from weighbridge.documents import Words
 from weighbridge.errors import DocumentError
@@ -143,7 +143,7 @@ class RuleSet:
         """
         files = read_files(shipped_folder())
         found = cls(digest=digest_of(files), files=files)
-        subjects = documents.composed(found.digest.value)
+        subjects = nodes.composed(found.digest.value)
         if subjects is not None:
             found.subjects = subjects
         return found

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Final, Generic, TypeVar
 
-from weighbridge import documents
-from weighbridge.documents import Node
+from weighbridge.documents import suggest
 from weighbridge.errors import DocumentError
 from weighbridge.names import normalise
+from weighbridge.nodes import Node, compose, items, kind, pairs, scalar, where
 from weighbridge.records import dataclass
 from weighbridge.schema import (
     WORDS,
@@ -107,7 +107,7 @@ class TrustFile:
     @cached_property
     def packages(self) -> tuple[str, ...]:
         """The top-level packages that the file speaks for."""
-        return tuple(documents.scalar(node, self._name) for node in documents.items(self._node("packages"), self._name))
+        return tuple(scalar(node, self._name) for node in items(self._node("packages"), self._name))
 
     @cached_property
     def persistent(self) -> tuple[Signature, ...]:
@@ -126,7 +126,7 @@ class TrustFile:
                 module, _, last = name.rpartition(".")
                 normal = ".".join(normalise(module, last))
                 if normal != name:
-                    raise DocumentError(documents.where(node, self._name), f"write {name!r} as {normal!r}")
+                    raise DocumentError(where(node, self._name), f"write {name!r} as {normal!r}")
             entry = self.entry(name)
             if entry is not None:
                 found[name] = entry
@@ -148,11 +148,11 @@ class TrustFile:
         """Decode everything; raise DocumentError with `file:line:column` when something is wrong."""
         for key, node in self._nodes.items():
             if key not in _SECTIONS + _TEXTS:
-                near = documents.suggest(key, [*_SECTIONS, *_TEXTS])
-                raise DocumentError(documents.where(node, self._name), f"unknown key {key!r}{near}")
+                near = suggest(key, [*_SECTIONS, *_TEXTS])
+                raise DocumentError(where(node, self._name), f"unknown key {key!r}{near}")
         for word, node in self._pairs("define"):
             if word in WORDS:
-                raise DocumentError(documents.where(node, self._name), f"{word!r} is a word of the schema language")
+                raise DocumentError(where(node, self._name), f"{word!r} is a word of the schema language")
         sections: tuple[Mapping[str, object], ...] = (self._defined, self.state, self.items, self.entries)
         for section in sections:
             for name in section:
@@ -164,7 +164,7 @@ class TrustFile:
             yield from self._named(section).items()
         for role in (self._classes, self._references):
             for module, node in role.items():
-                for word in documents.scalar(node, self._name).split():
+                for word in scalar(node, self._name).split():
                     yield f"{module}.{word}", node
 
     def _lists(self, role: str, name: str) -> bool:
@@ -176,7 +176,7 @@ class TrustFile:
             if module in modules:
                 words = self._words.get((role, module))
                 if words is None:
-                    words = frozenset(documents.scalar(modules[module], self._name).split())
+                    words = frozenset(scalar(modules[module], self._name).split())
                     self._words[role, module] = words
                 if name[end + 1 :] in words:
                     return True
@@ -188,7 +188,7 @@ class TrustFile:
 
     def _pairs(self, section: str) -> Iterator[tuple[str, Node]]:
         if section in self._nodes:
-            yield from documents.pairs(self._nodes[section], self._name)
+            yield from pairs(self._nodes[section], self._name)
 
     def _node(self, key: str) -> Node:
         if key not in self._nodes:
@@ -196,14 +196,14 @@ class TrustFile:
         return self._nodes[key]
 
     def _text(self, key: str) -> str:
-        return documents.scalar(self._node(key), self._name)
+        return scalar(self._node(key), self._name)
 
     def _schema(self, node: Node) -> Check:
         return self._compile(node, compile_schema)
 
     def _definition(self, node: Node) -> Check:
         if id(node) in self._defining:
-            raise DocumentError(documents.where(node, self._name), "a definition that goes back to itself")
+            raise DocumentError(where(node, self._name), "a definition that goes back to itself")
         self._defining.add(id(node))
         return self._schema(node)
 
@@ -217,15 +217,15 @@ class TrustFile:
         """Compile a signature or a list of them, once for all the names of a set."""
         found = self._compiled.get(id(node))
         if found is None:
-            nodes = documents.items(node, self._name) if documents.kind(node) == "sequence" else [node]
+            nodes = items(node, self._name) if kind(node) == "sequence" else [node]
             found = self._compiled[id(node)] = tuple(self._compile(one, compiler) for one in nodes)
         return found
 
     def _compile(self, node: Node, compiler: Compiler[T]) -> T:
         try:
-            return compiler(documents.scalar(node, self._name), self._defined)
+            return compiler(scalar(node, self._name), self._defined)
         except SchemaError as error:
-            raise DocumentError(documents.where(node, self._name), str(error)) from error
+            raise DocumentError(where(node, self._name), str(error)) from error
 
 
 def _names(key: str) -> list[str]:
@@ -238,7 +238,7 @@ def _names(key: str) -> list[str]:
 
 def open_file(text: str, name: str) -> TrustFile:
     """Return a trust file whose entries are decoded as they are asked for."""
-    return TrustFile(name, dict(documents.pairs(documents.compose(text, name), name)))
+    return TrustFile(name, dict(pairs(compose(text, name), name)))
 
 
 def read(text: str, name: str) -> TrustFile:

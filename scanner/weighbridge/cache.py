@@ -45,8 +45,8 @@ _MAGIC: Final = b"weighbridge facts 1\n"
 _MAC: Final = hashlib.sha256().digest_size
 # What a parse depends on beside the formats.
 MODULES: Final = (
-    *("cache", "digest", "errors", "examination", "expression", "fact_codec", "facts", "header", "limits"),
-    *("location", "names", "reader", "records", "remote", "symbols", "unpack"),
+    *("cache", "digest", "errors", "examination", "expression", "fact_codec", "fact_forms", "facts", "header"),
+    *("limits", "location", "names", "reader", "records", "remote", "symbols", "unpack"),
 )
 
 

@@ -5,7 +5,7 @@ places is one node in both. `None`, truth values and numbers have no identity th
 have (`Program.nested`). Nodes are written so that what a tuple holds stands before it; lists and objects are made empty
 and filled at the end. Nothing is hashed or compared by content, and nothing recurses: a stream can nest without end.
 
-What is read is built from the classes named here and from nothing else.
+What is read is built from the classes named here and in `weighbridge.fact_forms`, and from nothing else.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from itertools import groupby, repeat
 from operator import itemgetter
 from typing import Any, Final
 
-from weighbridge import facts as known
 from weighbridge import symbols
+from weighbridge.fact_forms import ELISIONS, EVENTS, FACTS, FIELDS, LIST_TAGS, LISTS, STATICS, VALUES
 from weighbridge.facts import Fact, NotKeptError, Program
 from weighbridge.location import Location
-from weighbridge.records import fields
 from weighbridge.symbols import Event, Form, Value
 
 # Parsing a pickle is so fast that reading more values than these back takes longer.
@@ -35,66 +34,6 @@ _SMALL: Final = 1 << 63  # JSON has larger numbers, and reading them takes quadr
 
 class CodecError(ValueError):
     """Facts that cannot be written, or bytes that are none."""
-
-
-_PLAIN: Final = (
-    known.Recognised,
-    known.Member,
-    known.Inert,
-    known.Gap,
-    known.Anomaly,
-    known.Native,
-    known.Tensor,
-    known.Metadata,
-    known.Operator,
-    known.ExternalData,
-    known.Placeholder,
-    known.Pointer,
-    known.Template,
-    known.Step,
-)
-_FACTS: Final[dict[str, type[Fact]]] = {kind.__name__: kind for kind in _PLAIN}
-_CHECKS: Final[dict[str, Callable[[Any], bool]]] = {
-    "str": lambda value: type(value) is str,
-    "int": lambda value: type(value) is int,
-    "bool": lambda value: type(value) is bool,
-    "int | None": lambda value: value is None or type(value) is int,
-    "tuple[int, ...]": lambda value: type(value) is tuple and all(type(one) is int for one in value),
-}
-# The fields of each kind of fact but its location, with what they have to be.
-_FIELDS: Final[dict[type[Fact], list[tuple[str, Callable[[Any], bool]]]]] = {
-    kind: [(one.name, _CHECKS[str(one.type)]) for one in fields(kind) if one.name != "location"] for kind in _PLAIN
-}
-# The attributes of events that are values; of the others `_STATIC` tells the type.
-_VALUES: Final[dict[type[Event], tuple[str, ...]]] = {
-    symbols.Global: (),
-    symbols.Call: ("callable", "arguments", "keywords", "state"),
-    symbols.State: ("target", "state"),
-    symbols.Items: ("target", "values"),
-    symbols.Key: ("key",),
-    symbols.PersistentId: ("value",),
-    symbols.ComputedName: ("module", "name"),
-    symbols.Extension: (),
-    symbols.Run: ("events",),
-}
-_STATIC: Final[dict[type[Event], tuple[tuple[str, type], ...]]] = {
-    symbols.Global: (("module", str), ("name", str)),
-    symbols.Call: (("form", str),),
-    symbols.Items: (("opcode", str),),
-    symbols.Extension: (("code", int),),
-    symbols.Run: (("count", int),),
-}
-_EVENTS: Final[dict[str, type[Event]]] = {kind.__name__: kind for kind in _VALUES}
-_LISTS: Final[dict[str, type[list[Value]]]] = {"l": list, "d": symbols.Dict, "s": symbols.Set}
-_LIST_TAGS: Final = {kind: tag for tag, kind in _LISTS.items()}
-_ELIDED: Final = (
-    symbols.ELIDED,
-    symbols.ELIDED_INT,
-    symbols.ELIDED_UINT,
-    symbols.ELIDED_TEXT,
-    symbols.ELIDED_BYTES,
-    symbols.ELIDED_CONSTANT,
-)
 
 
 def encode(facts: Iterable[Fact], account: tuple[int, int, int]) -> bytes:
@@ -142,10 +81,10 @@ class _Encoder:
         kind = type(fact)
         if type(fact) is Program:
             return ["Program", *self._place(fact.location), *self._program(fact)]
-        if kind not in _FIELDS:
+        if kind not in FIELDS:
             raise CodecError(f"no form for {kind.__name__}")
         row = [kind.__name__, *self._place(fact.location)]
-        for name, is_right in _FIELDS[kind]:
+        for name, is_right in FIELDS[kind]:
             value = getattr(fact, name)
             if not is_right(value):
                 raise CodecError(f"no form for this {name} of {kind.__name__}")
@@ -169,7 +108,7 @@ class _Encoder:
             if isinstance(value, list):
                 self._nodes[number] += self._held(value)
             else:
-                self._nodes[number] += [self._number(getattr(value, name)) for name in _VALUES[type(value)]]
+                self._nodes[number] += [self._number(getattr(value, name)) for name in VALUES[type(value)]]
 
     def _held(self, value: list[Value]) -> Iterator[Any]:
         """Yield the numbers of what a list holds, of many alike in a row one with how many they are."""
@@ -230,12 +169,12 @@ class _Encoder:
 
     def _single(self, value: Value) -> int:
         kind = type(value)
-        if isinstance(value, Event) and kind in _VALUES:
+        if isinstance(value, Event) and kind in VALUES:
             node = [kind.__name__, *self._place(value.origin), value.offset, *_statics(value)]
             number = self._add(node)
             self._waiting.append((number, value))
-        elif kind in _LIST_TAGS:
-            number = self._add([_LIST_TAGS[kind]])
+        elif kind in LIST_TAGS:
+            number = self._add([LIST_TAGS[kind]])
             self._waiting.append((number, value))
         else:
             number = self._add(_leaf(value))
@@ -244,7 +183,7 @@ class _Encoder:
 
 
 def _statics(event: Event) -> list[Any]:
-    found = [getattr(event, name) for name, _ in _STATIC.get(type(event), ())]
+    found = [getattr(event, name) for name, _ in STATICS.get(type(event), ())]
     return [*(list(event.spelled) if type(event) is symbols.Global else ()), *map(_plain, found)]
 
 
@@ -257,7 +196,7 @@ def _scalar(value: Any) -> Any:
 
 
 def _leaf(value: Value) -> Any:
-    for index, elided in enumerate(_ELIDED):
+    for index, elided in enumerate(ELISIONS):
         if value is elided:
             return ["e", index]
     match value:
@@ -325,10 +264,10 @@ class _Decoder:
         tag = row[0]
         if tag == "t":
             return tuple([self._nodes[_index(one)] for one in row[1:]]), None
-        if tag in _LISTS:
-            return _LISTS[tag](), row[1:]
-        if tag in _EVENTS:
-            return self._event(_EVENTS[tag], row)
+        if tag in LISTS:
+            return LISTS[tag](), row[1:]
+        if tag in EVENTS:
+            return self._event(EVENTS[tag], row)
         return _LEAVES[tag](*row[1:]), None
 
     def _event(self, kind: type[Event], row: list[Any]) -> tuple[Event, list[Any]]:
@@ -338,7 +277,7 @@ class _Decoder:
         rest = iter(row[4:])
         if isinstance(event, symbols.Global):
             event.spelled = (_is(str, next(rest)), _is(str, next(rest)))
-        for name, type_ in _STATIC.get(kind, ()):
+        for name, type_ in STATICS.get(kind, ()):
             setattr(event, name, _is(type_, next(rest)))
         if isinstance(event, symbols.Call):
             event.form = Form(event.form)
@@ -350,7 +289,7 @@ class _Decoder:
         if isinstance(value, list):
             value += held
             return
-        for name, one in zip(_VALUES[type(value)], held, strict=True):  # type: ignore[index]
+        for name, one in zip(VALUES[type(value)], held, strict=True):  # type: ignore[index]
             setattr(value, name, one)
         if isinstance(value, symbols.Run):
             _all(Event, _is(tuple, value.events))
@@ -362,9 +301,9 @@ class _Decoder:
         location = self._location(place, offset)
         if name == "Program":
             return self._program(location, *rest)
-        kind = _FACTS[name]
+        kind = FACTS[name]
         given = {}
-        for (field, is_right), value in zip(_FIELDS[kind], rest, strict=True):
+        for (field, is_right), value in zip(FIELDS[kind], rest, strict=True):
             given[field] = tuple(value) if type(value) is list else value
             if not is_right(given[field]):
                 raise CodecError(f"no {field} of {name}")
@@ -401,7 +340,7 @@ def _not_kept() -> Program | None:
 
 _LEAVES: Final[dict[str, Callable[..., Value]]] = {
     "i": lambda text: int(_is(str, text), 16),
-    "e": lambda index: _ELIDED[_index(index)],
+    "e": lambda index: ELISIONS[_index(index)],
     "b": lambda text: binascii.a2b_base64(_is(str, text), strict_mode=True),
     "a": lambda text: bytearray(binascii.a2b_base64(_is(str, text), strict_mode=True)),
     "f": lambda text: float.fromhex(_is(str, text)),

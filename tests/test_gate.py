@@ -16,6 +16,7 @@ from checkpoints import checkpoint
 from safetensors_files import tensor_file
 from servers.fake_hub import TOKEN, FakeHub
 
+import weighbridge
 from weighbridge import approval, cli
 from weighbridge.approve import check
 from weighbridge.cli import group
@@ -24,6 +25,7 @@ from weighbridge.errors import Refusal
 from weighbridge.evidence import home, trust_policy
 from weighbridge.evidence.keys import pem_digest
 from weighbridge.lock import read as read_lock
+from weighbridge.refusals import ApprovalMismatch
 
 SCHEMA = json.loads((Path(__file__).parent.parent / "docs/schema/verdict-1.schema.json").read_text())
 WEIGHTS = {"a.weight": (3, 4), "b.bias": (5,)}
@@ -455,3 +457,20 @@ def test_an_approval_is_bound_to_who_may_approve(model: Path, tmp_path: Path) ->
     with pytest.raises(Refusal, match="APPROVAL_UNTRUSTED"):
         approval.read(descriptor, trust=trust_policy.default(), now=now(), where="out")
     os.close(descriptor)
+
+
+def test_the_approval_of_another_model_is_none_where_one_is_expected(
+    model: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert gate(model) == 0
+    resource = check(Path("out"), trust=trust_policy.default(), now=now()).resource
+    source = resource.rpartition("@")[0]
+    for expected in (resource, source):
+        assert run(["approve", "out", "--check", "--source", expected]) == 0
+        assert set(weighbridge.load("out", source=expected)) == set(WEIGHTS)
+    for other in ("hf://acme/m", f"{source}@sha256:{'0' * 64}", source[:-1], ""):
+        assert run(["approve", "out", "--check", "--source", other]) == 1
+        assert "[APPROVAL_MISMATCH]" in capfd.readouterr().err
+        with pytest.raises(ApprovalMismatch, match="not of"):
+            weighbridge.load("out", source=other)
+        assert run(["run", "--approved", "out", "--source", other, "--", "true", "out"]) == 1

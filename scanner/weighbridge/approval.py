@@ -104,6 +104,16 @@ def read(folder: int, *, trust: TrustPolicy, now: datetime, where: str) -> Appro
     return verify(read_bundle(folder, where), trust=trust, now=now, where=f"{where}/{NAME}")
 
 
+def expect(found: Approval, source: str, where: str) -> None:
+    """Raise ApprovalMismatch unless an approval is of a source: a reference, with the revision or of any.
+
+    An approved folder that somebody put into the place of another is approved, too.
+    """
+    if source not in (found.resource, found.resource.rpartition("@")[0]):
+        reason = f"it is of {printable(found.resource)}, not of {printable(source)}"
+        raise ApprovalMismatch(where, reason, "load the folder that was approved for it")
+
+
 def read_bundle(folder: int, where: str) -> bytes:
     """Return the bytes of the approval in an open folder.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from weighbridge import attest, card, leaves
-from weighbridge.approval import LEAVES, NAME, Allowed, Approval, ApprovedFile, read, read_statement
+from weighbridge.approval import LEAVES, NAME, Allowed, Approval, ApprovedFile, expect, read, read_statement
 from weighbridge.attest import Input
 from weighbridge.digest import Digest
 from weighbridge.errors import SourceError, UsageError
@@ -113,11 +113,11 @@ def _said(payload: bytes, bundle: bytes, signer: Signer, where: str) -> Approval
     return read_statement(signature, where)
 
 
-def check(folder: Path, *, trust: TrustPolicy, now: datetime) -> Approval:
+def check(folder: Path, *, trust: TrustPolicy, now: datetime, source: str | None = None) -> Approval:
     """Return the approval of a folder that holds: signed, in time, and of every file that is there, byte for byte.
 
-    Raises a NotApproved when the approval does not hold, another EvidenceError when the files are not those that were
-    approved, SourceError when the folder cannot be read.
+    `source` is the reference that it has to be of (None: any). Raises a NotApproved when the approval does not hold,
+    another EvidenceError when the files are not those that were approved, SourceError when the folder cannot be read.
     """
     shown = printable(str(folder))
     try:
@@ -128,6 +128,8 @@ def check(folder: Path, *, trust: TrustPolicy, now: datetime) -> Approval:
         found = read(descriptor, trust=trust, now=now, where=shown)
     finally:
         os.close(descriptor)
+    if source is not None:
+        expect(found, source, f"{shown}/{NAME}")
     compare(folder, found)
     return found
 

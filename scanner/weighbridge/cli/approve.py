@@ -70,7 +70,7 @@ def approve(folder: Path, **options: Any) -> int:
 
     Exit status: 0 approved, 1 fail or refused, 2 wrong usage, 3 inconclusive, 4 a file cannot be read.
     """
-    return _check(folder, options["trust"]) if options["check"] else _approve(folder, options)
+    return _check(folder, options["trust"], options["source"]) if options["check"] else _approve(folder, options)
 
 
 def _approve(folder: Path, options: dict[str, Any]) -> int:
@@ -129,7 +129,7 @@ def _beside(folder: Path) -> list[str]:
     return [f"  but for {', '.join(found)}, which nobody looked at and no approval covers"] if found else []
 
 
-def _check(folder: Path, trust_file: Path | None) -> int:
+def _check(folder: Path, trust_file: Path | None, source: str | None) -> int:
     """Say whether a folder is as it was approved; the refusal that says why not ends the command."""
     from datetime import UTC, datetime
 
@@ -137,7 +137,7 @@ def _check(folder: Path, trust_file: Path | None) -> int:
     from weighbridge.evidence import trust_policy
 
     trust = trust_policy.choose(trust_file, folder)
-    found = check(folder, trust=trust, now=datetime.now(UTC))
+    found = check(folder, trust=trust, now=datetime.now(UTC), source=source)
     emit(
         [
             _line(folder, found),

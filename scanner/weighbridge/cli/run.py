@@ -21,6 +21,7 @@ from weighbridge.cli import say
     metavar="FILE",
     help="The trust policy.  [default: the user's own]",
 )
+@click.option("--source", metavar="REFERENCE", help="Refuse the approval of any other model, such as hf://org/name.")
 @click.option(
     "--place",
     type=click.Path(exists=True, file_okay=False),
@@ -29,7 +30,9 @@ from weighbridge.cli import say
 )
 @click.option("--quiet", "-q", is_flag=True, help="Do not say what is run.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def run(approved: str, trust: str | None, place: str | None, command: tuple[str, ...], *, quiet: bool) -> None:
+def run(
+    approved: str, trust: str | None, source: str | None, place: str | None, command: tuple[str, ...], *, quiet: bool
+) -> None:
     """Verify an approved folder and run COMMAND over a private, read-only copy of it.
 
     Wherever a word of the command names the folder or an approved file in it, the copy takes its place. The command
@@ -51,6 +54,7 @@ def run(approved: str, trust: str | None, place: str | None, command: tuple[str,
         approved,
         command,
         trust=trust,
+        source=source,
         place=place,
         notice=lambda text: None if quiet else say(text),
     )

@@ -53,6 +53,7 @@ def load_checkpoint(
     path: str | os.PathLike[str],
     *,
     trust: TrustPolicy | str | os.PathLike[str] | None = None,
+    source: str | None = None,
     framework: str = "numpy",
     device: Any = None,
     state_dict: str | None = None,
@@ -60,7 +61,7 @@ def load_checkpoint(
 ) -> Any:
     """Return what a checkpoint of torch holds: containers and plain data as they are in it, and tensors.
 
-    `path` is a file in an approved folder; `trust`, `framework` and `device` are those of `weighbridge.load`.
+    `path` is a file in an approved folder; `trust`, `source`, `framework` and `device` are those of `weighbridge.load`.
     `state_dict` is the path of the group of tensors that is wanted, as `weighbridge convert` takes it: the answer is
     then a dict of their names, and nothing else of the file has to be plain data. With `unapproved` the file needs no
     approval: no code of it runs either way, but nobody vouches for the numbers.
@@ -69,7 +70,7 @@ def load_checkpoint(
     UnsupportedFormat when the file is no checkpoint, or holds anything but tensors and plain data, which it names.
     """
     made = framework_of(framework, device)
-    memory, where = _unapproved(Path(path)) if unapproved else _approved(path, trust)
+    memory, where = _unapproved(Path(path)) if unapproved else _approved(path, trust, source)
     reader = Reader(memory, Location((where,)))
     try:
         with in_memory(reader, Path(path), Limits()) as inputs:
@@ -78,9 +79,9 @@ def load_checkpoint(
         raise UnsupportedFormat(str(error.location), error.reason) from error
 
 
-def _approved(path: str | os.PathLike[str], trust: Any) -> tuple[memoryview, str]:
+def _approved(path: str | os.PathLike[str], trust: Any, source: str | None) -> tuple[memoryview, str]:
     """Return the verified bytes of an approved file, in private memory, and its name for messages."""
-    folder, rest = open_folder(path, trust)
+    folder, rest = open_folder(path, trust, source)
     with folder:
         if not rest:
             raise UsageError(f"{printable(os.fspath(path))} is a folder; name the checkpoint in it")

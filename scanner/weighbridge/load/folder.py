@@ -100,11 +100,14 @@ class Folder:
         return self._sidecar[1].leaves(file.leaves, file.size, file.format)
 
 
-def open_folder(path: str | os.PathLike[str], trust: TrustPolicy | str | os.PathLike[str] | None) -> tuple[Folder, str]:
+def open_folder(
+    path: str | os.PathLike[str], trust: TrustPolicy | str | os.PathLike[str] | None, source: str | None = None
+) -> tuple[Folder, str]:
     """Return the approved folder that `path` is or is in, and the path of what is meant in it (empty: the folder).
 
-    The approval is that of the nearest folder above. Raises a NotApproved when there is none that holds, what the gate
-    for configurations refuses, and UsageError when the trust policy lies in the folder.
+    The approval is that of the nearest folder above, and of `source` when that is given. Raises a NotApproved when
+    there is none that holds, what the gate for configurations refuses, and UsageError when the trust policy lies in the
+    folder.
     """
     from weighbridge.load import config_gate
 
@@ -114,6 +117,8 @@ def open_folder(path: str | os.PathLike[str], trust: TrustPolicy | str | os.Path
         approval = approvals.verify(
             _bundle(anchor), trust=_policy(trust, top), now=datetime.now(UTC), where=anchor.where(approvals.NAME)
         )
+        if source is not None:
+            approvals.expect(approval, source, anchor.where(approvals.NAME))
         folder = Folder(anchor, approval)
         config_gate.check(approval, folder.read)
     except BaseException:

@@ -34,6 +34,7 @@ def load(
     path: Path,
     *,
     trust: TrustPolicy | Path | None = None,
+    source: str | None = None,
     framework: str = "numpy",
     device: Any = None,
     mode: Mode = "stream",
@@ -41,14 +42,15 @@ def load(
     """Return the tensors of an approved model by their names.
 
     `path` is an approved folder, a folder in one or a safetensors file in one. `trust` is a trust policy or where it is
-    (None: the user's own). `framework` is numpy, torch or jax, `device` one of the framework's (None: the processor).
-    `mode` is `stream` (private memory), `lazy` (the same, tensor after tensor), `shared` (one sealed copy for all
-    processes) or `kernel` (files under fs-verity, mapped).
+    (None: the user's own), `source` the reference that the approval has to be of (None: any; `hf://org/name`, or with
+    its revision). `framework` is numpy, torch or jax, `device` one of the framework's (None: the processor). `mode` is
+    `stream` (private memory), `lazy` (the same, tensor after tensor), `shared` (one sealed copy for all processes) or
+    `kernel` (files under fs-verity, mapped).
 
     Raises a NotApproved when there is no approval that holds, a LoadError when what it names is not what is there or
     would run code, UnsafeEntry at links, pipes and devices, and UsageError when the options make no sense.
     """
-    with open_approved(*open_folder(path, trust), framework=framework, device=device, mode=mode) as handle:
+    with open_approved(*open_folder(path, trust, source), framework=framework, device=device, mode=mode) as handle:
         return handle.get_tensors()
 
 
@@ -56,6 +58,7 @@ def open(  # the name of what it stands for in place of `safetensors.safe_open`
     path: Path,
     *,
     trust: TrustPolicy | Path | None = None,
+    source: str | None = None,
     framework: str = "numpy",
     device: Any = None,
     mode: Mode = "lazy",
@@ -65,7 +68,7 @@ def open(  # the name of what it stands for in place of `safetensors.safe_open`
     In the mode `lazy` a tensor, or the part of it that is asked for, is read and verified when it is taken; in the
     other modes all of it was when this returns.
     """
-    return open_approved(*open_folder(path, trust), framework=framework, device=device, mode=mode)
+    return open_approved(*open_folder(path, trust, source), framework=framework, device=device, mode=mode)
 
 
 def open_approved(

@@ -59,13 +59,14 @@ def load_onnx(
     path: str | os.PathLike[str],
     *,
     trust: TrustPolicy | str | os.PathLike[str] | None = None,
+    source: str | None = None,
     providers: Sequence[Provider] = ("CPUExecutionProvider",),
     threads: int | None = None,
 ) -> Any:
     """Return an `onnxruntime.InferenceSession` of an approved model; `path` is the file in its approved folder.
 
-    `trust` is that of `weighbridge.load`; `providers` are the runtime's, which is how a GPU is asked for, and `threads`
-    is how many one operator may use.
+    `trust` and `source` are those of `weighbridge.load`; `providers` are the runtime's, which is how a GPU is asked
+    for, and `threads` is how many one operator may use.
 
     Raises a NotApproved when there is no approval that holds, DigestMismatch when bytes are not the approved ones,
     UnsupportedFormat when it is no ONNX model, names a file that was not approved, or the runtime refuses it,
@@ -80,7 +81,7 @@ def load_onnx(
     if os.environ.get(_CONFIG_VARIABLE, "0") not in ("", "0"):
         reason = "the runtime would take its settings from the model"
         raise ConfigRefused("the environment", _CONFIG_VARIABLE, reason, "unset it")
-    folder, rest = open_folder(path, trust)
+    folder, rest = open_folder(path, trust, source)
     with folder:
         if not rest:
             raise UsageError(f"{printable(os.fspath(path))} is a folder; name the model in it")

@@ -35,17 +35,19 @@ def run(
     words: Sequence[str],
     *,
     trust: TrustPolicy | str | os.PathLike[str] | None = None,
+    source: str | None = None,
     place: str | os.PathLike[str] | None = None,
     notice: Callable[[str], None] = lambda _: None,
 ) -> NoReturn:
     """Run a command over the private copy of an approved folder; return to nobody.
 
-    `place` is the folder that the copy is made in (None: the system's for temporary files); `notice` is told what is
-    run. Raises a NotApproved when there is no approval that holds, a LoadError for what is not as approved or what the
-    command must not say, UsageError when the command cannot be run or does not name the folder.
+    `source` is the reference that the approval has to be of (None: any); `place` is the folder that the copy is made in
+    (None: the system's for temporary files); `notice` is told what is run. Raises a NotApproved when there is no
+    approval that holds, a LoadError for what is not as approved or what the command must not say, UsageError when the
+    command cannot be run or does not name the folder.
     """
     path = Path(approved)
-    folder, rest = open_folder(path, trust)
+    folder, rest = open_folder(path, trust, source)
     with folder:
         if rest:
             raise UsageError(f"{printable(str(path))} is in the approved folder {folder.where('')}; name that folder")

@@ -18,7 +18,7 @@ from weighbridge import leaves
 from weighbridge.artifact import MAX_FILES
 from weighbridge.facts import Gap, Pointer
 from weighbridge.formats import leaves as leaves_format
-from weighbridge.formats.source import can_call
+from weighbridge.formats.source import can_call, is_no_python
 from weighbridge.pipeline import scan
 from weighbridge.policy import Outcome
 from weighbridge.reader import HEAD
@@ -137,6 +137,9 @@ def test_what_python_compiles_into_a_call_can_call(source: str) -> None:
         "'''a''' ; f(x)\n",
         "exec 'import os'\n",
         "x\ry(1)\n",
+        "a·b = f(x)\n",
+        "a\u2118 = f(x)\n",
+        "a\u30fbb = f(x)\n",
     ],
 )
 def test_ways_to_hide_a_call(source: str) -> None:
@@ -175,3 +178,41 @@ def test_time_is_linear_in_the_file(name: str) -> None:
 def test_any_bytes_give_facts(data: bytes, name: str, cut: int) -> None:
     facts_of(ORDINARY[name][:cut] + data)
     facts_of(ORDINARY[name][:cut] + data + ORDINARY[name][cut:])
+
+
+def test_no_sign_that_is_taken_for_the_end_of_a_program_is_in_one() -> None:
+    names = [chr(code) for code in range(0x80, sys.maxunicode + 1) if f"a{chr(code)}".isidentifier()]
+    assert not [name for name in names if is_no_python(f"a{name}")]
+    for sign in ("\uff0c", "。", "\uff08", "🤗", "…", "!", "?", "$", "://"):
+        source = f"a {sign} b"
+        assert is_no_python(source)
+        with pytest.raises(SyntaxError):
+            ast.parse(source)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "# 模型介绍\n\n本模型基于Qwen2训练\uff0c支持32k上下文。\n\n## 使用方法\n\n- 安装\n",
+        "# モデル\n\n日本語モデルです。\n",
+        "# 🤗 Model\n\nHi 🤗\n",
+        "# Model\n\nHello!\n",
+        "# Model\n\n[the paper](https://example.org/x)\n",
+    ],
+)
+def test_pages_in_every_language_are_pages(page: str) -> None:
+    assert formats_of(page.encode()) == {"document"}
+    assert not reasons(facts_of(page.encode()))
+
+
+def test_results_of_an_evaluation_are_no_list_of_packages() -> None:
+    assert formats_of(b"epoch   =  3.0\neval_loss   =   0.1234\n") == {"toml"}
+    assert formats_of(b"numpy=1.26\nscipy==1.11\n") == {"requirements"}
+
+
+@pytest.mark.parametrize(
+    "line", ["torch @ https://example.org/torch.whl", "torch@file:///x.whl", "a[b,c] @ git+ssh://h/x", "x @ ./y"]
+)
+@pytest.mark.parametrize("rest", ["", "numpy==1.26\n", "Five words in a sentence.\n", "why?\n"])
+def test_a_package_from_elsewhere_is_no_prose(line: str, rest: str) -> None:
+    assert "text" not in formats_of(f"{line}\n{rest}".encode())

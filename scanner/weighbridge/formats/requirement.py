@@ -9,7 +9,8 @@ import re
 from typing import Final
 
 _NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]*(?:\[[\w, -]+\])?"
-_VERSION: Final = r"[ \t]*(?:===|==|>=|<=|~=|!=|<|>|=)[ \t]*[\w.*+!-]+"
+# A single sign of equality is conda's and has no space around it: `loss = 0.5` is a result, and no package.
+_VERSION: Final = r"(?:[ \t]*(?:===|==|>=|<=|~=|!=|<|>)[ \t]*|=)[\w.*+!-]+"
 _REST: Final = r"(?:[ \t]*;[^\n#]*)?[ \t]*(?:#.*)?"
 PINNED: Final = rf"(?P<name>{_NAME}){_VERSION}(?:[ \t]*,{_VERSION})*{_REST}"
 LISTED: Final = rf"(?P<name>{_NAME})(?:{_VERSION}(?:[ \t]*,{_VERSION})*)?{_REST}"

@@ -30,6 +30,9 @@ _LINES: Final = r"\r\n|\r|\n"  # where Python ends a line, and with it a comment
 TEXT_STARTS: Final = bytes([*b"\t\n\r", *range(0x20, 0x7F), *range(0xC2, 0xF5)])
 # What begins no statement and ends none: at the start of a line outside of brackets it is an error.
 _IMPOSSIBLE: Final = frozenset("<>|/%=!?$&^,;)]}")
+# Nor anywhere else: signs of no operator, and a division with nothing in front of it, as addresses have.
+_NOWHERE: Final = r"[?$]|!(?!=)|://"
+_JOINED: Final = "\u30fb\uff65"  # middle dots, parts of names since Unicode 15.1 and so to later Pythons
 # Tokens of a program: strings whole, what no program has, and what says nothing.
 _LEXEME: Final = (
     r"(?s)(?P<left>#[^\n]*|\\\n)|(?P<word>[^\W\d]\w*)|(?P<number>\d\w*)"
@@ -37,7 +40,7 @@ _LEXEME: Final = (
     r"|(?!\'\'\'|\"\"\")(?:'(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\"))"
     r"|(?P<bad>['\"\\$?]|!(?!=))|(?P<open>[(\[{])|(?P<close>[)\]}])|(?P<ascii>[\x00-\x7f])|(?P<other>.)"
 )
-_OPERAND: Final = r"(?s)[rbuRBU]{0,2}\"\"|[^\W\d]\w*|[0-9][\w.]*|[^\s]"
+_OPERAND: Final = r"(?s)[rbuRBU]{0,2}\"\"|(?:[^\W\d]|[^\x00-\x7f])(?:\w|[^\x00-\x7f])*|[0-9][\w.]*|[^\s]"
 _NUMBER: Final = r"[0-9]+(?:\.[0-9]*)?"
 _SOURCE_LIMIT: Final = 1 << 20  # characters whose tokens are looked at, a second for four million
 _UTF8: Final = r"[ \t]*(?:utf-?8|us-ascii|ascii)\b(?![-_])"
@@ -79,12 +82,23 @@ def _is_error(line: str, depth: int, *, whole: bool) -> bool:
         return True  # signs of nothing, such as the three dashes above front matter
     if not depth and stripped and (stripped[0] in _IMPOSSIBLE or stripped.startswith("**")):
         return True
+    if re.search(_NOWHERE, line) is not None or (not line.isascii() and any(map(_is_foreign, line))):
+        return True
     # `name:` with nothing behind it is the head of no block and an annotation without a type.
     if whole and not depth and stripped.endswith(":"):
         name = stripped[:-1].strip()
         if name.isidentifier() and name not in _KEYWORDS:
             return True
     return _has_neighbours(line, whole=whole)
+
+
+def _is_foreign(character: str) -> bool:
+    """Tell whether a character is outside of ASCII and in no name: Chinese punctuation, a picture, a wide space."""
+    if character.isascii() or character.isalnum():
+        return False
+    from unicodedata import category  # loaded when a text comes by
+
+    return category(character)[0] in "PSZ" and not f"a{character}".isidentifier() and character not in _JOINED
 
 
 def _has_neighbours(line: str, *, whole: bool) -> bool:
@@ -134,8 +148,6 @@ def _code(source: str) -> str | None:
 
     A string that holds expressions is told as a call; what stands behind it is not looked at.
     """
-    from unicodedata import category  # loaded when a text comes by
-
     parts: list[str] = []
     opened: list[str] = []
     for found in re.finditer(_LEXEME, source):
@@ -145,7 +157,7 @@ def _code(source: str) -> str | None:
             if "f" in prefix or "t" in prefix:
                 return "f()"
             parts.append('""')
-        elif kind == "bad" or (kind == "other" and category(text)[0] in "PSZ"):
+        elif kind == "bad" or (kind == "other" and _is_foreign(text)):
             return None
         elif kind == "open":
             opened.append(text)

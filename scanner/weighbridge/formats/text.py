@@ -48,6 +48,7 @@ _NOT_PROSE: Final = "|".join(
         r"\A[^\n]*:(?:[ \t\r\n]|\Z)",  # the first line of a YAML mapping or of a mail
         r"^[ \t]*(?:-[ \t]+)*[\"']?[a-z_][\w./-]*[\"']?[ \t]*:[ \t]+\S",  # a key among prose
         r"(?:^|[\t,;])[ ]*=[\w(@+-]",  # a formula of a spreadsheet
+        r"^[ \t]*[A-Za-z0-9][\w.,\[\]-]*[ \t]*@[ \t]*(?:[A-Za-z+]+:|\.{0,2}/)",  # a package and its place
         r"^[ \t]*(?:sudo[ \t]+\w|(?:curl|wget)[ \t]+(?:-|\w+[./:])|rm[ \t]+-|chmod[ \t]+[-+0-7]|source[ \t]+\S+\.sh\b)",
         r"^[ \t]*[\[\]@]|^[ \t]*-{1,2}\w|^---(?:[ \t\r]|$)|^[ \t]*#!|coding[ \t]*:",
     )

@@ -1,6 +1,6 @@
 """What the abstract pickle machine does rarely: imports, literals, text operands, frames, keys.
 
-`Recorder` holds the machine's inputs and what it has found so far; `Machine` adds the loop.
+`Recorder` holds the machine's inputs and what it has found so far; `Loop` adds the opcodes, `Machine` how they are run.
 """
 
 from __future__ import annotations

@@ -19,6 +19,10 @@ from weighbridge.reader import Reader
 
 LIMIT: Final = 4 << 20  # bytes; the largest locks of projects have two
 MAX_PARTS: Final = 64  # of a dotted key: reading one takes the square of its parts
+# Such a key, wherever it stands: behind a string, or in one, for what is a string can be told by parsing alone.
+_PARTS: Final = re.compile(
+    rb"(?:\A|(?<=[\s{,\[]))(?:(?:[\w-]++|\"(?:[^\"\\\n]|\\.)*+\"|'[^'\n]*+')[ \t]*+\.[ \t]*+){%d}" % MAX_PARTS
+)
 # An assignment of a shell whose value runs something when the shell reads it, which TOML takes for text.
 _SHELL: Final = re.compile(r"^[ \t]*(?:export[ \t]+)?[A-Za-z_]\w*=[^\n]*(?:\$\(|`)", re.MULTILINE)
 
@@ -41,12 +45,8 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
 
 
 def _read(reader: Reader, data: bytes, source: str) -> dict[str, Any]:
-    offset = 0
-    for line in data.split(b"\n"):
-        bare = re.split(rb"[\"']", line, maxsplit=1)[0].count(b".")
-        if bare > MAX_PARTS or len(re.findall(rb"[\"'][ \t]*\.|\.[ \t]*[\"']", line)) > MAX_PARTS:
-            raise LimitError(reader.at(offset), f"a key of more than {MAX_PARTS} parts")
-        offset += len(line) + 1
+    if found := _PARTS.search(data):
+        raise LimitError(reader.at(found.start()), f"a key of more than {MAX_PARTS} parts")
     try:
         return tomllib.loads(source)
     except tomllib.TOMLDecodeError as error:

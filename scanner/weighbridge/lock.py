@@ -200,9 +200,8 @@ def read(path: Path) -> Lock:
     text, size = _text_of(path), 0
     for line in _others(text):
         size += len(line)
-        if (
-            size > _TYPED or "'''" in line or '"""' in line
-        ):  # in a string of several lines, lines are not what they seem
+        # Within a string of several lines, a line is not what it seems.
+        if size > _TYPED or "'''" in line or '"""' in line:
             raise DocumentError(str(path), f"a string of several lines, or over {_TYPED} characters that no lock has")
     return documents.read(text, Lock, name=str(path) if path.suffix == ".lock" else f"{path}.lock")
 

@@ -18,7 +18,7 @@ from weighbridge import attest, cli, refusals, registries
 from weighbridge.artifact import Entry, tree_digest
 from weighbridge.cli import group
 from weighbridge.digest import Digest
-from weighbridge.errors import Refusal
+from weighbridge.errors import Refusal, UsageError
 from weighbridge.evidence import bundle as bundles
 from weighbridge.evidence import home, requirement, verifier
 from weighbridge.evidence.base import Method
@@ -360,3 +360,11 @@ def test_every_refusal_has_the_code_that_its_page_says() -> None:
         "APPROVAL_MISMATCH OFFLINE"
     )
     assert set(wanted.split()) <= set(listed.values())
+
+
+@pytest.mark.parametrize(
+    "text", ["s3://b/k@1", "https://h/m.bin@sha256:" + HEX, "https://h/m@etag:a/b", "x://y"]
+)
+def test_a_revision_that_cannot_be_told_from_a_name_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        registries.known_as(text)

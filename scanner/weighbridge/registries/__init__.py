@@ -82,7 +82,8 @@ def registry(reference: str, settings: Settings) -> Registry:
 def known_as(reference: str) -> str:
     """Return the name by which policies know what a reference or a path means, as far as the text alone tells.
 
-    It has no revision, and a path no link in it. Raises UsageError when no registry has such references.
+    It has no revision, and a path no link in it. Raises UsageError when no registry has such references, or a revision
+    cannot be told from the name.
     """
     scheme = _scheme(reference)
     if scheme and scheme not in SCHEMES:
@@ -104,6 +105,8 @@ def known_as(reference: str) -> str:
             from pathlib import Path
 
             return known_as(Path(reference).absolute().as_uri())
+    if "@" in reference.partition("://")[2].partition("/")[2]:
+        raise UsageError(f"{printable(reference)}: name it without its revision, as policies do")
     return reference
 
 

@@ -67,6 +67,7 @@ def test_a_key_that_reaches_code_or_other_files_is_refused(name: str, document: 
         gate(files)
     assert refused.value.key == key
     assert refused.value.where == name
+    assert refused.value.fix.endswith((f"--allow {name}:{key}", f"--allow {name}"))
 
 
 @pytest.mark.parametrize(("name", "document", "key"), REFUSED.values(), ids=REFUSED)

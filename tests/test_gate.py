@@ -167,7 +167,13 @@ def test_what_somebody_changed_is_not_replaced(model: Path, capfd: pytest.Captur
     Path("out/config.json").chmod(0o644)
     Path("out/config.json").write_bytes(CONFIG.replace(b"bert", b"BERT"))
     assert gate(model) == 2
-    assert "somebody has changed" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "1 changed (config.json) [CONTENT_MISMATCH]: somebody has changed" in said
+    assert "publisher" not in said
+    assert run(["approve", "out", "--check"]) == 1
+    said = capfd.readouterr().err
+    assert "approve what is there now with `weighbridge approve`" in said
+    assert "publisher" not in said
     Path("out/config.json").write_bytes(CONFIG)
     Path("out/mine.txt").write_text("mine")
     assert gate(model) == 2
@@ -224,8 +230,10 @@ def test_what_cannot_be_converted_fails_with_what_to_do(model: Path, capfd: pyte
     assert not Path("out").exists()
     assert run(["gate", "model", "--to", "out", "--state-dict", "nowhere"]) == 1
     said = capfd.readouterr().out
+    assert "fail: the weights cannot be converted to safetensors\n\npytorch_model.bin@0x0: " in said
     assert "[UNCONVERTIBLE]" in said
     assert "--no-convert" in said
+    assert "/source/" not in said
     assert gate(model, "--state-dict", "model") == 0
 
 

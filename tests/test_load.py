@@ -195,7 +195,7 @@ def test_what_cannot_be_meant_is_said(folder: Path, tmp_path: Path) -> None:
             weighbridge.load(tmp_path / path)
     with pytest.raises(UnsupportedFormat, match="json"):
         weighbridge.load(folder / "config.json")
-    with pytest.raises(ApprovalMissing):
+    with pytest.raises(ApprovalMissing, match="no such file or folder"):
         weighbridge.load(tmp_path / "elsewhere")
     for options in ({"mode": "fast"}, {"framework": "tf"}, {"device": "cuda"}):
         with pytest.raises(UsageError):

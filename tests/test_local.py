@@ -133,3 +133,11 @@ def test_nothing_is_no_artifact(tmp_path: Path, path: str) -> None:
 def test_a_file_url_names_a_path_of_this_machine(reference: str) -> None:
     with pytest.raises(UsageError, match="file:///path"):
         LOCAL.resolve(reference)
+
+
+def test_a_path_that_is_not_there_and_looks_like_a_model_of_the_hub_is_told_its_name(folder: Path) -> None:
+    with pytest.raises(SourceError, match=r"No such file or directory; a model on the Hub is hf://org/name$"):
+        LOCAL.resolve(str(folder / "org" / "name"))
+    for path in (folder / "name", folder / "sub" / "name", folder / "a" / "b" / "c", folder / "o r" / "name"):
+        with pytest.raises(SourceError, match=r"No such file or directory$"):
+            LOCAL.resolve(str(path))

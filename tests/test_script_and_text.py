@@ -11,7 +11,7 @@ from examining import facts_of, formats_of, reasons
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weighbridge.facts import Inert, Native
+from weighbridge.facts import Anomaly, Inert, Native
 from weighbridge.formats import script, text
 from weighbridge.reader import HEAD, TAIL, Sample
 
@@ -149,3 +149,9 @@ def test_any_bytes_give_facts(data: bytes, words: str) -> None:
     facts_of(data)
     facts_of(words.encode("utf-8", "surrogatepass"))
     facts_of(b"#!" + data)
+
+
+def test_a_program_that_names_python_as_what_runs_it_is_no_polyglot() -> None:
+    facts = facts_of(b"#!/usr/bin/env python\nimport torch\n")
+    assert {fact.type for fact in facts if isinstance(fact, Native)} == {"script", "python"}
+    assert not [fact for fact in facts if isinstance(fact, Anomaly)]

@@ -136,9 +136,10 @@ def check(folder: Path, *, trust: TrustPolicy, now: datetime, source: str | None
 
 def compare(folder: Path, found: Approval) -> None:
     """Raise ContentMismatch or another EvidenceError unless a folder holds what was approved, and nothing else."""
+    fix = "let the model through the gate again, or approve what is there now with `weighbridge approve`"
     expected = {file.path: Expected(digests=(file.sha256,), size=file.size) for file in found.files}
     with Tree(folder) as tree:
-        cover(tree, expected, beside=RESERVED)
+        cover(tree, expected, beside=RESERVED, fix=fix)
 
 
 def files_of(verdict: Verdict) -> list[ApprovedFile]:

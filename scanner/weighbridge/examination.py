@@ -18,6 +18,8 @@ _UNREAD: Final = (Inert, Gap)
 # Templates: any text can have a block of one in it, such as a pickle of protocol 0 that holds prompts. What such a
 # block does is told, but that it is there makes no polyglot.
 _WITHIN: Final = frozenset({"jinja"})
+# A program that names what runs it is Python as well, and both are told: that is one thing and not two.
+_PROGRAMS: Final = frozenset({"script", "python"})
 
 
 @dataclass(slots=True)
@@ -123,7 +125,7 @@ class Examination:
         for format_ in (one for one in ending if one not in skipped):
             self._parse(format_, reader, facts)
         parsed = [one.name for one in recognised if one not in skipped and one.name not in _WITHIN]
-        if len(parsed) > 1:
+        if len(parsed) > 1 and not _PROGRAMS.issuperset(parsed):
             detail = f"the same bytes are {' and '.join(parsed)}"
             facts.append(Anomaly(location=reader.origin, code="polyglot", detail=detail))
 

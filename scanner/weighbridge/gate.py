@@ -34,7 +34,7 @@ from weighbridge.history import Clock, Record, no_clock
 from weighbridge.leaves import Measured
 from weighbridge.limits import Limits
 from weighbridge.load.config_gate import Demand
-from weighbridge.location import printable
+from weighbridge.location import Location, printable
 from weighbridge.lock import Lock, Locked
 from weighbridge.policy import Outcome, Policy, Verdict, refuse
 from weighbridge.pull import Order
@@ -201,8 +201,9 @@ def _check_unchanged(place: Path, held: Approval) -> None:
     try:
         compare(place, held)
     except EvidenceError as error:
+        found = f"{error.where}: {error.reason} [{error.code}]"
         raise UsageError(
-            f"{error}: somebody has changed what was approved; name another folder, or remove it"
+            f"{found}: somebody has changed what was approved; name another folder, or remove it"
         ) from error
 
 
@@ -247,8 +248,9 @@ def _cross(
         try:
             made = _convert(crossing, fetched, files, (source, new), store, desk)
         except ArtifactError as error:
-            record.not_converted(str(error))
-            return Crossed(verdict=record.close(refuse(verdict, [_unconvertible(error)])))
+            where = _in_model(error.location, source)
+            record.not_converted(f"{where}: {error.reason}")
+            return Crossed(verdict=record.close(refuse(verdict, [_unconvertible(where, error.reason)])))
         record.converted(made.converted)
         record.left_out(made.left_out)
         measured = measure_folder(new)
@@ -312,9 +314,15 @@ class _Made:
     as_they_came: frozenset[str]
 
 
-def _unconvertible(error: ArtifactError) -> Unmet:
-    fix = "--state-dict names the group of tensors, --no-convert approves the files as they are"
-    return Unmet(code="UNCONVERTIBLE", where=str(error.location), reason=error.reason, fix=fix)
+def _in_model(location: Location, source: Path) -> Location:
+    """Return a place in the copy that is converted as the place in the model that it is."""
+    file, *members = location.path or ("",)
+    return Location((file.removeprefix(f"{source}{os.sep}"), *members), location.offset)
+
+
+def _unconvertible(where: Location, reason: str) -> Unmet:
+    fix = "--no-convert approves the files as they are; --state-dict PATH names the group of tensors that is meant"
+    return Unmet(code="UNCONVERTIBLE", where=str(where), reason=reason, fix=fix)
 
 
 def _convert(

@@ -144,7 +144,10 @@ def update(names: tuple[str, ...], path: Path | None, first: Path | None) -> Non
     chosen = list(names) or [one.name for one in roots.values() if one.tuf]
     where = printable(str(place))
     if not chosen:
-        raise UsageError(f'{where}: no root has a repository to update from, such as tuf = "{trust_update.PUBLIC}"')
+        raise UsageError(
+            f"{where}: no root has a repository to update from; add one, such as [roots.public] with "
+            f'tuf = "{trust_update.PUBLIC}", which `weighbridge trust init` writes as a comment'
+        )
     if len(chosen) > 1 and first:
         raise UsageError("--root is that of one instance; name the root that is its")
     start = read_file(first, MAX_ROOT) if first else None

@@ -64,11 +64,13 @@ def cover(
     *,
     ignored: Collection[str] = (),
     beside: Collection[str] = (),
+    fix: str = "",
 ) -> Coverage:
     """Return what a list covers of the files.
 
     `ignored` are the paths of files and folders that may be there without being covered, `beside` those of files that
-    cannot be, as the signature itself. What is in the list is compared wherever it lies.
+    cannot be, as the signature itself; `fix` is what to do where the list is no publisher's. What is in the list is
+    compared wherever it lies.
 
     Raises ContentMismatch unless every file of the list is there as it says, and no other.
     """
@@ -79,8 +81,8 @@ def cover(
     measured = contents.measure({path: expected[path].plan for path in sorted(expected.keys() & present)})
     changed = [path for path, found in measured.items() if not expected[path].kept(found)]
     if missing or extra or changed:
-        fix = _FIX if missing or changed else _FIX_EXTRA
-        raise ContentMismatch(contents.where, changed=sorted(changed), missing=missing, extra=extra, fix=fix)
+        way_out = fix or (_FIX if missing or changed else _FIX_EXTRA)
+        raise ContentMismatch(contents.where, changed=sorted(changed), missing=missing, extra=extra, fix=way_out)
     return Coverage.of(measured, uncovered)
 
 

@@ -88,7 +88,7 @@ class TrustPolicy:
         names = {source, _model(source)}
         found = [rule for rule in self.rules if any(patterns.matches(rule.source, one) for one in names)]
         if not found:
-            fix = f"add a rule for it to {self.where}"
+            fix = f"add a rule for it to {self.where}, or name who has to have signed with an option, such as --key"
             raise SourceUncovered(
                 printable(source), f"no rule of the trust policy {self.where} is for this source", fix
             )

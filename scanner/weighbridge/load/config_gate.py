@@ -42,7 +42,7 @@ _CODE: Final = frozenset({"python", "native"})
 _CODE_NAME: Final = re.compile(r".*\.(?:py[cdow]?|so(?:\.\d+)*|dll|dylib)", re.IGNORECASE | re.DOTALL)
 # Names in this key are files that are loaded; safetensors among them are no finding of the scan, wherever they lie.
 _WEIGHTS: Final = "transformers_weights"
-_FIX: Final = "read what it names, and approve the model with this value allowed; or remove it"
+_FIX: Final = "read what it names; if that is meant, approve the model with --allow "
 # Approvals that passed, by the digest of what was signed: the same bytes pass again.
 _PASSED: Final[set[str]] = set()
 
@@ -80,8 +80,9 @@ def check(approval: Approval, read: Read) -> None:
             continue
         where = printable(demand.path)
         if not demand.key:
-            raise RemoteCode(where, demand.reason, _FIX)
-        raise ConfigRefused(where, demand.key, demand.reason, _FIX)
+            raise RemoteCode(where, demand.reason, f"{_FIX}{where}")
+        name = f"{where}:{printable(demand.key)}" if demand.digest else where
+        raise ConfigRefused(where, demand.key, demand.reason, f"{_FIX}{name}")
     if approval.digest:
         _PASSED.add(approval.digest)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from weighbridge.evidence.trust_policy import TrustPolicy
 
 _FIX: Final = "approve it with `weighbridge approve`, or load a model that was"
+_FIX_ABSENT: Final = "name the folder that `weighbridge gate` wrote, or a file in it"
 
 
 class Folder:
@@ -140,6 +141,8 @@ def _approved(path: Path) -> tuple[Path, str]:
     for folder in (path, *path.parents):
         if os.path.lexists(folder / approvals.NAME):
             return folder, path.relative_to(folder).as_posix() if path != folder else ""
+    if not os.path.lexists(path):
+        raise ApprovalMissing(printable(str(path)), "there is no such file or folder", _FIX_ABSENT)
     raise ApprovalMissing(printable(str(path)), f"no {approvals.NAME} in it or above it", _FIX)
 
 

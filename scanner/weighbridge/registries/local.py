@@ -7,6 +7,7 @@ them are read; their digests become claims, so that a byte that changes before i
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,6 +46,8 @@ class Local:
             top = Path(os.path.realpath(path, strict=True))
             found = list(files(top))
             entries = tuple(_entry(top, place, name) for name, place in found)
+        except FileNotFoundError as error:
+            raise SourceError(f"{shown}: {error.strerror}{_advice(path)}") from error
         except OSError as error:
             raise SourceError(f"{shown}: {error.strerror or error}") from error
         if not found:
@@ -101,6 +104,14 @@ class _Bytes:
                     raise SourceError(f"{shown}: the file changed while it was read")
         except OSError as error:
             raise SourceError(f"{shown}: {error.strerror or error}") from error
+
+
+def _advice(path: Path) -> str:
+    """Return how a model of the Hub is named, where a path that is not there could be meant for one."""
+    if path.parent.exists() or not path.parent.parent.exists():
+        return ""
+    name = "/".join(path.parts[-2:]).removeprefix("hf:")
+    return f"; a model on the Hub is hf://{name}" if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name) else ""
 
 
 def _parts(reference: str) -> tuple[Path, str]:

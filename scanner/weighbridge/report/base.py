@@ -46,6 +46,7 @@ UNKNOWN_HELP: Final = (
 GAP_TITLE: Final = "Bytes of the file were not understood"
 GAP_ABOUT: Final = "Bytes that were not understood may do anything, so a scan with gaps does not pass."
 GAP_HELP: Final = "Raise the limit that was hit, or ask the publisher for a file that is whole and in a known format."
+UNCONVERTIBLE: Final = "UNCONVERTIBLE"  # asked for by the gate, and not by a policy
 UNMET_TITLE: Final = "A requirement of the policy is not met"
 UNMET_ABOUT: Final = "The policy or the trust policy asks for this whatever the scan finds, and no waiver covers it."
 # What is not met, in a line, by the code of `Unmet`: those of a policy, and the refusals of evidence.
@@ -55,7 +56,7 @@ _UNMET: Final = {
     "SIZE": "The model is larger than the policy allows",
     "FORMAT": "A file has a format that the policy does not allow",
     "LICENCE": "The licence is none that the policy allows",
-    "UNCONVERTIBLE": "The weights cannot be converted to safetensors",
+    UNCONVERTIBLE: "The weights cannot be converted to safetensors",
     "SIG_MISSING": "A required signature is missing",
     "SIG_MALFORMED": "What should be a signature cannot be read as one",
     "SIG_UNSUPPORTED": "A signature is of a kind that is not understood",
@@ -189,6 +190,8 @@ def rule_id(item: Finding | Unknown) -> str:
 def headline(verdict: Verdict) -> str:
     """Return what the outcome rests on, in a few words."""
     parts = [f"{counted(len(verdict.unmet), 'requirement')} of the policy not met"] if verdict.unmet else []
+    if verdict.unmet and all(one.code == UNCONVERTIBLE for one in verdict.unmet):
+        parts = ["the weights cannot be converted to safetensors"]
     if not verdict.files:
         return "".join(parts) or "there was no file to scan"
     if verdict.blocking:

@@ -36,8 +36,9 @@ _CODES: Final = {"red": "31", "yellow": "33", "green": "32", "bold": "1", "dim":
 _OUTCOMES: Final = {Outcome.PASS: "green", Outcome.INCONCLUSIVE: "yellow", Outcome.FAIL: "red"}
 _SEVERITIES: Final = {Severity.CRITICAL: "red", Severity.HIGH: "red", Severity.MEDIUM: "yellow", Severity.LOW: "dim"}
 _UNKNOWN: Final = (
-    "No reviewed entry covers these, so nobody knows what they do when the file is loaded. Ask the publisher for "
-    "safetensors; or read the code of the package, and accept this exact file with a waiver (docs/policy.md)."
+    "No reviewed entry covers these, so nobody knows what they do when the file is loaded. Read the code that "
+    "they name, and accept this exact file with a waiver (docs/policy.md); or ask the publisher for a model without "
+    "them, its weights as safetensors."
 )
 
 

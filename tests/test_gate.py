@@ -162,6 +162,14 @@ def test_a_new_revision_replaces_what_was_approved(model: Path) -> None:
     check(Path("out"), trust=trust_policy.default(), now=now())
 
 
+def test_a_check_by_the_lock_of_what_the_gate_made_names_the_other_check(
+    model: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert gate(model) == 0
+    assert run(["lock", "check", "out"]) == 1
+    assert "`weighbridge approve out --check`" in capfd.readouterr().out
+
+
 def test_what_somebody_changed_is_not_replaced(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert gate(model) == 0
     Path("out/config.json").chmod(0o644)
@@ -230,7 +238,7 @@ def test_what_cannot_be_converted_fails_with_what_to_do(model: Path, capfd: pyte
     assert not Path("out").exists()
     assert run(["gate", "model", "--to", "out", "--state-dict", "nowhere"]) == 1
     said = capfd.readouterr().out
-    assert "fail: the weights cannot be converted to safetensors\n\npytorch_model.bin@0x0: " in said
+    assert "fail: the weights cannot be converted to safetensors\n\npytorch_model.bin!" in said
     assert "[UNCONVERTIBLE]" in said
     assert "--no-convert" in said
     assert "/source/" not in said

@@ -261,6 +261,11 @@ def test_the_variable_names_the_policy(trust: Command, tmp_path: Path, monkeypat
     assert trust("lint")[1].endswith(f"{path}: 0 errors, 1 warning\n")
 
 
+def test_show_says_what_applies_to_a_model_where_there_are_no_rules(trust: Command, config: Path) -> None:
+    status, out, _ = trust("show", "--source", "hf://acme/bert")
+    assert (status, out.partition(":")[0]) == (0, "no rules")
+
+
 def test_without_a_policy_show_says_what_holds(trust: Command, config: Path) -> None:
     assert trust("show")[1] == f"trust policy {config}/trust.toml (not there)\neverything else is denied\n"
 

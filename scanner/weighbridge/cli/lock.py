@@ -160,6 +160,7 @@ def check(folder: Path, lock_file: Path | None, reference: str | None) -> int:
       weighbridge lock check models/name
       weighbridge lock check models/name --lock weighbridge.lock --model hf://org/name
     """
+    from weighbridge import approval
     from weighbridge import lock as locks
 
     path = lock_file or folder / locks.NAME
@@ -169,6 +170,8 @@ def check(folder: Path, lock_file: Path | None, reference: str | None) -> int:
     emit([str(one) for one in differences])
     same = f"{name} is {_line(model)}"
     emit([f"{name} differs from {_line(model)}: {counted(len(differences), 'file')}" if differences else same])
+    if differences and lock_file is None and (folder / approval.NAME).exists():
+        emit([f"the gate made {name}, with files of its own: `weighbridge approve {name} --check` looks at those"])
     return 1 if differences else 0
 
 

@@ -111,6 +111,9 @@ def show(path: Path | None, source: str | None) -> None:
     if source is None:
         emit(_lines(policy))
         return
+    if not policy.rules:
+        emit(["no rules: the gate asks for no signature unless its policy does; `weighbridge verify` needs a signer"])
+        return
     rule = policy.rule_for(known_as(source))
     emit([*_rule(rule), *(f"  {line}" for name in rule.require for line in _signer(name, policy.signers[name]))])
 

@@ -1,13 +1,10 @@
-"""What a bundle carries, by the paths that it has a place for, and how files are read on either side."""
+"""What a bundle carries, by the paths that it has a place for."""
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Final
 
 from weighbridge import rule_files
@@ -64,18 +61,3 @@ def check_paths(paths: Collection[str], where: str) -> None:
     for path in paths:
         if not _PATH.fullmatch(path):
             raise ManifestInvalid(where, f"a bundle does not carry {printable(path)}")
-
-
-def read_file(path: Path) -> bytes:
-    """Return the bytes of a regular file; raise SourceError when they cannot be had."""
-    name = printable(str(path))
-    try:
-        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:  # noqa: PTH123 - no pipe is waited for
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise SourceError(f"{name}: not a file")
-            raw = file.read(LIMIT + 1)
-    except OSError as error:
-        raise SourceError(f"{name}: {error.strerror or error}") from error
-    if len(raw) > LIMIT:
-        raise SourceError(f"{name}: longer than {LIMIT} bytes")
-    return raw

@@ -8,13 +8,14 @@ from datetime import datetime
 from pathlib import Path
 
 from weighbridge import approval, rule_files
-from weighbridge.airgap.cargo import LIMIT, TRUST, Cargo, check_paths, read_file
+from weighbridge.airgap.cargo import LIMIT, TRUST, Cargo, check_paths
 from weighbridge.digest import Digest
 from weighbridge.errors import SourceError, UsageError
 from weighbridge.evidence import trust_policy, verifier
 from weighbridge.evidence.trust_policy import TrustPolicy
 from weighbridge.location import printable
 from weighbridge.lock import NAME as LOCK
+from weighbridge.reading import read_file
 
 
 def collect(*, rules: Path | None, trust: Path | None, approved: Sequence[Path], now: datetime) -> Cargo:
@@ -47,12 +48,12 @@ def _rules(folder: Path) -> dict[str, bytes]:
         raise UsageError(f"{printable(str(folder))}: no rules in this folder")
     found = {f"rules/{name}": data for name, data in rule_files.read_files(str(folder)).items()}
     policies = sorted((folder / "policies").glob("*.yaml"))
-    return found | {f"rules/policies/{path.name}": read_file(path) for path in policies}
+    return found | {f"rules/policies/{path.name}": read_file(path, LIMIT) for path in policies}
 
 
 def _trust(policy: TrustPolicy, path: Path) -> dict[str, bytes]:
     """Return a trust policy and what it names, each where the policy will find it, and with the digest it pins."""
-    found = {TRUST: read_file(path)}
+    found = {TRUST: read_file(path, LIMIT)}
     if str(Digest.of(found[TRUST])) != policy.digest:
         raise SourceError(f"{policy.where}: changed while it was read")
     for root in policy.roots.values():
@@ -60,7 +61,7 @@ def _trust(policy: TrustPolicy, path: Path) -> dict[str, bytes]:
     for signer in policy.signers.values():
         if signer.public_key:
             verifier.trusted_key(signer)
-            found[_beside(signer.public_key, policy)] = read_file(signer.path)
+            found[_beside(signer.public_key, policy)] = read_file(signer.path, LIMIT)
     return found
 
 
@@ -86,7 +87,7 @@ def _approval(folder: Path, trust: TrustPolicy, now: datetime) -> dict[str, byte
         os.close(descriptor)
     found = approval.verify(raw, trust=trust, now=now, where=f"{where}/{approval.NAME}")
     place = f"approvals/{found.tree.removeprefix('sha256:')}"
-    files = {f"{place}/{approval.NAME}": raw, f"{place}/{approval.LEAVES}": read_file(folder / approval.LEAVES)}
+    files = {f"{place}/{approval.NAME}": raw, f"{place}/{approval.LEAVES}": read_file(folder / approval.LEAVES, LIMIT)}
     if (folder / LOCK).is_file():
-        files[f"{place}/{LOCK}"] = read_file(folder / LOCK)
+        files[f"{place}/{LOCK}"] = read_file(folder / LOCK, LIMIT)
     return files

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from weighbridge.airgap.cargo import READ_ONLY, TRUST, Cargo, read_file
+from weighbridge.airgap.cargo import LIMIT, READ_ONLY, TRUST, Cargo
 from weighbridge.airgap.form import NAME, Received, listed_in
 from weighbridge.digest import Digest
 from weighbridge.errors import SourceError, UsageError
@@ -16,6 +16,7 @@ from weighbridge.evidence import bundle, trust_policy
 from weighbridge.evidence.dsse import Envelope
 from weighbridge.evidence.statement import TIME
 from weighbridge.location import printable
+from weighbridge.reading import read_file
 from weighbridge.refusals import BundleOlder
 from weighbridge.store.materialise import put
 
@@ -35,11 +36,11 @@ def held(folder: Path) -> Cargo | None:
         return None
     if NAME not in there:
         raise UsageError(f"{name}: holds something else than a bundle; name another folder")
-    content = bundle.parse(read_file(there.pop(NAME)), name).content
+    content = bundle.parse(read_file(there.pop(NAME), LIMIT), name).content
     if not isinstance(content, Envelope):
         raise UsageError(f"{name}: holds something else than a bundle; name another folder")
     listed = listed_in(content.payload, content.payload_type, name)
-    files = {path: read_file(place) for path, place in sorted(there.items()) if path in listed.files}
+    files = {path: read_file(place, LIMIT) for path, place in sorted(there.items()) if path in listed.files}
     altered = [path for path, data in files.items() if Digest.of(data).value != listed.files[path][1]]
     if altered or there.keys() != listed.files.keys():
         raise UsageError(

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from weighbridge.airgap.cargo import LIMIT, READ_ONLY, Cargo, check_paths, read_file
+from weighbridge.airgap.cargo import LIMIT, READ_ONLY, Cargo, check_paths
 from weighbridge.artifact import MAX_FILES
 from weighbridge.digest import Digest
 from weighbridge.evidence import bundle, statement, verifier
@@ -21,6 +21,7 @@ from weighbridge.evidence.statement import TIME, Subject
 from weighbridge.evidence.strict import member
 from weighbridge.evidence.trust_policy import TrustPolicy
 from weighbridge.location import printable
+from weighbridge.reading import read_file
 from weighbridge.records import dataclass
 from weighbridge.refusals import (
     ContentMismatch,
@@ -85,7 +86,7 @@ def read(path: Path, trust: TrustPolicy, signers: Collection[str], *, now: datet
     ContentMismatch when its files are not those that were signed, and what `verifier.verify` does.
     """
     where = printable(str(path))
-    raw = read_file(path)
+    raw = read_file(path, LIMIT)
     parsed = bundle.parse(_first(raw, where), where)
     signature = _signature(parsed, trust, signers, now, where)
     listed = listed_in(signature.payload, signature.payload_type, where)

@@ -147,17 +147,9 @@ def _read(path: Path) -> bytes:
 
 def read_file(path: Path, limit: int) -> bytes:
     """Return the bytes of a file that an option names; raise UsageError when it cannot be read or is too long."""
-    name = printable(str(path))
-    try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for
-            raise UsageError(f"{name}: not a file")
-        with path.open("rb") as file:
-            raw = file.read(limit + 1)
-    except OSError as error:
-        raise UsageError(f"{name}: {error.strerror or error}") from error
-    if len(raw) > limit:
-        raise UsageError(f"{name}: longer than {limit} bytes")
-    return raw
+    from weighbridge.reading import read_file as read
+
+    return read(path, limit, error=UsageError)
 
 
 def _option(name: str) -> str:

@@ -13,16 +13,14 @@ that waits as well, and that one is what conversions are held to.
 
 from __future__ import annotations
 
-import argparse
-import os
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from benchmarks.ways import Way, arguments, measure, table
 
 RATIO = 1.15  # of the time of cp
 MEMORY = 80  # MB
@@ -69,32 +67,6 @@ save_file(state, sys.argv[2], metadata={"format": "pt"})
 """
 
 
-@dataclass(slots=True)
-class Way:
-    """A way to make the output, with what it took in each round: wall seconds, CPU seconds, MB."""
-
-    name: str
-    command: list[str]
-    keeps: bool = False  # needs the output of the way before it
-    wall: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
-    memory: list[float] = field(default_factory=list)
-
-
-def measure(way: Way, compiled: Path) -> None:
-    """Run a way once; `compiled` is where Python keeps what it compiles."""
-    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(compiled)}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    begin = time.perf_counter()
-    process = subprocess.Popen(way.command, stdout=subprocess.DEVNULL, env=environment)
-    _, status, usage = os.wait4(process.pid, 0)
-    way.wall.append(time.perf_counter() - begin)
-    if status:
-        raise SystemExit(f"{way.name} ended with {os.waitstatus_to_exitcode(status)}")
-    way.cpu.append(usage.ru_utime + usage.ru_stime)
-    way.memory.append(usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6)
-
-
 def prepare(way: Way, output: Path) -> None:
     """Remove what an earlier way wrote, unless this one needs it."""
     if not way.keeps:
@@ -118,12 +90,7 @@ def ways(source: Path, output: Path, python: str) -> list[Way]:
 
 def main() -> None:
     """Write the checkpoint, measure, print, clean up."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gib", type=float, default=4.0)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
-    parser.add_argument("--torch", default=sys.executable, metavar="PYTHON")
-    options = parser.parse_args()
+    options = arguments(__doc__, gib=4.0)
     folder = Path(tempfile.mkdtemp(prefix="weighbridge-convert-", dir=options.folder))
     try:
         source, output = folder / "source.pt", folder / "output.safetensors"
@@ -145,12 +112,7 @@ def main() -> None:
 
 def report(compared: list[Way], size: int) -> None:
     """Print the table and what the figures are held to."""
-    print(f"{size / 2**30:.2f} GiB, {os.cpu_count()} cores\n")
-    print("| way | wall s | CPU s | MB |")
-    print("|---|---:|---:|---:|")
-    for way in compared:
-        wall, cpu = (f"{statistics.median(of):.2f} ({min(of):.2f})" for of in (way.wall, way.cpu))
-        print(f"| {way.name} | {wall} | {cpu} | {max(way.memory):.0f} |")
+    table(compared, size)
     named = {way.name: way for way in compared}
     cp, copy, torch = named["cp, on disk"], named["convert --copy-only"], named["torch.load and save_file"]
     ratios = [one / other for one, other in zip(copy.wall, cp.wall, strict=True)]

@@ -10,7 +10,6 @@ The gate fetches into its store, scans, converts, compares every byte, measures,
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import statistics
@@ -19,7 +18,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.convert import MAKE, Way, measure
+from benchmarks.convert import MAKE
+from benchmarks.ways import Way, arguments, measure, table
 
 RATIO = 1.6  # of the time of copying and hashing once
 MEMORY = 300  # MB
@@ -40,12 +40,7 @@ def ways(source: Path, folder: Path) -> list[Way]:
 
 def main() -> None:
     """Write the checkpoint, measure, print, clean up."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gib", type=float, default=2.0)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
-    parser.add_argument("--torch", default=sys.executable, metavar="PYTHON")
-    options = parser.parse_args()
+    options = arguments(__doc__, gib=2.0)
     folder = Path(tempfile.mkdtemp(prefix="weighbridge-gate-", dir=options.folder))
     try:
         source = folder / "model.pt"
@@ -72,12 +67,7 @@ def clear(folder: Path) -> None:
 
 def report(compared: list[Way], size: int) -> None:
     """Print the table and what the figures are held to."""
-    print(f"{size / 2**30:.2f} GiB, {os.cpu_count()} cores\n")
-    print("| way | wall s | CPU s | MB |")
-    print("|---|---:|---:|---:|")
-    for way in compared:
-        wall, cpu = (f"{statistics.median(of):.2f} ({min(of):.2f})" for of in (way.wall, way.cpu))
-        print(f"| {way.name} | {wall} | {cpu} | {max(way.memory):.0f} |")
+    table(compared, size)
     ratios = [ours / theirs for ours, theirs in zip(compared[1].wall, compared[0].wall, strict=True)]
     print(f"\ngate / copy and hash, round by round: {statistics.median(ratios):.2f} (aim {RATIO})")
     print(f"largest resident set: {max(max(way.memory) for way in compared[1:]):.0f} MB (aim {MEMORY})")

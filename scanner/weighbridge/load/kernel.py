@@ -10,16 +10,16 @@ Source: https://docs.kernel.org/filesystems/fsverity.html
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from weighbridge.header import Header, Tensor
 from weighbridge.leaves import verity
 from weighbridge.load.folder import Folder
+from weighbridge.load.mapped import Mapped
 from weighbridge.load.verified import Verified
 from weighbridge.refusals import DigestMismatch, ModeMissing
 
 
-class Kernel:
+class Kernel(Mapped):
     """A mapped file that cannot change."""
 
     def __init__(self, folder: Folder, path: str, measured: Callable[[int], bytes] = verity) -> None:
@@ -38,19 +38,7 @@ class Kernel:
                 raise ModeMissing(file.where, "not under fs-verity when it was approved", fix)
             if found != file.leaves.verity:
                 raise DigestMismatch(file.where)
-            self.header: Header = file.header
+            self.header = file.header
             self._memory = memoryview(mmap.mmap(file.descriptor, file.file.size, access=mmap.ACCESS_COPY))
         finally:
             file.close()
-
-    def view(self, tensor: Tensor) -> memoryview:
-        """Return the bytes of a tensor; what is written to them stays in this process."""
-        return self._memory[tensor.begin : tensor.end]
-
-    def part(self, tensor: Tensor, needed: Iterable[int]) -> memoryview:
-        """Return the bytes of a tensor."""
-        return self.view(tensor)
-
-    def close(self) -> None:
-        """Let go of the mapping; tensors that were given out keep it."""
-        self._memory = memoryview(b"")

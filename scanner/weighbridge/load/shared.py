@@ -15,16 +15,16 @@ import os
 import stat
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from weighbridge.header import Header, Tensor
 from weighbridge.leaves import CHUNK, fill
 from weighbridge.load.folder import Folder
+from weighbridge.load.mapped import Mapped
 from weighbridge.load.threads import share
 from weighbridge.load.verified import Verified, whole
 from weighbridge.refusals import ChangedDuringLoad, ModeMissing
@@ -38,7 +38,7 @@ _SEALS: Final = 0x1 | 0x2 | 0x4 | 0x8
 _NOTES_LIMIT: Final = 64 << 10  # bytes of notes on one copy: thousands of processes
 
 
-class Shared:
+class Shared(Mapped):
     """A file in sealed memory, mapped into this process."""
 
     def __init__(self, folder: Folder, path: str) -> None:
@@ -47,24 +47,12 @@ class Shared:
             raise ModeMissing(folder.where(path), "sealed memory is a thing of Linux", "use another mode")
         file = Verified(folder, path)
         try:
-            self.header: Header = file.header
+            self.header = file.header
             self._memory = memoryview(_mapped(file))
         except OSError as error:
             raise ModeMissing(file.where, f"sealed memory: {error.strerror or error}", "use another mode") from error
         finally:
             file.close()
-
-    def view(self, tensor: Tensor) -> memoryview:
-        """Return the bytes of a tensor; what is written to them stays in this process."""
-        return self._memory[tensor.begin : tensor.end]
-
-    def part(self, tensor: Tensor, needed: Iterable[int]) -> memoryview:
-        """Return the bytes of a tensor."""
-        return self.view(tensor)
-
-    def close(self) -> None:
-        """Let go of the copy; tensors that were given out keep it."""
-        self._memory = memoryview(b"")
 
 
 def _mapped(file: Verified) -> mmap.mmap:

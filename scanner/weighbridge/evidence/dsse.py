@@ -51,9 +51,17 @@ def parse(value: dict[str, Any], where: str) -> Envelope:
         raise SignatureMalformed(where, f"an envelope needs exactly one signature, this has {len(signatures)}")
     return Envelope(
         payload=decode(value.get("payload"), "payload", where),
-        payload_type=member(value, "payloadType", str, where),
+        payload_type=_payload_type(value, where),
         signature=decode(signatures[0].get("sig"), "sig", where),
     )
+
+
+def _payload_type(value: dict[str, Any], where: str) -> str:
+    """Return the type of a payload; none has the empty one, which stands for a plain file elsewhere."""
+    found: str = member(value, "payloadType", str, where)
+    if not found:
+        raise SignatureMalformed(where, "payloadType is empty")
+    return found
 
 
 def verify(envelope: Envelope, key: PublicKeyTypes, where: str) -> None:

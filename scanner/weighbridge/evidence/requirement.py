@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from weighbridge.artifact import tree_digest
 from weighbridge.digest import Digest
-from weighbridge.evidence import bundle, oms, patterns, verifier
+from weighbridge.evidence import bundle, oms, patterns, subjects, verifier
 from weighbridge.evidence.base import Evidence, Signature
 from weighbridge.evidence.bundle import Bundle
 from weighbridge.evidence.coverage import Coverage, below
@@ -182,8 +182,11 @@ def _covered(
     contents: Contents, signature: Signature, where: str, rule: SourceRule, beside: Collection[str]
 ) -> tuple[Evidence, Coverage]:
     """Return what a signature covers; with a rule that only warns, anything may lie beside it."""
-    lenient = set(contents.paths) if rule.unsigned_files is Uncovered.WARN else beside
-    return oms.verify(contents, signature, printable(where), ignored=rule.ignored_paths, beside=lenient)
+    warned, name = rule.unsigned_files is Uncovered.WARN, printable(where)
+    if subjects.speaks(signature, name):
+        return subjects.verify(contents, signature, name, ignored=rule.ignored_paths, beside=beside, partly=warned)
+    lenient = set(contents.paths) if warned else beside
+    return oms.verify(contents, signature, name, ignored=rule.ignored_paths, beside=lenient)
 
 
 def _unsigned(contents: Contents, rule: SourceRule, trust: TrustPolicy, beside: Iterable[str]) -> Satisfied:

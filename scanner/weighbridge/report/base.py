@@ -45,7 +45,10 @@ UNKNOWN_HELP: Final = (
 )
 GAP_TITLE: Final = "Bytes of the file were not understood"
 GAP_ABOUT: Final = "Bytes that were not understood may do anything, so a scan with gaps does not pass."
-GAP_HELP: Final = "Raise the limit that was hit, or ask the publisher for a file that is whole and in a known format."
+GAP_HELP: Final = (
+    "Leave a file that no loader needs out with --exclude; raise the limit that was hit, or ask the publisher for a "
+    "file that is whole and in a known format."
+)
 UNCONVERTIBLE: Final = "UNCONVERTIBLE"  # asked for by the gate, and not by a policy
 UNMET_TITLE: Final = "A requirement of the policy is not met"
 UNMET_ABOUT: Final = "The policy or the trust policy asks for this whatever the scan finds, and no waiver covers it."

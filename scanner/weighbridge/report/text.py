@@ -12,6 +12,7 @@ from weighbridge.policy import FileVerdict, Outcome, Triage, Verdict, Waived, bl
 from weighbridge.remote import TRIAGE
 from weighbridge.report.base import (
     GAP_ABOUT,
+    GAP_HELP,
     Style,
     accepted,
     counted,
@@ -164,6 +165,7 @@ def _gaps(gaps: tuple[Gap, ...], style: Style) -> Iterator[str]:
     if len(gaps) > GAPS and not style.verbose:
         yield f"  … and {counted(len(gaps) - GAPS, 'more')}".rstrip("s")
     yield from _paragraph(GAP_ABOUT, "  = ")
+    yield from _paragraph(f"fix: {GAP_HELP}", "  = ")
 
 
 def _waivers(verdict: Verdict) -> Iterator[str]:

@@ -56,6 +56,24 @@ def serve() -> Iterator[Callable[[Answer], Server]]:
 
 
 @pytest.fixture
+def own_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep what the person has on the machine out of a test: its settings, keys, store and notes are its own."""
+    for name in list(os.environ):
+        if name.startswith(("HF_", "WEIGHBRIDGE_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("WEIGHBRIDGE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("WEIGHBRIDGE_CONFIG", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+
+
+@pytest.fixture
+def work(own_places: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Stand in an empty folder."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+
+
+@pytest.fixture
 def hub_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep what the person has for the Hub on the machine out of a test."""
     for name in list(os.environ):

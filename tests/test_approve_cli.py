@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,15 +18,7 @@ from weighbridge.evidence.dsse import Envelope
 HOSTILE = Path(__file__).parent.parent / "fixtures/models/booby_trapped.pt"
 
 
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep what the person has on the machine out of the tests, and stand in an empty folder."""
-    for name in list(os.environ):
-        if name.startswith("WEIGHBRIDGE_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("WEIGHBRIDGE_CONFIG", str(tmp_path / "config"))
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
+pytestmark = pytest.mark.usefixtures("work")
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import re
 from pathlib import Path
 
@@ -41,13 +40,7 @@ from weighbridge.refusals import ApprovalRevoked, SignatureInvalid, SignerUntrus
 HEX = "ab" * 32
 
 
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep what the person has on the machine out of the tests."""
-    for name in list(os.environ):
-        if name.startswith(("WEIGHBRIDGE_", "HF_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("WEIGHBRIDGE_CONFIG", str(tmp_path / "config"))
+pytestmark = pytest.mark.usefixtures("own_places")
 
 
 def run(*arguments: object) -> int:
@@ -362,9 +355,7 @@ def test_every_refusal_has_the_code_that_its_page_says() -> None:
     assert set(wanted.split()) <= set(listed.values())
 
 
-@pytest.mark.parametrize(
-    "text", ["s3://b/k@1", "https://h/m.bin@sha256:" + HEX, "https://h/m@etag:a/b", "x://y"]
-)
+@pytest.mark.parametrize("text", ["s3://b/k@1", "https://h/m.bin@sha256:" + HEX, "https://h/m@etag:a/b", "x://y"])
 def test_a_revision_that_cannot_be_told_from_a_name_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         registries.known_as(text)

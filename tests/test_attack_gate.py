@@ -28,16 +28,7 @@ CONFIG = b'{"model_type": "bert", "architectures": ["BertModel"]}'
 WEIGHTS = packed({"w": Part("F32", (4,), bytes(range(16)))})
 
 
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep what the person has on the machine out of the tests, and stand in an empty folder."""
-    for name in list(os.environ):
-        if name.startswith(("HF_", "WEIGHBRIDGE_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("WEIGHBRIDGE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("WEIGHBRIDGE_CONFIG", str(tmp_path / "config"))
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
+pytestmark = pytest.mark.usefixtures("work")
 
 
 @pytest.fixture

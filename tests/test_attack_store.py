@@ -28,15 +28,8 @@ CONFIG = b'{"model_type": "bert"}'
 
 
 @pytest.fixture(autouse=True)
-def model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def model(work: None) -> Path:
     """A folder with a model, in an empty place, with settings and a store of its own."""
-    for name in list(os.environ):
-        if name.startswith(("HF_", "WEIGHBRIDGE_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("WEIGHBRIDGE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("WEIGHBRIDGE_CONFIG", str(tmp_path / "config"))
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
     folder = Path("model")
     folder.mkdir()
     (folder / "model.safetensors").write_bytes(WEIGHTS)

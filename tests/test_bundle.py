@@ -40,15 +40,8 @@ FILES = {"rules/a.yaml": b"# a rule\n", "rules/b/c.json": b"{}", "trust/trust.to
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in list(os.environ):
-        if name.startswith(("HF_", "WEIGHBRIDGE_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("WEIGHBRIDGE_CONFIG", str(tmp_path / "config"))
-    monkeypatch.setenv("WEIGHBRIDGE_HOME", str(tmp_path / "home"))
+def environment(work: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
 
 
 def run(*arguments: str | Path) -> int:

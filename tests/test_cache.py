@@ -48,13 +48,8 @@ ACCOUNT = (1, 2, 3)
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep the person's settings and store out of the tests."""
-    for name in list(os.environ):
-        if name.startswith("WEIGHBRIDGE_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("WEIGHBRIDGE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("WEIGHBRIDGE_CONFIG", str(tmp_path / "config"))
+def environment(own_places: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Stand in the folder that has the settings and the store."""
     monkeypatch.chdir(tmp_path)
 
 

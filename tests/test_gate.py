@@ -38,17 +38,10 @@ BESIDE = {"approval.json", "approval.leaves", "weighbridge.lock", "report.json",
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep what the person has on the machine out of the tests, and stand in an empty folder."""
-    for name in list(os.environ):
-        if name.startswith(("HF_", "WEIGHBRIDGE_")):
-            monkeypatch.delenv(name)
+def environment(work: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Have a token for the Hub, and a place for what its library keeps."""
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    monkeypatch.setenv("WEIGHBRIDGE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("WEIGHBRIDGE_CONFIG", str(tmp_path / "config"))
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
 
 
 @pytest.fixture

@@ -53,12 +53,7 @@ ARRAYS: dict[str, Any] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep keys and notes of the person who runs the tests out of them."""
-    monkeypatch.delenv("WEIGHBRIDGE_TRUST", raising=False)
-    monkeypatch.setenv("WEIGHBRIDGE_CONFIG", str(tmp_path / "config"))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+pytestmark = pytest.mark.usefixtures("own_places")
 
 
 @pytest.fixture

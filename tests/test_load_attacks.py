@@ -45,11 +45,7 @@ EVIL: dict[str, Any] = {"w": np.arange(CHUNK, dtype="i4")[::-1].copy(), "v": np.
 NAME = "unet/model.safetensors"
 
 
-@pytest.fixture(autouse=True)
-def places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("WEIGHBRIDGE_TRUST", raising=False)
-    monkeypatch.setenv("WEIGHBRIDGE_CONFIG", str(tmp_path / "config"))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+pytestmark = pytest.mark.usefixtures("own_places")
 
 
 @pytest.fixture

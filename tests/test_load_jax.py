@@ -15,11 +15,7 @@ from weighbridge.errors import UsageError
 jax = pytest.importorskip("jax")
 
 
-@pytest.fixture(autouse=True)
-def places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("WEIGHBRIDGE_TRUST", raising=False)
-    monkeypatch.setenv("WEIGHBRIDGE_CONFIG", str(tmp_path / "config"))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+pytestmark = pytest.mark.usefixtures("own_places")
 
 
 def test_arrays_come_bit_for_bit_and_are_never_made_narrower(tmp_path: Path) -> None:

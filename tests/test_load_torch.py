@@ -26,11 +26,7 @@ MODES: tuple[Mode, ...] = ("stream", "lazy", "shared")
 KNOWN = sorted(word for name, word in TORCH.items() if hasattr(torch, name))
 
 
-@pytest.fixture(autouse=True)
-def places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("WEIGHBRIDGE_TRUST", raising=False)
-    monkeypatch.setenv("WEIGHBRIDGE_CONFIG", str(tmp_path / "config"))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+pytestmark = pytest.mark.usefixtures("own_places")
 
 
 @pytest.fixture

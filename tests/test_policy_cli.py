@@ -17,13 +17,8 @@ PLAIN = b"\x80\x04N."
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def environment(own_places: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Stand in an empty folder with a model in it, without the person's settings."""
-    for name in list(os.environ):
-        if name.startswith("WEIGHBRIDGE_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("WEIGHBRIDGE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("WEIGHBRIDGE_CONFIG", str(tmp_path / "config"))
     folder = tmp_path / "project"
     (folder / "models").mkdir(parents=True)
     (folder / "models" / "hostile.pkl").write_bytes(HOSTILE)

@@ -98,6 +98,27 @@ def test_safetensors_cross_as_they_are(model: Path) -> None:
     assert Path("out/model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
 
 
+def test_what_is_there_as_safetensors_too_and_pickles_without_weights_stay_behind(
+    model: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (model / "model.safetensors").write_bytes(tensor_file({"w": bytes(8)}))
+    (model / "training_args.bin").write_bytes(b"\x80\x04]\x94.")
+    (model / "last").mkdir()
+    (model / "last" / "scheduler.pt").write_bytes(b"\x80\x04]\x94.")
+    told = ["gate", "model", "--to", "out", "--policy", "safetensors-only"]
+    assert run(told) == 0
+    assert held() == {"model.safetensors", "config.json"}
+    assert not Path("out/last").exists()
+    assert Path("out/model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
+    assert "left out pytorch_model.bin: model.safetensors is in the folder already" in capfd.readouterr().err
+    assert run(told) == 0
+    assert "holds it already" in capfd.readouterr().err
+    assert gate(model, "--no-convert") == 0
+    assert held() == {"model.safetensors", "config.json", "pytorch_model.bin", "training_args.bin", "last/scheduler.pt"}
+    assert gate(model) == 0
+    assert held() == {"model.safetensors", "config.json"}
+
+
 def test_a_single_file_crosses(model: Path) -> None:
     assert gate(model / "pytorch_model.bin") == 0
     assert held() == {"model.safetensors", "conversion.json", "model.conversion.json"}

@@ -16,6 +16,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from weighbridge import approval, pull
 from weighbridge import lock as locks
@@ -48,6 +49,9 @@ from weighbridge.store.layout import READ_ONLY
 from weighbridge.store.materialise import building, fill, make_own, put
 from weighbridge.witness import unmet_denied
 from weighbridge.writing import write
+
+if TYPE_CHECKING:
+    from weighbridge.convert.inventory import Inventory
 
 # What renders the reports that go into the folder: their text by the name of the file.
 Reports = Callable[[Verdict], dict[str, Iterable[str]]]
@@ -231,7 +235,8 @@ def _is_converted(crossing: Crossing, held: Approval, files: Manifest) -> bool:
         return as_it_came
     if not as_it_came:
         return asked_group(crossing.destination) == crossing.state_dict
-    return all(one.path == one.target for one in take(crossing.destination, Limits()).weights)
+    found = take(crossing.destination, Limits())
+    return not _converts(found) and not _unneeded(found, files)
 
 
 def _cross(
@@ -337,9 +342,14 @@ def _convert(
     from weighbridge.convert.inventory import take
 
     found = take(source, desk.limits, state_dict=crossing.state_dict) if crossing.convert else None
-    if found is None or all(one.path == one.target for one in found.weights):
+    if found is None or not _converts(found):
+        left_out = {} if found is None else _unneeded(found, files)
+        for path in left_out:
+            _remove(source, path)
         source.rename(new)
-        return _Made(converted={}, left_out={}, as_they_came=frozenset(one.path for one in files.entries))
+        return _Made(
+            converted={}, left_out=left_out, as_they_came=frozenset(one.path for one in files.entries) - left_out.keys()
+        )
     _own_all(fetched, files, source, store)
     made = convert_folder(
         source, new, judge=lambda place, paths: {}, state_dict=crossing.state_dict, digests=False, limits=desk.limits
@@ -347,6 +357,25 @@ def _convert(
     converted = {path: made.sources[path] for path in made.conversions if made.sources[path] != path}
     as_they_came = frozenset(made.copied) - {one.path for one in made.rewritten}
     return _Made(converted=converted, left_out=dict(made.left_out), as_they_came=as_they_came)
+
+
+def _converts(found: Inventory) -> bool:
+    """Tell whether there are weights that are not safetensors yet."""
+    return any(one.path != one.target for one in found.weights)
+
+
+def _unneeded(found: Inventory, files: Manifest) -> dict[str, str]:
+    """Return what stays behind beside weights that are safetensors already: the same once more, and pickles."""
+    paths = {entry.path for entry in files.entries} if found.weights else set()
+    return {path: reason for path, reason in found.left_out.items() if path in paths}
+
+
+def _remove(folder: Path, path: str) -> None:
+    """Remove a file of a folder, and the folders in it that are empty then."""
+    place = folder / path
+    place.unlink()
+    while (place := place.parent) != folder and not any(place.iterdir()):
+        place.rmdir()
 
 
 def _approve(

@@ -76,6 +76,20 @@ def test_every_mode_gives_what_the_library_gives(folder: Path, mode: Mode) -> No
     assert same(weighbridge.load(folder / "model.safetensors", mode=mode), wanted)
 
 
+def test_a_variant_beside_the_weights_is_loaded_by_its_name_alone(tmp_path: Path) -> None:
+    whole, half = {"a": np.ones(3, np.float32)}, {"a": np.ones(3, np.float16)}
+    top = tmp_path / "model"
+    approved_folder(top, {"model.safetensors": save(whole), "model.fp16.safetensors": save(half)})
+    assert same(weighbridge.load(top), whole)
+    assert same(weighbridge.load(top / "model.fp16.safetensors"), half)
+    approved_folder(tmp_path / "alone", {"model.fp16.safetensors": save(half)})
+    assert same(weighbridge.load(tmp_path / "alone"), half)
+    approved_folder(
+        tmp_path / "parts", {"model.safetensors": save(whole), "model.b.safetensors": save({"b": half["a"]})}
+    )
+    assert set(weighbridge.load(tmp_path / "parts")) == {"a", "b"}
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_a_handle_gives_names_texts_tensors_and_parts(folder: Path, mode: Mode) -> None:
     with weighbridge.open(folder, mode=mode) as handle:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
 
@@ -13,6 +14,8 @@ from weighbridge.location import printable
 from weighbridge.refusals import MalformedHeader
 
 _INDEX: Final = ".safetensors.index.json"
+# The same weights as numbers of another type, or an average of them, by the names of transformers and diffusers.
+_VARIANT: Final = re.compile(r"\.(?:(?:fp|bf|int|nf)\d{1,2}|(?:non_)?ema)\.safetensors")
 
 
 class Chosen(NamedTuple):
@@ -32,7 +35,9 @@ class Chosen(NamedTuple):
 def choose(folder: Folder, rest: str) -> Chosen:
     """Return the files that `rest` means: itself, or those of the folder that it is (empty: the approved one).
 
-    Of a folder it is the files that its one index names, and without an index all safetensors files that lie in it.
+    Of a folder it is the files that its one index names, and without an index all safetensors files that lie in it, but
+    for variants of one that is there (`model.fp16.safetensors` beside `model.safetensors`).
+
     Raises ApprovalMismatch when nothing was approved there, UsageError when there are no such files or several indices,
     MalformedHeader when an index is none.
     """
@@ -49,12 +54,19 @@ def choose(folder: Folder, rest: str) -> Chosen:
     if indices:
         tensors = weight_map(folder, indices[0])
         return Chosen(tuple(sorted(set(tensors.values()))), frozenset(tensors), indices[0])
-    found = tuple(sorted(path for path in inside if folder.files[path].format == TENSORS))
+    present = {path for path in inside if folder.files[path].format == TENSORS}
+    found = tuple(sorted(path for path in present if not _is_variant(path, present)))
     if not found:
         elsewhere = sorted({path.rpartition("/")[0] for path, file in folder.files.items() if file.format == TENSORS})
         hint = f"; there are some in {', '.join(printable(path or '.') for path in elsewhere)}" if elsewhere else ""
         raise UsageError(f"{folder.where(rest)}: no approved safetensors files{hint}")
     return Chosen(found)
+
+
+def _is_variant(path: str, present: Collection[str]) -> bool:
+    """Tell whether a file is a variant of another that is there: loaders take it only when it is asked for."""
+    base = _VARIANT.sub(".safetensors", path)
+    return base != path and base in present
 
 
 def weight_map(folder: Folder, index: str) -> Mapping[str, str]:

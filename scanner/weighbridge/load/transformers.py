@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from weighbridge.evidence.trust_policy import TrustPolicy
 
 # What would have transformers take something from elsewhere.
-_TAKEN: Final = frozenset("config state_dict pretrained_model_name_or_path revision subfolder token cache_dir".split())
+_TAKEN: Final = frozenset(
+    "config state_dict pretrained_model_name_or_path revision subfolder token cache_dir variant".split()
+)
 
 
 def load_model(

@@ -164,7 +164,7 @@ def tell_kept(verdict: Verdict, options: dict[str, Any]) -> None:
     kept = sum(file.kept for file in verdict.files)
     if kept:
         tell(
-            f"the facts of {kept} of {counted(len(verdict.files), 'file')} were kept: only their bytes were compared",
+            f"{kept} of {counted(len(verdict.files), 'file')} known from before by their bytes: judged without parsing",
             options,
         )
 

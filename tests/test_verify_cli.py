@@ -433,3 +433,16 @@ def test_verifying_with_a_key_imports_no_sigstore_and_no_rules(model: Path, publ
     names = {line.rpartition("|")[2].strip() for line in told.splitlines()}
     assert "weighbridge.evidence.verifier" in names
     assert not names & {"sigstore", "securesystemslib", "weighbridge.formats.pickle", "yaml", "httpx2", "blake3"}
+
+
+def test_a_trust_policy_that_came_with_the_model_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "trust.toml").write_text("version = 1\n")
+    monkeypatch.setenv("WEIGHBRIDGE_TRUST", str(folder / "trust.toml"))
+    for arguments in ([], ["--trust", str(folder / "trust.toml")]):
+        assert _run(run, ["verify", str(folder), *arguments]) == 2
+        assert "it came with the model" in capfd.readouterr().err

@@ -119,7 +119,7 @@ def verify_attestation(bundle: Path, path: Path | None, **options: Any) -> int:
 
     Exit status: 0 verified, 1 refused, 2 the trust policy or the options are wrong.
     """
-    found = _verified(bundle, options)
+    found = _verified(bundle, options, path)
     where = printable(str(bundle))
     if path is not None:
         from weighbridge import attest as attestations
@@ -134,7 +134,7 @@ def verify_attestation(bundle: Path, path: Path | None, **options: Any) -> int:
     return 0
 
 
-def _verified(path: Path, options: dict[str, Any]) -> Attestation:
+def _verified(path: Path, options: dict[str, Any], judged: Path | None) -> Attestation:
     """Return the statement in a bundle, signed by somebody who is believed."""
     from datetime import UTC, datetime
 
@@ -144,7 +144,7 @@ def _verified(path: Path, options: dict[str, Any]) -> Attestation:
     from weighbridge.refusals import EvidenceError, SignerUntrusted
 
     where = printable(str(path))
-    trust = trust_from(options)
+    trust = trust_from(options, judged=judged)
     parsed = bundle.parse(read_file(path, bundle.LIMIT), where)
     names = [options["signer"]] if options["signer"] else [one.signer for one in trust.approvers.values()]
     names = names or list(trust.signers)

@@ -47,8 +47,10 @@ def names_signer(options: dict[str, Any]) -> bool:
     return any(options[name] is not None for name in ("trust", *_SIGNERS))
 
 
-def trust_from(options: dict[str, Any], *, ignored: tuple[str, ...] = ()) -> TrustPolicy:
-    """Return whom to believe by the options; `ignored` are paths that a given signer need not cover.
+def trust_from(options: dict[str, Any], *, ignored: tuple[str, ...] = (), judged: Path | None = None) -> TrustPolicy:
+    """Return whom to believe by the options.
+
+    `ignored` are paths that a given signer need not cover; a trust policy that lies in what is `judged` is refused.
 
     Raises UsageError for a combination that makes no sense, DocumentError when the trust policy is wrong.
     """
@@ -61,6 +63,8 @@ def trust_from(options: dict[str, Any], *, ignored: tuple[str, ...] = ()) -> Tru
     if not given or given == ["trust"]:
         if ignored:
             raise UsageError("--ignore goes with a signer or a list of digests; a trust policy has ignored_paths")
+        if judged is not None:
+            return trust_policy.choose(options["trust"], judged)
         return trust_policy.read(options["trust"]) if given else trust_policy.default()
     return _given(given[0], options, ignored)
 

@@ -108,6 +108,7 @@ def _verify_path(model: str, options: dict[str, Any]) -> _Result:
     if not path.exists():
         raise UsageError(f"{printable(model)}: no such file or folder, and no reference to a registry")
     source = known_as(options["source"] or model)
+    options = {**options, "judged": path}  # whose own word on whom to believe counts for nothing
     with Tree(path) as tree:
         named = [options[name] for name in ("signature", "checksums", "lock_file") if options[name] is not None]
         beside = {place for one in named if (place := tree.holds(one))} | _own_lock(tree, path)
@@ -215,7 +216,7 @@ def _satisfied(
     from weighbridge.evidence.bundle import LIMIT
     from weighbridge.evidence.requirement import require
 
-    trust = trust_from(options, ignored=options["ignore"])
+    trust = trust_from(options, ignored=options["ignore"], judged=options.get("judged"))
     signature: Path | None = options["signature"]
     given = {str(signature): read_file(signature, LIMIT)} if signature is not None else None
     return require(contents, source, trust, now=datetime.now(UTC), pinned=pinned, given=given, beside=beside)

@@ -13,37 +13,32 @@ Anything but pass leaves the folder as it was. A folder that holds what would be
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
-from datetime import date, datetime
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weighbridge import approval, pull
 from weighbridge import lock as locks
-from weighbridge.allowances import allowances, allows
+from weighbridge import pull
+from weighbridge.allowances import allowances
 from weighbridge.approval import Approval
-from weighbridge.approve import Terms, approve, compare, files_of, measure_folder, reserved
+from weighbridge.approve import Terms, approve, files_of, measure_folder, reserved
 from weighbridge.artifact import Artifact, Entry, Manifest
 from weighbridge.attest import Input, manifest_of
+from weighbridge.crossing import Crossed, Crossing, converts, unneeded
 from weighbridge.desk import Desk
 from weighbridge.digest import Digest
 from weighbridge.errors import ArtifactError, SourceError, UsageError
-from weighbridge.evidence import trust_policy
-from weighbridge.evidence.signers import Signer
-from weighbridge.evidence.trust_policy import TrustPolicy
-from weighbridge.history import Clock, Record, no_clock
+from weighbridge.history import Record
 from weighbridge.leaves import Measured
-from weighbridge.limits import Limits
 from weighbridge.load.config_gate import Demand
 from weighbridge.location import Location, printable
 from weighbridge.lock import Lock, Locked
-from weighbridge.policy import Outcome, Policy, Verdict, refuse
-from weighbridge.pull import Order
-from weighbridge.records import dataclass, field, replace
-from weighbridge.refusals import ApprovalUntrusted, EvidenceError, NotApproved
+from weighbridge.policy import Outcome, Verdict, refuse
+from weighbridge.records import dataclass, replace
 from weighbridge.registries.base import Settings
 from weighbridge.requirements import Unmet, of_files
 from weighbridge.sources import scan_folder
+from weighbridge.standing import check_unchanged, held_at, is_same
 from weighbridge.store import Fetched, Progress, Store
 from weighbridge.store.layout import READ_ONLY
 from weighbridge.store.materialise import building, fill, make_own, put
@@ -51,63 +46,7 @@ from weighbridge.witness import unmet_denied
 from weighbridge.writing import write
 
 if TYPE_CHECKING:
-    from weighbridge.convert.inventory import Inventory
-
-# What renders the reports that go into the folder: their text by the name of the file.
-Reports = Callable[[Verdict], dict[str, Iterable[str]]]
-
-
-def _no_reports(_: Verdict) -> dict[str, Iterable[str]]:
-    return {}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Crossing:
-    """What is to cross, to where, and on whose word.
-
-    `trust` says who has to have signed it, and by whom a folder that is there already may be approved. `signer`
-    signs in the name of `verifier` at `now` until `expires` (UTC). `allowed` are the places that loaders would refuse
-    and are meant to take, as `config.json` or `config.json:auto_map`. `convert` says whether weights become
-    safetensors, `state_dict` which group of tensors of a checkpoint is meant. `anew` asks for everything to be done
-    again. `clock` tells when the steps of the history were done.
-    """
-
-    order: Order
-    destination: Path
-    policy: Policy
-    trust: TrustPolicy
-    signer: Signer
-    verifier: str
-    now: datetime
-    expires: datetime
-    convert: bool = True
-    state_dict: str | None = None
-    allowed: frozenset[str] = frozenset()
-    anew: bool = False
-    reports: Reports = field(default=_no_reports)
-    clock: Clock = field(default=no_clock)
-
-    @property
-    def today(self) -> date:
-        """The day on which waivers are in force."""
-        return self.now.date()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Crossed:
-    """What became of it: the verdict and, on pass, the approval of what is in the folder.
-
-    `unchanged` tells that the folder held it before. `converted` are the files of weights that were made, by what
-    they were made from; `left_out` are files of the source that did not cross, with why; `refused` is what loaders
-    will not take of what crossed, unless it is allowed.
-    """
-
-    verdict: Verdict
-    approval: Approval | None = None
-    unchanged: bool = False
-    converted: dict[str, str] = field(default_factory=dict)
-    left_out: dict[str, str] = field(default_factory=dict)
-    refused: tuple[Demand, ...] = ()
+    pass
 
 
 def gate(
@@ -125,7 +64,7 @@ def gate(
     Raises UsageError when the destination is taken by something else, SourceError when the model cannot be had or the
     system refuses, and what the signer raises; the destination is untouched then.
     """
-    held = _held(crossing)
+    held = held_at(crossing)
     judged = pull.judge(
         crossing.order,
         settings,
@@ -145,10 +84,10 @@ def gate(
     if fetched is None or judged.locked is None:
         return Crossed(verdict=verdict)
     if held is not None:
-        _check_unchanged(crossing.destination, held)
+        check_unchanged(crossing.destination, held)
     allowed = tuple(entry for entry in fetched.manifest.entries if entry.path not in judged.uncovered)
     files, record = Manifest(entries=allowed), Record(crossing.clock, verdict.history)
-    if held is not None and not crossing.anew and _is_same(crossing, held, fetched, files, verdict):
+    if held is not None and not crossing.anew and is_same(crossing, held, fetched, files, verdict):
         record.approved(held, held.signer, before=True)
         return Crossed(verdict=record.close(verdict), approval=held, unchanged=True)
     uncovered = dict.fromkeys(judged.uncovered, "no signature covers it")
@@ -163,80 +102,6 @@ def _refuse_other(crossing: Crossing, artifact: Artifact, held: Approval | None)
     if held is not None and held.resource.rpartition("@")[0] != artifact.reference:
         shown = printable(str(crossing.destination))
         raise UsageError(f"{shown}: the folder holds {printable(held.resource)}; name another, or remove it")
-
-
-def _held(crossing: Crossing) -> Approval | None:
-    """Return the approval of what is at the destination, None when nothing is.
-
-    Raises UsageError when something is there that no gate put there, or that somebody has changed since.
-    """
-    place = crossing.destination
-    shown = printable(str(place))
-    if place.is_symlink() or (place.exists() and not place.is_dir()):
-        raise UsageError(f"{shown}: there is something that is no folder")
-    if not place.exists() or not any(place.iterdir()):
-        return None
-    descriptor = os.open(place, os.O_RDONLY)
-    try:
-        return _authenticate(crossing, approval.read_bundle(descriptor, shown), f"{shown}/{approval.NAME}")
-    except NotApproved as error:
-        raise UsageError(f"{shown}: the folder holds something that no gate here put there; name another") from error
-    finally:
-        os.close(descriptor)
-
-
-def _authenticate(crossing: Crossing, raw: bytes, where: str) -> Approval:
-    """Return an approval by an approver of the trust policy, or by the user's own key when that signs now, too.
-
-    A policy may say who signs models and leave it to others who approves: what this gate put there is its own then.
-    Raises a NotApproved, by what is wrong.
-    """
-    try:
-        return approval.authenticate(raw, trust=crossing.trust, now=crossing.now, where=where)
-    except ApprovalUntrusted:
-        own = trust_policy.own()
-        if crossing.signer.identity not in {f"sha256:{one.sha256_spki}" for one in own.signers.values()}:
-            raise
-        return approval.authenticate(raw, trust=own, now=crossing.now, where=where)
-
-
-def _check_unchanged(place: Path, held: Approval) -> None:
-    """Raise UsageError when somebody has changed what was approved: that is theirs, and is not replaced."""
-    try:
-        compare(place, held)
-    except EvidenceError as error:
-        found = f"{error.where}: {error.reason} [{error.code}]"
-        raise UsageError(
-            f"{found}: somebody has changed what was approved; name another folder, or remove it"
-        ) from error
-
-
-def _is_same(crossing: Crossing, held: Approval, fetched: Fetched, files: Manifest, verdict: Verdict) -> bool:
-    """Tell whether what was approved before is what would be approved now, and still holds, but no longer than that."""
-    judged = (verdict.policy_digest, verdict.rules_digest, verdict.version, crossing.verifier)
-    return (
-        crossing.now < held.expires <= crossing.expires
-        and not approval.denied(held, crossing.trust)
-        and held.resource == fetched.artifact.pinned
-        and held.derived_from == str(fetched.manifest.digest)
-        and (held.policy, held.rules, held.weighbridge, held.verifier) == judged
-        and allows(held.allowed, crossing.allowed)
-        and _is_converted(crossing, held, files)
-    )
-
-
-def _is_converted(crossing: Crossing, held: Approval, files: Manifest) -> bool:
-    """Tell whether what is in the folder was converted, or not, as it is asked for now; its bytes are verified."""
-    from weighbridge.convert.directory_proof import asked_group
-    from weighbridge.convert.inventory import take
-
-    as_it_came = held.tree == str(files.digest)
-    if not crossing.convert:
-        return as_it_came
-    if not as_it_came:
-        return asked_group(crossing.destination) == crossing.state_dict
-    found = take(crossing.destination, Limits())
-    return not _converts(found) and not _unneeded(found, files)
 
 
 def _cross(
@@ -342,8 +207,8 @@ def _convert(
     from weighbridge.convert.inventory import take
 
     found = take(source, desk.limits, state_dict=crossing.state_dict) if crossing.convert else None
-    if found is None or not _converts(found):
-        left_out = {} if found is None else _unneeded(found, files)
+    if found is None or not converts(found):
+        left_out = {} if found is None else unneeded(found, files)
         for path in left_out:
             _remove(source, path)
         source.rename(new)
@@ -357,17 +222,6 @@ def _convert(
     converted = {path: made.sources[path] for path in made.conversions if made.sources[path] != path}
     as_they_came = frozenset(made.copied) - {one.path for one in made.rewritten}
     return _Made(converted=converted, left_out=dict(made.left_out), as_they_came=as_they_came)
-
-
-def _converts(found: Inventory) -> bool:
-    """Tell whether there are weights that are not safetensors yet."""
-    return any(one.path != one.target for one in found.weights)
-
-
-def _unneeded(found: Inventory, files: Manifest) -> dict[str, str]:
-    """Return what stays behind beside weights that are safetensors already: the same once more, and pickles."""
-    paths = {entry.path for entry in files.entries} if found.weights else set()
-    return {path: reason for path, reason in found.left_out.items() if path in paths}
 
 
 def _remove(folder: Path, path: str) -> None:

@@ -30,7 +30,7 @@ from weighbridge.records import replace
 from weighbridge.report.base import counted, exit_status, sized
 
 if TYPE_CHECKING:
-    from weighbridge.gate import Crossed, Crossing
+    from weighbridge.crossing import Crossed, Crossing
     from weighbridge.policy import Verdict
 
 # The reports that go into the folder, by the name of the file.
@@ -101,7 +101,7 @@ def _crossing(reference: str, destination: Path, options: dict[str, Any]) -> Cro
     """Return what the options ask for."""
     from datetime import UTC, datetime
 
-    from weighbridge.gate import Crossing
+    from weighbridge.crossing import Crossing
 
     now = datetime.now(UTC).replace(microsecond=0)
     expires, verifier = expiry_from(options, now), verifier_from(options)

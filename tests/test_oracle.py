@@ -11,6 +11,7 @@ import pickle
 import resource
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,8 +31,9 @@ from weighbridge.location import Location
 from weighbridge.reader import from_bytes
 from weighbridge.symbols import Call, Event, Global, Items, Key, PersistentId, Run, State
 
-# The unpicklers allocate by lengths and memo indices in the stream; beyond this they raise MemoryError.
-ADDRESS_SPACE = 2 << 30
+# The unpicklers allocate by lengths and memo indices in the stream; beyond so many bytes they raise MemoryError.
+ALLOCATED = 2 << 30
+_STATM = Path("/proc/self/statm")
 
 # What was done, and to what: ("call", "module name") counts calls of one import, ("call", "") those of anything else.
 Deeds = Counter[tuple[str, str]]
@@ -129,7 +131,9 @@ READERS: dict[str, tuple[Any, Callable[[bytes], Any]]] = {
 @pytest.fixture(autouse=True, scope="module")
 def _bounded_memory() -> Iterator[None]:
     before = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, before[1]))
+    # What other tests of this process have imported, such as torch, takes gigabytes of addresses.
+    taken = int(_STATM.read_text().split()[0]) * resource.getpagesize() if _STATM.exists() else 0
+    resource.setrlimit(resource.RLIMIT_AS, (taken + ALLOCATED, before[1]))
     yield
     resource.setrlimit(resource.RLIMIT_AS, before)
 

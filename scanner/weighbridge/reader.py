@@ -199,8 +199,11 @@ def spool(chunks: Iterable[bytes], origin: Location) -> Reader:
         return from_descriptor(file.fileno(), origin)
 
 
-def forget(view: memoryview, begin: int, end: int) -> None:
-    """Let go of the pages of a mapped file between two offsets and just around; they are read again when needed."""
+def forget(view: memoryview, begin: int, end: int, *, ahead: bool = True) -> None:
+    """Let go of the pages of a mapped file between two offsets and just around; they are read again when needed.
+
+    Whoever reads on behind `end` asks for nothing `ahead` of it to be let go: it would be mapped a second time.
+    """
     if isinstance(view.obj, mmap.mmap) and hasattr(view.obj, "madvise"):
         first = max(0, begin - AROUND) // mmap.PAGESIZE * mmap.PAGESIZE
-        view.obj.madvise(mmap.MADV_DONTNEED, first, min(end + AROUND, len(view)) - first)
+        view.obj.madvise(mmap.MADV_DONTNEED, first, min(end + AROUND * ahead, len(view)) - first)

@@ -41,7 +41,7 @@ def spans(store: Store, data: Range, block: int = BLOCK) -> Iterator[memoryview]
     for begin in range(data.begin, end, block):
         yield view[begin : min(begin + block, end)]
         if begin + block - done >= KEPT or begin + block >= end:
-            forget(view, done, min(begin + block, end))
+            forget(view, done, min(begin + block, end), ahead=begin + block >= end)
             done = begin + block
 
 

@@ -128,7 +128,8 @@ class Server:
     def close(self) -> None:
         """Stop answering, and wait for what is being answered."""
         self.closing.set()
-        self._server.shutdown()
+        if self._thread.is_alive():  # a thread that could not begin would be waited for without end
+            self._server.shutdown()
         self._server.server_close()
         self._thread.join()
 

@@ -331,3 +331,16 @@ def test_triage_reads_a_large_vocabulary_to_its_end_and_says_so_when_it_may_not(
         facts, tally = Examination(Budget(Limits())).run(reader)
         assert pointers(facts) == found
         assert bool(tally.unexamined) is not bool(found)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        PICTURE[:33] + b"\0\0\0\4evIlabcd\0\0\0\0" + PICTURE[33:],
+        b"RIFF\x10\0\0\0WEBPevil\4\0\0\0abcd",
+        b"RIFF\x10\0\0\0WAVEevil\4\0\0\0abcd",
+    ],
+    ids=["png", "webp", "wav"],
+)
+def test_a_part_that_nobody_defines_is_a_gap(data: bytes) -> None:
+    assert "not known" in reasons(facts_of(data))

@@ -446,3 +446,11 @@ def test_a_trust_policy_that_came_with_the_model_is_refused(
     for arguments in ([], ["--trust", str(folder / "trust.toml")]):
         assert _run(run, ["verify", str(folder), *arguments]) == 2
         assert "it came with the model" in capfd.readouterr().err
+
+
+def test_an_option_that_names_no_key_is_wrong_usage(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    assert _run(run, ["verify", str(folder), "--key", str(folder / "config.json")]) == 2
+    assert "config.json: not a public key in PEM" in capfd.readouterr().err

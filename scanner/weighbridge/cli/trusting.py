@@ -96,9 +96,13 @@ def _key(options: dict[str, Any]) -> tuple[None, TrustedSigner]:
     from weighbridge.evidence.base import Method
     from weighbridge.evidence.keys import pem_digest
     from weighbridge.evidence.trust_entries import TrustedSigner
+    from weighbridge.refusals import SignatureUnsupported
 
     path: Path = options["key"]
-    digest = pem_digest(_read(path), printable(str(path)))
+    try:
+        digest = pem_digest(_read(path), printable(str(path)))
+    except SignatureUnsupported as error:
+        raise UsageError(f"--key {printable(str(path))}: {error.reason}") from error
     return None, TrustedSigner(
         method=Method.KEY, public_key=str(path), sha256_spki=digest.value, name=GIVEN, path=path.absolute()
     )

@@ -17,7 +17,18 @@ from weighbridge.formats.base import Context, Format
 from weighbridge.reader import Reader, Sample
 
 PNG: Final = b"\x89PNG\r\n\x1a\n"
-_CHUNK: Final = re.compile(rb"[A-Za-z]{4}")
+# The parts of a PNG file that its specification, its extensions and common programs define; what another one holds
+# nobody here knows.
+_CHUNKS: Final = frozenset(
+    b"IHDR PLTE IDAT IEND tRNS cHRM gAMA iCCP sBIT sRGB cICP mDCV mDCv cLLI cLLi tEXt zTXt iTXt bKGD hIST pHYs sPLT "
+    b"eXIf tIME acTL fcTL fdAT oFFs pCAL sCAL gIFg gIFt gIFx sTER dSIG fRAc iDOT CgBI caBX juMB vpAg caNv orNT exIf zxIf "
+    b"meTa prVW mkBF mkBS mkBT mkTS npTc npLb npOl".split()
+)
+# Those of WebP and of WAV; names of three letters end in a space.
+_PARTS: Final = frozenset(
+    b"VP8 VP8L VP8X ALPH ANIM ANMF ICCP EXIF XMP fmt data fact LIST bext iXML axml chna cue smpl inst plst PEAK "
+    b"JUNK junk PAD FLLR slnt wavl umid levl minf elm1 regn _PMX id3 ID3 acid strc afsp cart DISP".split()
+)
 # Markers of JPEG that have no length: restarts, the beginning, and one for temporary use.
 _BARE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 _MARKER: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # what ends the data of a scan
@@ -60,8 +71,8 @@ def _end_of_png(reader: Reader) -> int:
     while True:
         size = int.from_bytes(reader.read(position, 4), "big")
         name = reader.read(position + 4, 4)
-        if not _CHUNK.fullmatch(name):
-            raise ArtifactError(reader.at(position), "a part of a PNG file without a name")
+        if name not in _CHUNKS:
+            raise ArtifactError(reader.at(position), f"a part of a PNG file that is not known: {name!r}")
         position += 12 + size
         if position > reader.size:
             raise TruncatedError(reader.at(reader.size), "the picture goes on behind the end")
@@ -115,8 +126,8 @@ def _end_of_riff(reader: Reader) -> int:
     position = 12
     while position < end:
         name, size = reader.read(position, 4), int.from_bytes(reader.read(position + 4, 4), "little")
-        if not name.strip(b" ").isalnum():
-            raise ArtifactError(reader.at(position), "a part of a RIFF file without a name")
+        if name.rstrip(b" ") not in _PARTS:
+            raise ArtifactError(reader.at(position), f"a part of a RIFF file that is not known: {name!r}")
         position += 8 + size + (size & 1)
     if position != end or end > reader.size:
         raise ArtifactError(reader.at(min(position, reader.size)), "parts of a RIFF file that do not fit its size")

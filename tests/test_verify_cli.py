@@ -322,7 +322,7 @@ def test_a_place_that_is_none_and_a_key_that_is_none(verify: Command, model: Pat
     assert verify("xyz://acme/m")[0] == 2
     (tmp_path / "bad.pem").write_bytes(b"no key")
     status, _, err = verify(model, "--key", tmp_path / "bad.pem")
-    assert status == 1
+    assert status == 2
     assert "not a public key in PEM" in err
 
 

@@ -21,8 +21,8 @@ PNG: Final = b"\x89PNG\r\n\x1a\n"
 # nobody here knows.
 _CHUNKS: Final = frozenset(
     b"IHDR PLTE IDAT IEND tRNS cHRM gAMA iCCP sBIT sRGB cICP mDCV mDCv cLLI cLLi tEXt zTXt iTXt bKGD hIST pHYs sPLT "
-    b"eXIf tIME acTL fcTL fdAT oFFs pCAL sCAL gIFg gIFt gIFx sTER dSIG fRAc iDOT CgBI caBX juMB vpAg caNv orNT exIf zxIf "
-    b"meTa prVW mkBF mkBS mkBT mkTS npTc npLb npOl".split()
+    b"eXIf tIME acTL fcTL fdAT oFFs pCAL sCAL gIFg gIFt gIFx sTER dSIG fRAc iDOT CgBI caBX juMB vpAg caNv orNT exIf "
+    b"zxIf meTa prVW mkBF mkBS mkBT mkTS npTc npLb npOl".split()
 )
 # Those of WebP and of WAV; names of three letters end in a space.
 _PARTS: Final = frozenset(

@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from weighbridge import attest, card, leaves
@@ -174,14 +175,17 @@ def telling(formats: Sequence[str]) -> str:
     return formats[0] if formats else ""
 
 
-def measure_folder(folder: Path) -> dict[str, Measured]:
+def measure_folder(folder: Path, known: Mapping[str, Measured] = MappingProxyType({})) -> dict[str, Measured]:
     """Return what the files of a folder are approved by, by their paths, each file read once.
+
+    `known` are files that were measured already, to which nobody else can have written since.
 
     Raises MalformedHeader when a safetensors file is one that no loader here would take, SourceError when the system
     refuses.
     """
     places = sorted(place for place in folder.rglob("*") if place.is_file() and not place.is_symlink())
-    return {place.relative_to(folder).as_posix(): _measure(place) for place in places}
+    named = {place.relative_to(folder).as_posix(): place for place in places}
+    return {path: known.get(path) or _measure(place) for path, place in named.items()}
 
 
 def _confirmed(folder: Path, file: ApprovedFile, known: Measured | None) -> Measured:

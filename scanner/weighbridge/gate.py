@@ -17,8 +17,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from weighbridge import leaves, pull
 from weighbridge import lock as locks
-from weighbridge import pull
 from weighbridge.allowances import allowances
 from weighbridge.approval import Approval
 from weighbridge.approve import Terms, approve, files_of, measure_folder, reserved
@@ -34,7 +34,7 @@ from weighbridge.load.config_gate import Demand
 from weighbridge.location import Location, printable
 from weighbridge.lock import Lock, Locked
 from weighbridge.policy import Outcome, Verdict, refuse
-from weighbridge.records import dataclass, replace
+from weighbridge.records import dataclass, field, replace
 from weighbridge.registries.base import Settings
 from weighbridge.requirements import Unmet, of_files
 from weighbridge.sources import scan_folder
@@ -46,7 +46,8 @@ from weighbridge.witness import unmet_denied
 from weighbridge.writing import write
 
 if TYPE_CHECKING:
-    pass
+    from weighbridge.convert.conversion import Follower
+    from weighbridge.convert.front import Front
 
 
 def gate(
@@ -123,7 +124,7 @@ def _cross(
             return Crossed(verdict=record.close(refuse(verdict, [_unconvertible(where, error.reason)])))
         record.converted(made.converted)
         record.left_out(made.left_out)
-        measured = measure_folder(new)
+        measured = measure_folder(new, made.measured)
         _refuse_damaged(fetched, files, made, measured, store)
         known = {path: Digest("sha256", one.sha256) for path, one in measured.items()}
         final = scan_folder(new, desk, known=known, policy=crossing.policy, today=crossing.today)
@@ -176,12 +177,13 @@ def _damaged(entry: Entry, fetched: Fetched, store: Store) -> SourceError:
 class _Made:
     """What became of the source: the weights that were made, by what they were made from, and what was left out.
 
-    `as_they_came` are the paths of files that are what they were.
+    `as_they_came` are the paths of files that are what they were; `measured` were measured while they were made.
     """
 
     converted: dict[str, str]
     left_out: dict[str, str]
     as_they_came: frozenset[str]
+    measured: Mapping[str, Measured] = field(default_factory=dict)
 
 
 def _in_model(location: Location, source: Path) -> Location:
@@ -216,12 +218,28 @@ def _convert(
             converted={}, left_out=left_out, as_they_came=frozenset(one.path for one in files.entries) - left_out.keys()
         )
     _own_all(fetched, files, source, store)
+    measured: dict[str, Measured] = {}
     made = convert_folder(
-        source, new, judge=lambda place, paths: {}, state_dict=crossing.state_dict, digests=False, limits=desk.limits
+        source,
+        new,
+        judge=lambda place, paths: {},
+        state_dict=crossing.state_dict,
+        digests=False,
+        follow=lambda path: _measuring(path, measured),
+        limits=desk.limits,
     )
     converted = {path: made.sources[path] for path in made.conversions if made.sources[path] != path}
     as_they_came = frozenset(made.copied) - {one.path for one in made.rewritten}
-    return _Made(converted=converted, left_out=dict(made.left_out), as_they_came=as_they_came)
+    return _Made(converted=converted, left_out=dict(made.left_out), as_they_came=as_they_came, measured=measured)
+
+
+def _measuring(path: str, measured: dict[str, Measured]) -> Follower:
+    """Return what measures a file of weights while it is written, and keeps what it found."""
+
+    def measure(descriptor: int, front: Front) -> None:
+        measured[path] = leaves.measure(descriptor, leaves.TENSORS, printable(path), written=front.wait)
+
+    return measure
 
 
 def _remove(folder: Path, path: str) -> None:

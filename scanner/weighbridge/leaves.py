@@ -19,8 +19,9 @@ import hashlib
 import os
 import struct
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import cycle
 from typing import Final, NamedTuple
 
 from weighbridge import header
@@ -112,27 +113,35 @@ def root(size: int, format: str, leaves: Leaves) -> str:
     return hashlib.sha256(line.encode("ascii") + leaves.digests).hexdigest()
 
 
-def measure(descriptor: int, format: str, where: str = "") -> Measured:
+def measure(descriptor: int, format: str, where: str = "", *, written: Callable[[int], None] | None = None) -> Measured:
     """Return what an open file is approved by, read once from its first byte to its last.
 
-    `format` is the name of the format that it was examined as. Raises MalformedHeader when a safetensors file is none
-    that the loader would take, ChangedDuringRead when somebody writes to the file meanwhile.
+    `format` is the name of the format that it was examined as. A file that is still being written has its size and its
+    header, and `written` waits until everything before a place is there.
+
+    Raises MalformedHeader when a safetensors file is none that the loader would take, ChangedDuringRead when somebody
+    else writes to the file meanwhile.
     """
     before = os.fstat(descriptor)
     head = read_header(descriptor, before.st_size, where) if format == TENSORS else None
     whole, digests = hashlib.sha256(), bytearray()
+    buffers = cycle([memoryview(bytearray(min(_BLOCK, before.st_size))) for _ in range(2)])
     with ThreadPoolExecutor(2, "measure") as threads:
         waiting: list[Future[None]] = []
-        for chunks in _blocks(spans(before.st_size, head)):
-            block = pread(descriptor, chunks[0][0], chunks[-1][1])
+        for chunks, buffer in zip(_runs(spans(before.st_size, head)), buffers, strict=False):
+            begin, end = chunks[0][0], chunks[-1][1]
+            if written is not None:
+                written(end)
+            block = buffer[: end - begin]
+            count = fill(descriptor, block, begin)
             for future in waiting:
                 future.result()
-            if len(block) != chunks[-1][1] - chunks[0][0]:
+            if count != len(block):
                 raise ChangedDuringRead(where, "the file became shorter while it was measured")
             waiting = [threads.submit(whole.update, block), threads.submit(_extend, digests, block, chunks)]
         for future in waiting:
             future.result()
-    if state(os.fstat(descriptor)) != state(before):
+    if written is None and state(os.fstat(descriptor)) != state(before):
         raise ChangedDuringRead(where, "the file was written to while it was measured")
     leaves = Leaves(digests=bytes(digests), verity=verity(descriptor))
     found = root(before.st_size, format, leaves)
@@ -175,8 +184,8 @@ _SEEKING: Final = threading.Lock()
 _preadv: Final = getattr(os, "preadv", _seek_and_read)
 
 
-def _blocks(parts: Iterable[Span]) -> Iterator[list[tuple[int, int]]]:
-    """Yield the chunks of spans in runs of about _BLOCK bytes; they lie end to end."""
+def _runs(parts: Iterable[Span]) -> Iterator[list[tuple[int, int]]]:
+    """Yield the chunks of spans in runs of at most _BLOCK bytes; they lie end to end."""
     run: list[tuple[int, int]] = []
     for span in parts:
         for begin, end in span.chunks():
@@ -188,10 +197,10 @@ def _blocks(parts: Iterable[Span]) -> Iterator[list[tuple[int, int]]]:
         yield run
 
 
-def _extend(digests: bytearray, block: bytearray, chunks: list[tuple[int, int]]) -> None:
-    view, start = memoryview(block), chunks[0][0]
+def _extend(digests: bytearray, block: memoryview, chunks: list[tuple[int, int]]) -> None:
+    start = chunks[0][0]
     for begin, end in chunks:
-        digests += hashlib.sha256(view[begin - start : end - start]).digest()
+        digests += hashlib.sha256(block[begin - start : end - start]).digest()
 
 
 def sidecar(files: Iterable[Measured]) -> Iterator[bytes]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +31,8 @@ from weighbridge.records import dataclass, field
 
 METADATA: Final = {"format": "pt"}  # what transformers asks for before it loads a file
 _LIMITS: Final = Limits()
+# Reads an output, which has its size, through its descriptor, right behind whoever writes it.
+Follower = Callable[[int, Front], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +57,7 @@ def convert(
     verify: bool = True,
     digests: bool = True,
     overwrite: bool = False,
+    follower: Follower | None = None,
     limits: Limits = _LIMITS,
 ) -> Conversion:
     """Write the weights of the file `source` to `destination` as safetensors, and the record beside it.
@@ -61,7 +65,7 @@ def convert(
     `state_dict` is the path of the group of tensors that is wanted, "." for all; without it there has to be only one.
     `drop_aliases` writes tied tensors once. `max_output` is how many bytes of tensors the output may have, by default
     5 % and 16 MiB more than the source. `verify` compares every byte afterwards; `digests` computes those of all
-    tensors, and checks the checksums of the source's container.
+    tensors, and checks the checksums of the source's container. What `follower` raises is raised here.
 
     Raises UnconvertibleError and other ArtifactErrors when the source has no exact form, MismatchError when the proof
     fails, SourceError when a file cannot be read or written or changes meanwhile, UsageError when the destination
@@ -79,11 +83,14 @@ def convert(
             front.advance(write(output.descriptor, header(chosen, {**METADATA, **aliases}), 0))
             # A file that has its size costs less to write, and whoever maps it behind the front finds all of it.
             os.ftruncate(output.descriptor, front.reached + sum(tensor.size for tensor in chosen))
-            if verify or digests:
-                with _copying(inputs, chosen, output, front):
+            with ExitStack() as aside:
+                if follower is not None:
+                    aside.enter_context(_aside(partial(follower, output.descriptor, front), front))
+                if verify or digests:
+                    aside.enter_context(_aside(partial(_copy, inputs, chosen, output, front), front))
                     found = _prove(source, plan, output, limits, front, digests=digests)
-            else:
-                _copy(inputs, chosen, output, front)
+                else:
+                    _copy(inputs, chosen, output, front)
             inputs.check_unchanged()
             made = Conversion(
                 source=source.name,
@@ -140,24 +147,24 @@ def _copy(inputs: Inputs, tensors: list[PlannedTensor], output: NewFile, front: 
 
 
 @contextmanager
-def _copying(inputs: Inputs, tensors: list[PlannedTensor], output: NewFile, front: Front) -> Iterator[None]:
-    """Write the tensors in another thread during the block."""
+def _aside(work: Callable[[], None], front: Front) -> Iterator[None]:
+    """Do something in another thread during the block; what goes wrong on either side ends the other."""
 
-    def copy() -> None:
+    def guarded() -> None:
         try:
-            _copy(inputs, tensors, output, front)
+            work()
         except BaseException as error:
             front.stop(error)
             raise
 
-    with ThreadPoolExecutor(1, "copy") as pool:
-        copying = pool.submit(copy)
+    with ThreadPoolExecutor(1, "aside") as pool:
+        working = pool.submit(guarded)
         try:
             yield
         except BaseException:
             front.stop()
             raise
-        copying.result()
+        working.result()
 
 
 def _prove(

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from weighbridge.convert import conversion
 from weighbridge.convert.company import RECORD, bring, index_paths, put, record_of, speaks
+from weighbridge.convert.conversion import Follower
 from weighbridge.convert.inventory import Inventory, Weights, take
 from weighbridge.convert.record import Conversion
 from weighbridge.convert.references import Rewritten
@@ -78,11 +79,13 @@ def convert_folder(
     max_output: int | None = None,
     verify: bool = True,
     digests: bool = True,
+    follow: Callable[[str], Follower] | None = None,
     limits: Limits = _LIMITS,
 ) -> FolderConversion:
     """Convert every checkpoint of the folder `source` into the new folder `destination`, and bring along what may come.
 
-    `judge` sees the finished folder before it has its name, but for the records. The other arguments are those of
+    `judge` sees the finished folder before it has its name, but for the records. `follow` gives, for the path of each
+    file of weights in the new folder, who reads it while it is written. The other arguments are those of
     `conversion.convert`; tied tensors are also written once where `config.json` says that the model ties them.
 
     Raises the errors of `conversion.convert`, UnconvertibleError also when an index and its files disagree or two files
@@ -104,6 +107,7 @@ def convert_folder(
             max_output=max_output,
             verify=verify,
             digests=digests,
+            follower=follow(weights.target) if follow is not None else None,
             limits=limits,
         )
 

@@ -42,6 +42,12 @@ def said(raw: bytes) -> statement.Statement:
     return statement.parse(content.payload, content.payload_type, "x")
 
 
+def test_a_folder_in_the_place_of_an_approval_is_refused(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (model / "approval.json").mkdir()
+    assert run("approve", "model", "--check") == 1
+    assert "approval.json: not a file [APPROVAL_MALFORMED]" in capfd.readouterr().err
+
+
 def test_an_approval_is_of_every_file_and_holds(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run("approve", "model") == 0
     printed = capfd.readouterr()

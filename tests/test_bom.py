@@ -47,7 +47,7 @@ def verdict(folder: Path) -> Verdict:
 
 def bill(verdict: Verdict, folder: Path, specification: str = "1.6", **changes: Any) -> tuple[str, dict[str, Any]]:
     given: dict[str, Any] = {"name": "model", "source": "hf://acme/model@" + "a" * 40, "card": card.read(CARD)}
-    subject = bom.Subject(**given | {"config": bom.read_config(str(folder))} | changes)
+    subject = bom.Subject(**given | {"config": bom.read_config(folder)} | changes)
     text = bom.render(verdict, subject, at=AT, specification=specification)
     return text, json.loads(text)
 
@@ -87,6 +87,22 @@ def test_a_bill_without_a_card_is_valid(verdict: Verdict, folder: Path) -> None:
     assert {"name": "weighbridge:card", "value": "not UTF-8"} in model["properties"]
 
 
+@pytest.mark.parametrize("source", ["", "hf://acme/model", "file:///models/model"])
+def test_the_version_of_a_model_without_a_revision_is_its_tree(verdict: Verdict, folder: Path, source: str) -> None:
+    model = bill(verdict, folder, source=source)[1]["metadata"]["component"]
+    assert f"model:{model['version']}" == model["bom-ref"]
+
+
+@pytest.mark.parametrize("content", [None, "[]", "{", "a folder"])
+def test_a_configuration_that_says_nothing_is_left_out(tmp_path: Path, content: str | None) -> None:
+    place = tmp_path / bom.CONFIG
+    if content == "a folder":
+        place.mkdir()
+    elif content is not None:
+        place.write_text(content)
+    assert bom.read_config(tmp_path) == {}
+
+
 @given(st.lists(st.text(max_size=20), max_size=4), st.text(max_size=20), st.text(max_size=20))
 def test_whatever_a_card_declares_the_bill_is_valid(
     verdict: Verdict, folder: Path, names: list[str], task: str, name: str
@@ -112,6 +128,16 @@ def test_whatever_a_card_declares_the_bill_is_valid(
 )
 def test_references_have_package_urls(source: str, expected: str) -> None:
     assert bom.purl(source) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "name"), [("hf://acme/bert", "bert"), ("hf://acme/bert@main", "bert"), ("file:///a%20b", "a b")]
+)
+def test_a_bill_is_named_after_the_reference(folder: Path, tmp_path: Path, source: str, name: str) -> None:
+    place = tmp_path / "x.json"
+    done = CliRunner().invoke(weighbridge, ["bom", str(folder), "--source", source, "--output", str(place)])
+    assert done.exception is None, done.output
+    assert json.loads(place.read_text())["metadata"]["component"]["name"] == name
 
 
 def test_the_command_writes_a_bill(folder: Path, tmp_path: Path) -> None:

@@ -127,10 +127,13 @@ def read_bundle(folder: int, where: str) -> bytes:
         raise ApprovalMissing(name, "there is no approval", fix) from error
     except OSError as error:
         raise ApprovalMalformed(name, f"cannot be read: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ApprovalMalformed(name, "not a file")
-        return file.read(bundle.LIMIT + 1)
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(bundle.LIMIT + 1)
+    finally:
+        os.close(descriptor)
 
 
 def verify(raw: bytes, *, trust: TrustPolicy, now: datetime, where: str) -> Approval:

@@ -10,19 +10,21 @@ Source: https://cyclonedx.org/docs/1.6/json/, https://cyclonedx.org/docs/1.7/jso
 from __future__ import annotations
 
 import json
-import os
 import re
 import uuid
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 from weighbridge import attest
 from weighbridge.artifact import Entry, Manifest
 from weighbridge.card import Card
+from weighbridge.errors import SourceError
 from weighbridge.location import printable
 from weighbridge.policy import FileVerdict, Verdict
+from weighbridge.reading import read_file
 from weighbridge.records import dataclass, field
 
 SPECIFICATIONS: Final = ("1.6", "1.7")
@@ -113,7 +115,7 @@ def _model(verdict: Verdict, manifest: Manifest, subject: Subject, ref: str, dat
         "type": "machine-learning-model",
         "bom-ref": ref,
         "name": printable(subject.name),
-        "version": subject.source.rpartition("@")[2] or manifest.digest.value,
+        "version": printable(subject.source.rpartition("@")[2]) if "@" in subject.source else manifest.digest.value,
         "components": [_file(entry, files[entry.path]) for entry in manifest.entries],
         "modelCard": _card(card, subject.config, datasets),
         "properties": [
@@ -194,12 +196,10 @@ def _found(verdict: Verdict, manifest: Manifest, subject: Subject) -> Iterator[t
         yield "card", printable(card.unreadable)
 
 
-def read_config(folder: str) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
     """Return the configuration of a model in a folder, empty when there is none that can be read."""
     try:
-        descriptor = os.open(os.path.join(folder, CONFIG), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # noqa: PTH118
-        with os.fdopen(descriptor, "rb") as file:
-            value = json.loads(file.read(CONFIG_LIMIT))
-    except (OSError, ValueError, RecursionError):
+        value = json.loads(read_file(folder / CONFIG, CONFIG_LIMIT))
+    except (SourceError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

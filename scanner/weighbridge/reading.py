@@ -17,10 +17,14 @@ def read_file(path: Path, limit: int, *, error: type[WeighbridgeError] = SourceE
     """Return the bytes of a regular file; raise `error` when they cannot be had or are more than `limit`."""
     name = printable(str(path))
     try:
-        with open(os.open(path, _OPEN), "rb") as file:  # noqa: PTH123 - a descriptor
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        descriptor = os.open(path, _OPEN)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise error(f"{name}: not a file")
-            raw = file.read(limit + 1)
+            with open(descriptor, "rb", closefd=False) as file:
+                raw = file.read(limit + 1)
+        finally:
+            os.close(descriptor)
     except OSError as problem:
         raise error(f"{name}: {problem.strerror or problem}") from problem
     if len(raw) > limit:

@@ -51,11 +51,18 @@ def bom(folder: Path, **options: Any) -> int:
     source = options["source"] or reference_of(folder, manifest_of(verdict))
     page = folder / card.NAME
     subject = bills.Subject(
-        name=options["name"] or source.rpartition("@")[0].rpartition("/")[2] or folder.absolute().name,
+        name=options["name"] or _name(source) or folder.absolute().name,
         source=source,
-        card=card.read(page.read_bytes()) if page.is_file() else card.Card(),
-        config=bills.read_config(str(folder)),
+        card=card.read_file(page) if page.is_file() else card.Card(),
+        config=bills.read_config(folder),
     )
     text = bills.render(verdict, subject, at=datetime.now(UTC), specification=options["spec_version"])
     emit(text.splitlines(), options["output"])
     return 0
+
+
+def _name(reference: str) -> str:
+    """Return the last part of a reference without its revision."""
+    from urllib.parse import unquote
+
+    return unquote((reference.rpartition("@")[0] or reference).rpartition("/")[2])

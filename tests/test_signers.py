@@ -25,6 +25,7 @@ from weighbridge.evidence.base import Method
 from weighbridge.evidence.signers import CertificateSigner, KeySigner, Pkcs11Signer
 
 PAYLOAD = b'{"a":1}'
+PIN = "1234"
 KEYS: dict[str, Any] = {
     "p256": ec.generate_private_key(ec.SECP256R1()),
     "p384": ec.generate_private_key(ec.SECP384R1()),
@@ -118,12 +119,20 @@ def test_a_uri_that_names_no_key(uri: str, said: str) -> None:
         Pkcs11Signer(uri, lambda: "")
 
 
+@pytest.mark.parametrize(
+    "uri", ["pkcs12:token=a?pin-value=1234", "pkcs11:id=%00?pin-value=1234", "pkcs11:token=a;pin-value=1234"]
+)
+def test_no_message_shows_a_pin(uri: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        Pkcs11Signer(uri, lambda: "")
+    assert PIN not in str(refused.value)
+
+
 MODULES = (
     "/usr/lib/softhsm/libsofthsm2.so",
     "/usr/lib64/softhsm/libsofthsm2.so",
     "/usr/local/lib/softhsm/libsofthsm2.so",
 )
-PIN = "1234"
 
 
 @pytest.fixture

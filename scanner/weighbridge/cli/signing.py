@@ -77,11 +77,18 @@ def signer_from(options: dict[str, Any]) -> Signer:
     pem, where = _private_key(named)
     password = password_of(pem, where)
     if certificates:
-        from weighbridge.evidence.trust_entries import MAX_ROOT
-
-        chain = [read_file(path, MAX_ROOT) for path in certificates]
-        return CertificateSigner(pem, chain, password=password, where=where)
+        return CertificateSigner(pem, [_certificates(path) for path in certificates], password=password, where=where)
     return KeySigner(pem, password=password, where=where)
+
+
+def _certificates(path: Path) -> bytes:
+    """Return the text of a file of certificates; raise UsageError, with its name, when it holds none."""
+    from weighbridge.evidence.certificates import load_pem
+    from weighbridge.evidence.trust_entries import MAX_ROOT
+
+    raw = read_file(path, MAX_ROOT)
+    load_pem(raw, printable(str(path)))
+    return raw
 
 
 def _keyless(options: dict[str, Any]) -> Signer:

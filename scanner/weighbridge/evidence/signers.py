@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
@@ -105,7 +106,7 @@ class Pkcs11Signer:
         UsageError when there is no such key, or `weighbridge[pkcs11]` is not installed.
         """
         path, query = _parse_pkcs11(uri)
-        self._where = printable(uri.partition("?")[0])
+        self._where = _shown(uri)
         number = _key_number(path.get("id", b""), self._where)
         token = path["token"].decode("utf-8", "replace") if "token" in path else None
         secret = query.get("pin-value")
@@ -161,12 +162,19 @@ class Pkcs11Signer:
                 os.environ.pop(_MODULE, None)
 
 
+def _shown(uri: str) -> str:
+    """Return a URI as messages name it: without its query, and without a PIN that stands where none belongs."""
+    return printable(re.sub(r"(pin-value=)[^;]*", r"\1…", uri.partition("?")[0]))
+
+
 def _parse_pkcs11(uri: str) -> tuple[dict[str, bytes], dict[str, str]]:
     """Return the attributes of the path and of the query of a URI of RFC 7512."""
     scheme, _, rest = uri.partition(":")
     path, _, query = rest.partition("?")
     if scheme != "pkcs11":
-        raise UsageError(f"{uri}: a key on a token is named pkcs11:token=NAME;id=%01?module-path=/lib/module.so")
+        raise UsageError(
+            f"{_shown(uri)}: a key on a token is named pkcs11:token=NAME;id=%01?module-path=/lib/module.so"
+        )
     parts = [one.partition("=") for one in path.split(";") if one]
     settings = [one.partition("=") for one in query.split("&") if one]
     return {key: unquote_to_bytes(text) for key, _, text in parts}, {key: unquote(text) for key, _, text in settings}

@@ -21,6 +21,7 @@ from weighbridge.convert import blocks, copy, proof, strided, write
 from weighbridge.convert.conversion import convert
 from weighbridge.convert.plan import Strided
 from weighbridge.errors import SourceError, UsageError
+from weighbridge.writing import write_at
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="files without a name are a matter of Linux")
 
@@ -58,7 +59,7 @@ def test_what_breaks_off_leaves_nothing(
     def broken(*_: Any) -> int:
         raise error
 
-    monkeypatch.setattr(copy, "write", broken)
+    monkeypatch.setattr(copy, "write_at", broken)
     expected = SourceError if isinstance(error, OSError) else error
     with pytest.raises(expected if isinstance(expected, type) else type(expected)):
         convert(source, source.parent / "out.safetensors")
@@ -66,8 +67,8 @@ def test_what_breaks_off_leaves_nothing(
 
 
 def test_a_proof_that_fails_leaves_nothing(way: str, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = copy.write
-    monkeypatch.setattr(copy, "write", lambda file, block, at: real(file, bytes(len(block)), at))
+    real = write_at
+    monkeypatch.setattr(copy, "write_at", lambda file, block, at: real(file, bytes(len(block)), at))
     with pytest.raises(Exception, match="differs from the source"):
         convert(source, source.parent / "out.safetensors")
     assert left(source) == []
@@ -167,6 +168,6 @@ def test_writing_goes_on_after_short_writes(tmp_path: Path, monkeypatch: pytest.
     real = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda file, data, at: real(file, bytes(data)[:3], at))
     with write.new_file(tmp_path / "x") as file:
-        assert copy.write(file.descriptor, b"0123456789", 0) == 10
+        assert write_at(file.descriptor, b"0123456789", 0) == 10
         file.publish()
     assert (tmp_path / "x").read_bytes() == b"0123456789"

@@ -35,7 +35,7 @@ from weighbridge.records import dataclass, replace
 from weighbridge.registries.base import Remote, Settings
 from weighbridge.requirements import Unmet, of_files, of_licences, of_source
 from weighbridge.sources import Resolved, resolve, scan_fetched, wanted
-from weighbridge.store import Admission, Fetched, Progress, Store, fetch
+from weighbridge.store import Admission, Fetched, Intake, Progress, Store, fetch
 from weighbridge.store.fetch import CONNECTIONS
 from weighbridge.store.materialise import materialise
 from weighbridge.version import __version__
@@ -84,9 +84,20 @@ def obtain(
     Raises UsageError when the lock does not have the model or has it with other patterns, SourceError when the model
     cannot be had or is not what the lock holds.
     """
-    source, locked = _source(order, settings, store)
+    intake = _intake(order, store, received)
+    source, locked = _source(order, settings, store, intake)
     ready(source.artifact)
-    return _obtained(order, source, locked, store, desk, received)
+    return _obtained(order, source, locked, store, desk, intake, received)
+
+
+def _intake(
+    order: Order,
+    store: Store,
+    received: Callable[[Progress], None] | None,
+    admits: Callable[[Artifact], bool] = lambda _: True,
+) -> Intake:
+    """Return what takes in files of this machine that the order wants."""
+    return Intake(store, wanted=lambda path: wanted(path, order.patterns), admits=admits, progress=received)
 
 
 def _obtained(
@@ -95,6 +106,7 @@ def _obtained(
     locked: Locked | None,
     store: Store,
     desk: Desk,
+    intake: Intake,
     received: Callable[[Progress], None] | None,
 ) -> Fetched:
     """Return an artifact in the store, held against the lock."""
@@ -111,6 +123,7 @@ def _obtained(
         limits=desk.limits,
         connections=order.connections,
         progress=received,
+        taken=intake.fresh,
     )
     if locked is not None:
         _refuse_differences(order.reference, locks.compare(locked.manifest, fetched.manifest))
@@ -145,7 +158,8 @@ def judge(
     policy = policy or shipped_policy(DEFAULT_POLICY)
     now = now or datetime.now(UTC)
 
-    source, held = _source(order, settings, store)
+    intake = _intake(order, store, received, lambda artifact: not _unmet_source(artifact, policy))
+    source, held = _source(order, settings, store, intake)
     ready(source.artifact)
     record = Record(clock)
     record.resolved(source.artifact, locked=held is not None)
@@ -153,7 +167,7 @@ def judge(
         verdict = _refused(source.artifact, unmet, policy, desk, now)
         record.judged(verdict)
         return Judged(fetched=None, verdict=record.close(verdict), locked=None)
-    fetched = _obtained(order, source, held, store, desk, received)
+    fetched = _obtained(order, source, held, store, desk, intake, received)
     record.fetched(fetched)
     heard = Testimony()
     if trust is not None:
@@ -270,20 +284,20 @@ def _held(destination: Path) -> Locked | None:
     return models[0] if len(models) == 1 else None
 
 
-def _source(order: Order, settings: Settings, store: Store) -> tuple[Resolved, Locked | None]:
+def _source(order: Order, settings: Settings, store: Store, intake: Intake) -> tuple[Resolved, Locked | None]:
     """Return where the bytes are to come from, and what the lock says of them."""
     if order.lock is None:
-        return resolve(order.reference, settings), None
+        return resolve(order.reference, settings, intake), None
     locked = order.lock.find(order.reference)
     if locked is not None and all(store.has(file.sha256, file.size) for file in locked.files):
         return Resolved(artifact=locked.artifact, registry=_Nowhere()), locked
-    found = resolve(locked.names[1] if locked is not None else order.reference, settings)
+    found = resolve(locked.names[1] if locked is not None else order.reference, settings, intake)
     if locked is None:
         locked = order.lock.matching(found.artifact)
         if locked is None:
             raise UsageError(f"{printable(order.reference)}: not in the lock; `weighbridge lock add` puts it there")
         if locked.revision != found.artifact.revision:
-            found = resolve(locked.names[1], settings)
+            found = resolve(locked.names[1], settings, intake)
     if found.artifact.revision != locked.revision:
         raise SourceError(
             f"{printable(order.reference)}: the registry has {printable(found.artifact.revision)}, "

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from struct import Struct
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from weighbridge.errors import LimitError, SourceError, TruncatedError
 from weighbridge.location import Location
@@ -19,12 +19,17 @@ from weighbridge.location import Location
 if TYPE_CHECKING:
     from pathlib import Path
 
+T = TypeVar("T")
+
 HEAD: Final = 4096  # enough for every magic number, tar's at 257 included
 TAIL: Final = 22 + 65535  # a zip end record and the longest comment behind it
 SPOOL_IN_MEMORY: Final = 8 << 20  # decompressed data beyond this goes to an unnamed file
 # Bytes that Linux maps besides, where they are in memory, when one page is asked for: 64 KiB, and from 6.18 on all of
 # the folio that the page is in, which a file that was written in large pieces has up to 2 MiB of.
 AROUND: Final = 2 << 20
+
+_LARGE: Final = 64 << 20
+_OFTEN: Final = 32  # places
 
 _new: Final = tuple.__new__  # what making a named tuple calls, at twice the time
 
@@ -207,3 +212,18 @@ def forget(view: memoryview, begin: int, end: int, *, ahead: bool = True) -> Non
     if isinstance(view.obj, mmap.mmap) and hasattr(view.obj, "madvise"):
         first = max(0, begin - AROUND) // mmap.PAGESIZE * mmap.PAGESIZE
         view.obj.madvise(mmap.MADV_DONTNEED, first, min(end + AROUND * ahead, len(view)) - first)
+
+
+def sparing(view: bytes | memoryview, items: Iterable[T]) -> Iterable[T]:
+    """Return items for each of which a few bytes of a mapped file are looked at, and let go of them now and then.
+
+    With each place that is looked at, up to AROUND bytes are mapped, which only matters where the file is large.
+    """
+    return _sparing(view, items) if len(view) > _LARGE and isinstance(view, memoryview) else items
+
+
+def _sparing(view: memoryview, items: Iterable[T]) -> Iterator[T]:
+    for number, item in enumerate(items, 1):
+        yield item
+        if number % _OFTEN == 0:
+            forget(view, 0, len(view))

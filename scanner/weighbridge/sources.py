@@ -22,10 +22,10 @@ from weighbridge.pipeline import scan_targets, triage
 from weighbridge.policy import Outcome, Policy, Verdict
 from weighbridge.records import dataclass, replace
 from weighbridge.registries import registry
-from weighbridge.registries.base import Registry, Settings
+from weighbridge.registries.base import Near, Registry, Settings
 from weighbridge.remote import Allowance, Blocks
 from weighbridge.requirements import Requirements, Unmet, of_files, of_licences, of_source
-from weighbridge.store import Fetched, Store
+from weighbridge.store import Fetched, Intake, Store
 from weighbridge.walk import Patterns, Target, walk
 
 
@@ -37,12 +37,16 @@ class Resolved:
     registry: Registry
 
 
-def resolve(reference: str, settings: Settings) -> Resolved:
+def resolve(reference: str, settings: Settings, intake: Intake | None = None) -> Resolved:
     """Return what a reference means now; the registry tells `settings.notice` what it pinned.
+
+    A registry that reads every byte for it lets `intake` take them into the store meanwhile.
 
     Raises UsageError when the reference cannot be read, SourceError when the registry does not have it.
     """
     found = registry(reference, settings)
+    if intake is not None and isinstance(found, Near):
+        return Resolved(artifact=found.resolve_reading(reference, intake), registry=found)
     return Resolved(artifact=found.resolve(reference), registry=found)
 
 

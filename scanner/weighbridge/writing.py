@@ -1,4 +1,7 @@
-"""Files that appear whole or not at all: written beside their place, put on disk, and renamed."""
+"""Files that appear whole or not at all: written beside their place, put on disk, and renamed.
+
+Large ones are written at offsets, and the disk begins with what is there while the rest is written.
+"""
 
 from __future__ import annotations
 
@@ -28,3 +31,21 @@ def write(
             new.unlink(missing_ok=True)
     except OSError as problem:
         raise error(f"{printable(str(path))}: {problem.strerror or problem}") from problem
+
+
+def write_at(descriptor: int, data: bytes | bytearray | memoryview, position: int) -> int:
+    """Write all of the bytes at `position` of an open file; return the position behind them."""
+    view = memoryview(data)
+    if not hasattr(os, "pwrite"):
+        os.lseek(descriptor, position, os.SEEK_SET)
+    while view.nbytes:
+        count = os.pwrite(descriptor, view, position) if hasattr(os, "pwrite") else os.write(descriptor, view)
+        view, position = view[count:], position + count
+    return position
+
+
+def begin_writing(descriptor: int, begin: int, end: int) -> None:
+    """Have the disk begin with bytes that were written to an open file, without waiting for it."""
+    if hasattr(os, "posix_fadvise"):
+        # Linux begins to write dirty pages that are not needed any more, and only forgets clean ones.
+        os.posix_fadvise(descriptor, begin, end - begin, os.POSIX_FADV_DONTNEED)

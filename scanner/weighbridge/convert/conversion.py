@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from weighbridge.convert import names
-from weighbridge.convert.copy import Copier, write
+from weighbridge.convert.copy import Copier
 from weighbridge.convert.digests import digest
 from weighbridge.convert.front import Front
 from weighbridge.convert.header import header, ordered
@@ -28,6 +28,7 @@ from weighbridge.errors import UnconvertibleError, UsageError
 from weighbridge.limits import Limits
 from weighbridge.location import printable
 from weighbridge.records import dataclass, field
+from weighbridge.writing import write_at
 
 METADATA: Final = {"format": "pt"}  # what transformers asks for before it loads a file
 _LIMITS: Final = Limits()
@@ -80,7 +81,7 @@ def convert(
         names.check(plan, chosen, source_size=inputs.size, max_output=max_output, origin=inputs.reader.origin)
         with new_file(destination, overwrite=overwrite) as output:
             front, found = Front(), {}
-            front.advance(write(output.descriptor, header(chosen, {**METADATA, **aliases}), 0))
+            front.advance(write_at(output.descriptor, header(chosen, {**METADATA, **aliases}), 0))
             # A file that has its size costs less to write, and whoever maps it behind the front finds all of it.
             os.ftruncate(output.descriptor, front.reached + sum(tensor.size for tensor in chosen))
             with ExitStack() as aside:
@@ -180,7 +181,7 @@ def _publish(output: NewFile, made: Conversion, *, overwrite: bool) -> None:
     """Put both files on disk and give them their names, the weights last: where they are, their record is."""
     output.sync()
     with new_file(beside(output.path), overwrite=overwrite) as record:
-        write(record.descriptor, made.text().encode("ascii"), 0)
+        write_at(record.descriptor, made.text().encode("ascii"), 0)
         record.sync()
         record.publish()
     try:

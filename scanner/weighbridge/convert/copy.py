@@ -20,6 +20,7 @@ from weighbridge.convert.front import Front
 from weighbridge.convert.plan import PlannedTensor, Range, Strided
 from weighbridge.convert.sources.base import Store
 from weighbridge.errors import TruncatedError
+from weighbridge.writing import begin_writing, write_at
 
 # What a system answers that has no such call, or not between these two files.
 _UNABLE: Final = frozenset({errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM})
@@ -69,11 +70,10 @@ class Copier:
 
     def _write(self, block: Block, position: int) -> int:
         """Write a block; let the disk begin with what is behind it, without waiting for it."""
-        position = write(self._target, block, position)
+        position = write_at(self._target, block, position)
         self._front.advance(position)
-        if position - self._begun >= _BEHIND and hasattr(os, "posix_fadvise"):
-            # Linux begins to write dirty pages that are not needed any more, and only forgets clean ones.
-            os.posix_fadvise(self._target, self._begun, position - self._begun, os.POSIX_FADV_DONTNEED)
+        if position - self._begun >= _BEHIND:
+            begin_writing(self._target, self._begun, position)
             self._begun = position
         return position
 
@@ -95,14 +95,3 @@ class Copier:
             done += count
             self._front.advance(position + done)
         return done
-
-
-def write(descriptor: int, block: Block, position: int) -> int:
-    """Write a whole block at `position`; return the position behind it."""
-    view = memoryview(block)
-    if not hasattr(os, "pwrite"):
-        os.lseek(descriptor, position, os.SEEK_SET)
-    while view.nbytes:
-        count = os.pwrite(descriptor, view, position) if hasattr(os, "pwrite") else os.write(descriptor, view)
-        view, position = view[count:], position + count
-    return position

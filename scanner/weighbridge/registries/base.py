@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, Protocol, runtime_checkable
 
 from weighbridge.artifact import Artifact, File
+from weighbridge.digest import Digest
 from weighbridge.records import dataclass, field
 
 # How many pieces of a stream that lends its memory can be used at a time: the last ones.
@@ -43,6 +44,27 @@ class Lender(Protocol):
 
         Costs the connection, and far less of a processor than `stream`: for what is large.
         """
+
+
+class Reading(Protocol):
+    """What is done with the files of this machine while they are digested."""
+
+    def begin(self, artifact: Artifact) -> None:
+        """Be shown what is there: it has no revision yet, and its files no claims."""
+
+    def digest(self, file: File, descriptor: int) -> Digest:
+        """Return the sha256 of an open file, from its first byte to its last; several threads may ask."""
+
+
+@runtime_checkable
+class Near(Protocol):
+    """A registry that reads all of its files to resolve a reference, so that whoever wants the bytes takes them then.
+
+    What may be asked of it then is the same as of others.
+    """
+
+    def resolve_reading(self, reference: str, reading: Reading) -> Artifact:
+        """Do what `Registry.resolve` does, and have `reading` digest the files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

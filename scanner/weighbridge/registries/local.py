@@ -18,8 +18,8 @@ from weighbridge.artifact import MAX_FILES, Artifact, Entry, File, Manifest
 from weighbridge.digest import CHUNK, Digest
 from weighbridge.errors import SourceError, UsageError
 from weighbridge.location import anchor, printable
-from weighbridge.records import dataclass
-from weighbridge.registries.base import Remote, Settings
+from weighbridge.records import dataclass, replace
+from weighbridge.registries.base import Reading, Remote, Settings
 
 _PREFIX: Final = "file://"
 _PIN: Final = "@sha256:"
@@ -40,26 +40,30 @@ class Local:
         machine, SourceError when a file cannot be read, a folder holds something that is neither file nor folder or a
         link that leaves it, or the bytes are not the pinned ones.
         """
+        return self.resolve_reading(reference, _Only())
+
+    def resolve_reading(self, reference: str, reading: Reading) -> Artifact:
+        """Return what `resolve` does, and have `reading` digest every file."""
         path, pin = _parts(reference)
         shown = printable(str(path))
         try:
             top = Path(os.path.realpath(path, strict=True))
             found = list(files(top))
-            entries = tuple(_entry(top, place, name) for name, place in found)
+            listed = tuple(_listed(path, place.stat()) for path, place in found)
+            artifact = Artifact(reference=_PREFIX + quote(top.as_posix()), requested=pin, revision=pin, files=listed)
+            reading.begin(artifact)
+            listed = tuple(_pinned(place, file, reading) for file, (_, place) in zip(listed, found, strict=True))
         except FileNotFoundError as error:
             raise SourceError(f"{shown}: {error.strerror}{_advice(path)}") from error
         except OSError as error:
             raise SourceError(f"{shown}: {error.strerror or error}") from error
         if not found:
             raise SourceError(f"{shown}: the folder holds no files")
-        revision = str(Manifest(entries=tuple(entry for entry, _ in entries)).digest)
+        entries = tuple(Entry(file.path, file.size, file.claims[0].value) for file in listed)
+        revision = str(Manifest(entries=entries).digest)
         if pin and pin != revision:
             raise SourceError(f"{shown}: the files are {revision}, not {pin}")
-        listed = tuple(
-            File(path=entry.path, size=entry.size, claims=(Digest("sha256", entry.sha256),), key=state)
-            for entry, state in entries
-        )
-        return Artifact(reference=_PREFIX + quote(top.as_posix()), requested=pin, revision=revision, files=listed)
+        return replace(artifact, revision=revision, files=listed)
 
     def open(self, artifact: Artifact, file: File) -> Remote:
         """Return the bytes of a file, which must not have been written to since it was resolved."""
@@ -168,19 +172,34 @@ def _regular(place: Path, mode: int) -> Path:
     return place
 
 
-def _entry(top: Path, place: Path, name: str) -> tuple[Entry, str]:
-    """Return a file's entry of the manifest and the state it was in when it was read."""
+def _listed(path: str, status: os.stat_result) -> File:
+    return File(path=path, size=status.st_size, key=_state(status))
+
+
+def _pinned(place: Path, file: File, reading: Reading) -> File:
+    """Return a file with the digest of its bytes, which must not be written to meanwhile."""
     descriptor = _descriptor(str(place), 0)
     try:
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):
             raise SourceError(f"{printable(str(place))}: no longer a file")
-        digest = Digest.of_descriptor(descriptor)
-        if _state(os.fstat(descriptor)) != _state(before):
+        digest = reading.digest(file, descriptor)
+        if {_state(before), _state(os.fstat(descriptor))} != {file.key}:
             raise SourceError(f"{printable(str(place))}: the file changed while it was read")
     finally:
         os.close(descriptor)
-    return Entry(name, before.st_size, digest.value), _state(before)
+    return replace(file, claims=(digest,))
+
+
+class _Only:
+    """Digests, and does nothing else."""
+
+    def begin(self, artifact: Artifact) -> None:
+        """Need to know nothing."""
+
+    def digest(self, file: File, descriptor: int) -> Digest:
+        """Return the sha256 of an open file."""
+        return Digest.of_descriptor(descriptor)
 
 
 def _descriptor(path: str, _: int) -> int:

@@ -7,7 +7,7 @@
       admitted/ab/<…>    the verdict that let the bytes in; bytes without one are in quarantine
       known/ab/<key>     which digest the bytes of a remote file had when they were last received
       partial/<key>/     what has arrived of a download: `data`, and `journal`, the parts of it that are on disk
-      incoming/          members of archives while they are unpacked
+      incoming/          files of this machine while they are copied, members of archives while they are unpacked
       locks/<key>        one process at a time downloads a file
 
 Bytes become a file of the store by a rename, after they and before the folder are on disk, so whatever stops a process
@@ -18,7 +18,8 @@ are admitted: another process may be reading them.
 from __future__ import annotations
 
 from weighbridge.store.fetch import Fetched, fetch
+from weighbridge.store.intake import Intake
 from weighbridge.store.layout import Admission, Store
 from weighbridge.store.transfer import Progress
 
-__all__ = ["Admission", "Fetched", "Progress", "Store", "fetch"]
+__all__ = ["Admission", "Fetched", "Intake", "Progress", "Store", "fetch"]

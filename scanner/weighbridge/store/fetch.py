@@ -13,8 +13,7 @@ import hashlib
 import json
 import re
 import secrets
-import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Final
@@ -32,8 +31,6 @@ from weighbridge.store.transfer import Crew, Progress, Reception, StoppedError
 
 # More of them bring a slow link no further (benchmarks/registry.py).
 CONNECTIONS: Final = 4
-# What a file system needs for itself while it takes the last bytes of a download.
-_MARGIN: Final = 64 << 20
 _NO_LIMITS: Final = Limits()
 # Revisions that mean the same bytes tomorrow: a commit, a digest, and what servers and object stores change with the
 # bytes. The number of a model version is none, nor are a size or a time that two files may share.
@@ -74,11 +71,13 @@ def fetch(
     limits: Limits = _NO_LIMITS,
     connections: int = CONNECTIONS,
     progress: Callable[[Progress], None] | None = None,
+    taken: Collection[str] = (),
 ) -> Fetched:
     """Return the files of an artifact, all in the store, which must be open and stay so while they are used.
 
     `wanted` says which paths are to be had, `limits` what an archive may unpack to; `progress` is told of every piece,
-    by several threads, one at a time.
+    by several threads, one at a time. `taken` are the sha256 of files that came into the store just before this (see
+    `intake`), and count as received.
 
     Raises SourceError when a registry does not answer, sends something else than it declared, or the store cannot take
     it; what arrived until then is kept, and taken up the next time.
@@ -102,8 +101,8 @@ def fetch(
         manifest=manifest,
         paths={entry.path: store.path(entry.sha256) for entry in manifest.entries},
         excluded=tuple(sorted(unwanted + [entry.path for entry in found if not wanted(entry.path)])),
-        received=crew.received,
-        fresh=frozenset(clerk.fresh),
+        received=crew.received + sum({entry.sha256: entry.size for entry in found if entry.sha256 in taken}.values()),
+        fresh=frozenset(clerk.fresh.union(taken)),
     )
 
 
@@ -166,16 +165,12 @@ def _present(store: Store, file: File, key: str) -> str | None:
 
 def _check_space(store: Store, artifact: Artifact, files: list[File]) -> None:
     """Raise SourceError before anything is fetched when the disk cannot take what is missing."""
-    needed = _MARGIN
+    needed = 0
     for file in files:
         key, _ = _key(artifact, file)
         if _present(store, file, key) is None:
             needed += file.size - Partial(store.partial(key), file.size).taken
-    with store.trouble():
-        free = shutil.disk_usage(store.home).free
-    if needed > free:
-        name = printable(artifact.reference)
-        raise SourceError(f"{name}: {needed} bytes are needed in {store.home}, and {free} are free")
+    store.check_space(needed, printable(artifact.reference))
 
 
 def _unpacked(store: Store, file: File, sha256: str, source: str, limits: Limits, *, fresh: bool) -> list[Entry]:

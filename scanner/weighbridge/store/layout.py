@@ -6,6 +6,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import stat
 import sys
 import time
@@ -23,6 +24,8 @@ FOLDERS: Final = ("files", "admitted", "known", "partial", "incoming", "locks")
 # Everybody may read a file that is linked into their folder, and nobody may write it.
 READ_ONLY: Final = 0o444
 PRIVATE: Final = 0o700
+# What a file system needs for itself while it takes the last bytes of a download.
+_MARGIN: Final = 64 << 20
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -96,6 +99,14 @@ class Store:
             raise SourceError(
                 f"the store {self.home}: {error.strerror or error}; WEIGHBRIDGE_HOME names another folder for it"
             ) from error
+
+    def check_space(self, size: int, name: str) -> None:
+        """Raise SourceError, which begins with a name, when the disk cannot take so many more bytes."""
+        needed = size + _MARGIN
+        with self.trouble():
+            free = shutil.disk_usage(self.home).free
+        if needed > free:
+            raise SourceError(f"{name}: {needed} bytes are needed in {self.home}, and {free} are free")
 
     def path(self, sha256: str) -> Path:
         """Return where the bytes with a digest lie, if they are there."""

@@ -32,7 +32,7 @@ from weighbridge.formats.zip.records import (
     repeats,
     signed,
 )
-from weighbridge.reader import TAIL, Sample, forget
+from weighbridge.reader import TAIL, Sample, sparing
 
 # How far the end of a stored member of unknown size is searched for. Only archives without a directory
 # need it; the rest of a larger member is left to be examined as bytes of no member.
@@ -57,10 +57,6 @@ class Directory(NamedTuple):
     base: int
     claim: Claim
 
-
-# With each header that is looked at, up to 2 MiB around it are mapped: from this size on they are let go now and then.
-LARGE: Final = 64 << 20
-OFTEN: Final = 32  # headers
 
 
 class Archive:
@@ -92,10 +88,8 @@ def read(view: Bytes, limit: int) -> Archive:
         for detail in end.odd:
             archive.note("zip-end-record", end.position, detail)
         for directory in directories(view, end, archive):
-            for number, entry in enumerate(listing(view, directory, limit - len(archive.entries), archive), 1):
+            for entry in sparing(view, listing(view, directory, limit - len(archive.entries), archive)):
                 resolve(view, entry, listed, archive)
-                if len(view) > LARGE and number % OFTEN == 0 and isinstance(view, memoryview):
-                    forget(view, 0, len(view))
     if len(archive.ends) > 1:
         places = ", ".join(f"{end.position:#x}" for end in archive.ends)
         archive.note("zip-several-ends", archive.ends[-1].position, f"end records at {places}")

@@ -11,6 +11,7 @@ from struct import Struct
 from typing import Final
 
 from weighbridge.formats.zip.records import CENTRAL_SIZE, LOCAL_SIZE, Bytes, Entry
+from weighbridge.reader import sparing
 
 _SIZE: Final = Struct("<H").unpack_from
 _FIELD: Final = Struct("<HH").unpack_from
@@ -36,7 +37,7 @@ LONGEST: Final = {
 def unknown(view: Bytes, entries: Iterable[Entry]) -> Iterator[tuple[int, int, str]]:
     """Yield (offset, size, what) of every extra field that is not known for what it holds."""
     seen: set[int] = set()
-    for entry in entries:
+    for entry in sparing(view, entries):
         if entry.data >= 0:
             name_size = len(entry.raw) if entry.agreed else int(_SIZE(view, entry.start + 26)[0])
             begin = entry.start + LOCAL_SIZE + name_size

@@ -145,7 +145,9 @@ def test_anything_but_pass_leaves_the_folder_untouched(model: Path, data: bytes,
 def test_the_same_again_does_nothing_and_says_so(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["gate", "model", "--to", "out"]) == 0
     before = {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in Path("out").iterdir()}
-    assert "made a key of your own" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "made a key of your own" in said
+    assert "will not take it" not in said
     assert run(["gate", "model", "--to", "out"]) == 0
     said = capfd.readouterr().err
     assert "holds it already" in said
@@ -153,6 +155,13 @@ def test_the_same_again_does_nothing_and_says_so(model: Path, capfd: pytest.Capt
     assert {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in Path("out").iterdir()} == before
     assert gate("model", "--anew") == 0
     assert Path("out/approval.json").stat().st_ino != before[Path("out/approval.json")][1]
+
+
+@pytest.mark.parametrize("reference", ["nowhere", "hf://acme/bert", "model"])
+def test_what_does_not_cross_leaves_no_key_behind(model: Path, reference: str) -> None:
+    (model / "other.bin").write_bytes(HOSTILE)
+    assert run(["gate", reference, "--to", "out", "--offline"]) == (1 if reference == "model" else 4)
+    assert not home.key_path().exists()
 
 
 def test_other_rules_policies_or_names_approve_again(model: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -51,18 +51,41 @@ def approval_options(command: F) -> F:
     return signer_options(command)
 
 
+class _NewKey:
+    """The user's own key, which is made when it signs for the first time: what does not come to that leaves none."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._options = options
+        self._made: Signer | None = None
+
+    @property
+    def identity(self) -> str:
+        """The digest that the key is known by."""
+        return self._signer().identity
+
+    def sign(self, payload: bytes, payload_type: str) -> bytes:
+        """Return a bundle that hints at the key."""
+        return self._signer().sign(payload, payload_type)
+
+    def _signer(self) -> Signer:
+        from weighbridge.evidence import home
+
+        if self._made is None:
+            path = home.key_path()
+            if not path.exists():
+                home.make_key(path, home.public_key_path())
+                shown = printable(str(path))
+                say(f"made a key of your own, {shown}: what it approves can be loaded on this machine")
+            self._made = signer_from(self._options)
+        return self._made
+
+
 def approver_from(options: dict[str, Any]) -> Signer:
-    """Return who signs an approval by the options; without any the user's own key, made now if there is none yet."""
+    """Return who signs an approval by the options; without any the user's own key, which need not be there yet."""
     from weighbridge.evidence import home
 
     named = options["key"] or options["certificates"] or options["pkcs11"] or options["keyless"]
-    if not named and not home.key_path().exists():
-        home.make_key(home.key_path(), home.public_key_path())
-        said = (
-            f"made a key of your own, {printable(str(home.key_path()))}: what it approves can be loaded on this machine"
-        )
-        say(said)
-    return signer_from(options)
+    return signer_from(options) if named or home.key_path().exists() else _NewKey(options)
 
 
 def verifier_from(options: dict[str, Any]) -> str:

@@ -92,6 +92,7 @@ def gate(reference: str, destination: Path, **options: Any) -> int:
         )
     report(crossed.verdict, options)
     tell_kept(crossed.verdict, options)
+    crossing = replace(crossing, trust=trust_from_file(options, canonical(reference)))  # a key may have been made since
     for line in (*_outcome(crossed, destination), *_unaccepted(crossed, crossing, destination)):
         tell(line, options)
     return exit_status(crossed.verdict)

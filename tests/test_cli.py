@@ -371,3 +371,14 @@ def test_a_path_that_is_not_there_ends_a_plain_scan_as_any_other() -> None:
     done = command("scan", "no-such-file")
     assert (done.returncode, done.stdout) == (4, "")
     assert done.stderr == command("scan", "no-such-file", "-q").stderr
+
+
+@pytest.mark.parametrize("arguments", [["gate", "{}", "--to", "out"], ["convert", "{}", "out"], ["doctor"]])
+def test_a_current_folder_that_was_removed_is_no_internal_error(
+    arguments: list[str], models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    status = cli._run(run, [word.format(models) for word in arguments])
+    assert status == (0 if arguments == ["doctor"] else 2)

@@ -56,6 +56,16 @@ def test_a_new_installation_has_no_errors_and_nothing_is_written(
     assert {layer for layer in LAYERS if layer in found} == set(LAYERS)
 
 
+def test_a_home_that_nobody_has_is_an_error_beside_the_rest(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WEIGHBRIDGE_CONFIG", "~nobody-has-this-name")
+    status, found = examined(capsys)
+    assert status == 1
+    assert "name a folder with WEIGHBRIDGE_CONFIG" in found["folder"]["text"]
+    assert found["store"]["status"] == "ok"
+
+
 def test_every_extra_is_spoken_for() -> None:
     declared = tomllib.loads((TREE / "pyproject.toml").read_text())["project"]
     extras = declared["optional-dependencies"]

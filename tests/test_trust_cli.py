@@ -251,7 +251,14 @@ def test_show_says_what_applies_to_a_model(trust: Command, tmp_path: Path) -> No
     assert trust("show", path, "--source", "hf://acme/open")[1].startswith("source hf://acme/open")
     status, _, err = trust("show", path, "--source", "hf://other/bert")
     assert status == 1
-    assert "[POLICY_NO_RULE]" in err
+    assert "[POLICY_NO_RULE]; add one" in err
+
+
+def test_a_home_that_nobody_has_is_wrong_usage(trust: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEIGHBRIDGE_TRUST", "~nobody-has-this-name/trust.toml")
+    status, _, err = trust("lint")
+    assert status == 2
+    assert "no such home is known here; name a folder with WEIGHBRIDGE_TRUST" in err
 
 
 def test_the_variable_names_the_policy(trust: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,7 +141,7 @@ def test_a_trust_policy_decides_by_source(verify: Command, model: Path, tmp_path
     for source in (["--source", "hf://other/bert"], []):
         status, out, err = verify(model, "--trust", policy, *source)
         assert (status, out) == (1, "")
-        assert "no rule of the trust policy" in err
+        assert "has no rule for this source" in err
         assert "[POLICY_NO_RULE]" in err
 
 

@@ -42,6 +42,17 @@ def waive(finding: str, *more: str, expires: str = "30d") -> int:
     return run("waive", "report.json", finding, "--reason", "read", "--expires", expires, "--approver", "me", *more)
 
 
+def test_nobody_without_a_name_accepts_anything(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def unknown() -> str:
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr("getpass.getuser", unknown)
+    assert run("waive", "report.json", "1", "--reason", "read", "--expires", "3d") == 2
+    assert "--approver: say who accepts it" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("finding", ["1", "models/a.pkl@0x1b"])
 def test_a_waived_finding_passes_until_the_day_and_stays_in_the_report(
     finding: str, capfd: pytest.CaptureFixture[str]

@@ -96,7 +96,10 @@ def examine(*, now: datetime) -> Iterator[Check]:
     """Yield everything that is to be said of this installation; `now` has a time zone."""
     looked_at = (_package, _extras, _libraries, _rules, lambda: _policy(now))
     for area in (*looked_at, lambda: _trust(now), _key, _store, _environment, _sandbox):
-        yield from area()
+        try:
+            yield from area()
+        except UsageError as error:  # nothing tells where to look
+            yield Check(area="settings", name="folder", status=Status.ERROR, text=str(error))
 
 
 def _package() -> Iterator[Check]:
@@ -170,7 +173,7 @@ def _policy(now: datetime) -> Iterator[Check]:
 
     today = now.astimezone(UTC).date()
     try:
-        chosen = settings.choose(environ=os.environ, folder=str(Path.cwd()), today=today)
+        chosen = settings.choose(environ=os.environ, folder=settings.current_folder(), today=today)
     except (DocumentError, UsageError) as error:
         yield Check(area="policy", name="judging", status=Status.ERROR, text=printable(str(error)))
         return
@@ -205,14 +208,9 @@ def _trust(now: datetime) -> Iterator[Check]:
         area="trust", name="policy", status=Status.OK, text=f"{policy.where}: {rules}, {approvers}, {policy.digest}"
     )
     yield from (_root(name, root, now) for name, root in policy.roots.items())
-    for one in lint(policy, _policy_path(), now=now):
+    for one in lint(policy, trust_policy.place(), now=now):
         status = Status.ERROR if one.error else Status.WARNING
         yield Check(area="trust", name="lint", status=status, text=f"{one.place}: {one.text}")
-
-
-def _policy_path() -> Path:
-    named = os.environ.get(trust_policy.VARIABLE)
-    return Path(named).expanduser() if named else home.trust_path()
 
 
 def _root(name: str, root: Root, now: datetime) -> Check:

@@ -69,12 +69,23 @@ def _run(run: Callable[[list[str]], int], arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return _say("interrupted", EXIT_INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the process edge: a crash must not look like a verdict
+        if isinstance(error, FileNotFoundError) and _is_nowhere():
+            return _say("error: the current folder was removed; change to one that is there", EXIT_USAGE)
         if "--verbose" in arguments or "-v" in arguments:
             import traceback
 
             mutter(traceback.format_exc())
         hint = "; --verbose shows where"
         return _say(f"internal error: {type(error).__name__}: {_printable(str(error))}{hint}", EXIT_INTERNAL)
+
+
+def _is_nowhere() -> bool:
+    """Tell whether the current folder was removed: no relative path leads anywhere then."""
+    try:
+        os.getcwd()  # noqa: PTH109 - pathlib takes longer to import than a small scan
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def say(text: str) -> None:

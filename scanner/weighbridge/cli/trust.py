@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -165,10 +164,9 @@ def update(names: tuple[str, ...], path: Path | None, first: Path | None) -> Non
 
 def _place(path: Path | None) -> Path:
     """Return which policy is meant."""
-    from weighbridge.evidence import home, trust_policy
+    from weighbridge.evidence import trust_policy
 
-    named = os.environ.get(trust_policy.VARIABLE)
-    return path or (Path(named).expanduser() if named else home.trust_path())
+    return path or trust_policy.place()
 
 
 def _lines(policy: TrustPolicy) -> Iterator[str]:

@@ -54,7 +54,7 @@ def waive(report: Path, finding: str, **options: Any) -> int:
         raise UsageError(f"--expires: {days} days are more than the {most} that max_waiver_days allows")
     chosen = waivers.pick(waivers.reported(report), finding)
     made = waivers.waivers_for(
-        chosen, reason=options["reason"], approver=options["approver"] or getpass.getuser(), expires=expires
+        chosen, reason=options["reason"], approver=options["approver"] or _user(), expires=expires
     )
     text = read_file(file).decode("utf-8") if file.exists() else ""
     mode = file.stat().st_mode & 0o777 if file.exists() else 0o644
@@ -78,6 +78,14 @@ def _policy() -> Path:
             "there is no policy file here: name one with --to, or begin one with `weighbridge policy init`"
         )
     return Path(path)
+
+
+def _user() -> str:
+    """Return the name of the user; raise UsageError when nothing tells it, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError) as error:
+        raise UsageError("--approver: say who accepts it; nothing here tells the user's name") from error
 
 
 def _expires(given: str, today: date) -> date:

@@ -9,6 +9,7 @@ FOLDER/           WEIGHBRIDGE_CONFIG, else the user's settings; mode 0700
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 import sys
 from pathlib import Path
@@ -22,16 +23,28 @@ MAX_KEY: Final = 1 << 20  # bytes; a key of RSA 16384 takes 13 kB
 
 
 def folder() -> Path:
-    """Return the folder of settings, which need not exist."""
+    """Return the folder of settings, which need not exist; raise as `expanded` does."""
     if named := os.environ.get(VARIABLE):
-        return Path(named).expanduser().absolute()
+        return expanded(named, VARIABLE).absolute()
     if sys.platform == "win32":
-        base = os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming"
+        base = os.environ.get("APPDATA") or "~/AppData/Roaming"
     elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
+        base = "~/Library/Application Support"
     else:
-        base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(base).absolute() / "weighbridge"
+        base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    return expanded(base, VARIABLE).absolute() / "weighbridge"
+
+
+def expanded(path: str, variable: str) -> Path:
+    """Return a path in which `~` is the home of a user.
+
+    Raises UsageError when the system knows of none, as for a user of a container who is but a number; `variable` is
+    what names another place.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{printable(path)}: no such home is known here; name a folder with {variable}") from error
 
 
 def trust_path() -> Path:
@@ -93,7 +106,7 @@ def write_new(path: Path, data: bytes, *, mode: int) -> None:
     The file has its mode before it has its bytes.
     """
     name = printable(str(path))
-    staged = path.with_name(f".{path.name}.{os.getpid()}.new")
+    staged = path.with_name(f".{path.name[:200]}.{secrets.token_hex(8)}")
     try:
         with open(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:  # noqa: PTH123 - a descriptor
             file.write(data)

@@ -53,8 +53,11 @@ __all__ = [
     "TrustedSigner",
     "Uncovered",
     "bare",
+    "choose",
     "default",
+    "own",
     "parse",
+    "place",
     "read",
 ]
 
@@ -88,10 +91,9 @@ class TrustPolicy:
         names = {source, _model(source)}
         found = [rule for rule in self.rules if any(patterns.matches(rule.source, one) for one in names)]
         if not found:
-            fix = f"add a rule for it to {self.where}, or name who has to have signed with an option, such as --key"
-            raise SourceUncovered(
-                printable(source), f"no rule of the trust policy {self.where} is for this source", fix
-            )
+            begin = "add one" if self.digest else "`weighbridge trust init` begins one"
+            fix = f"{begin}, or name who has to have signed with an option, such as --key"
+            raise SourceUncovered(printable(source), f"the trust policy {self.where} has no rule for this source", fix)
         return max(found, key=lambda rule: patterns.specificity(rule.source))
 
 
@@ -122,6 +124,8 @@ def read(path: Path) -> TrustPolicy:
         with path.open("rb") as file:
             raw = file.read(MAX_POLICY + 1)
         text = raw.decode("utf-8")
+    except FileNotFoundError as error:
+        raise DocumentError(name, "there is no such file; `weighbridge trust init` writes one to begin with") from error
     except OSError as error:
         raise DocumentError(name, f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -174,15 +178,20 @@ def _with_own(document: _Document) -> tuple[dict[str, Approver], dict[str, Trust
     return {key: one for key, one in approvers.items() if one.signer != OWN or mine}, mine
 
 
+def place() -> Path:
+    """Return where the trust policy lies, or would: what WEIGHBRIDGE_TRUST names, else among the user's settings."""
+    named = os.environ.get(VARIABLE)
+    return home.expanded(named, VARIABLE) if named else home.trust_path()
+
+
 def default() -> TrustPolicy:
     """Return the policy of WEIGHBRIDGE_TRUST, else the user's, else one that trusts the user's own key to approve.
 
     Raises DocumentError when there is a file and it is wrong.
     """
-    if named := os.environ.get(VARIABLE):
-        return read(Path(named).expanduser())
-    path = home.trust_path()
-    return read(path) if os.path.lexists(path) else own()  # a link to nowhere is no reason to do without
+    path = place()
+    # A variable, or a link, that leads nowhere is no reason to do without.
+    return read(path) if os.environ.get(VARIABLE) or os.path.lexists(path) else own()
 
 
 def choose(named: str | os.PathLike[str] | None, judged: str | os.PathLike[str]) -> TrustPolicy:
@@ -190,8 +199,7 @@ def choose(named: str | os.PathLike[str] | None, judged: str | os.PathLike[str])
 
     Raises UsageError when it lies in that folder, DocumentError when it is wrong.
     """
-    given = named or os.environ.get(VARIABLE)
-    path = Path(given).expanduser() if given else home.folder()
+    path = Path(named) if named else place() if os.environ.get(VARIABLE) else home.folder()
     if path.resolve().is_relative_to(Path(judged).resolve()):
         shown = printable(str(path))
         raise UsageError(f"{shown}: it came with the model that it is to judge; name a trust policy elsewhere")
@@ -247,8 +255,8 @@ def _check_names(document: _Document, name: str) -> None:
         if signer.timestamp_root:
             _check_root(document, signer.timestamp_root, RootType.SIGSTORE, f"{name}:signers.{key}.timestamp_root")
     for index, rule in enumerate(document.rules):
-        for place, signer_name in enumerate(rule.require):
-            _check_signer(document, signer_name, f"{name}:rules[{index}].require[{place}]")
+        for position, signer_name in enumerate(rule.require):
+            _check_signer(document, signer_name, f"{name}:rules[{index}].require[{position}]")
     for key, approver in document.approvers.items():
         _check_signer(document, approver.signer, f"{name}:approvers.{key}.signer", also=OWN)
 

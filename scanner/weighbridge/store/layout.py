@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Final
 
 from weighbridge.errors import SourceError
+from weighbridge.evidence.home import expanded
 from weighbridge.records import dataclass
 from weighbridge.store.locks import holding
 
+VARIABLE: Final = "WEIGHBRIDGE_HOME"
 FORMAT: Final = "weighbridge store 1\n"
 FOLDERS: Final = ("files", "admitted", "known", "partial", "incoming", "locks")
 # Everybody may read a file that is linked into their folder, and nobody may write it.
@@ -39,14 +41,17 @@ class Admission:
 
 
 def default_home() -> Path:
-    """Return the folder of the store: WEIGHBRIDGE_HOME, else `weighbridge` in the user's cache."""
-    if home := os.environ.get("WEIGHBRIDGE_HOME"):
-        return Path(home).expanduser().absolute()
+    """Return the folder of the store: WEIGHBRIDGE_HOME, else `weighbridge` in the user's cache.
+
+    Raises UsageError when the user has no home.
+    """
+    if named := os.environ.get(VARIABLE):
+        return expanded(named, VARIABLE).absolute()
     if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
     else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base).absolute() / "weighbridge"
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return expanded(base, VARIABLE).absolute() / "weighbridge"
 
 
 class Store:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from . import (
     behaviours,
+    constructions,
     containers,
     differentials,
     exhaustion,
@@ -31,6 +32,7 @@ FAMILIES = (
     gadgets,
     streams,
     forms,
+    constructions,
     behaviours,
     differentials,
     containers,

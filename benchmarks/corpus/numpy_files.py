@@ -135,7 +135,7 @@ def build_scipy(corpus: Corpus) -> None:
 
 
 # A scan of trees, whose state scipy follows as pointers, is rightly inconclusive.
-SINGLE = {"kd_tree", "ckd_tree", "nearest", "linregress"}
+SINGLE = {"kd_tree", "ckd_tree", "nearest"}
 
 
 def fitted(points: np.ndarray, line: np.ndarray) -> dict[str, object]:

@@ -185,4 +185,4 @@ def formulas(corpus: Corpus) -> None:
         "powers": [sympy.sqrt(x), x**-1, x**y, 2 * sympy.pi * x],
     }
     for name, value in values.items():
-        corpus.pickle(f"values/sympy-{name}", value, (4, 5))
+        corpus.pickle(f"values/sympy-{name}", value, BINARY)

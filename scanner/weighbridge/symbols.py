@@ -24,7 +24,10 @@ Value = object
 
 
 class Form(StrEnum):
-    """The opcode that makes a call; trust is granted per form."""
+    """The opcode that makes a call; trust is granted per form.
+
+    NEWOBJ_EX is also what protocols 2 and 3 write for it, which do not have the opcode.
+    """
 
     REDUCE = "REDUCE"
     NEWOBJ = "NEWOBJ"

@@ -11,7 +11,7 @@ from typing import Final
 
 from weighbridge.errors import LimitError
 from weighbridge.formats.pickle.loop import Loop
-from weighbridge.formats.pickle.recorder import ARRAY_DEPTH
+from weighbridge.formats.pickle.recorder import ARRAY_DEPTH, PARTIAL, PARTIAL_PROTOCOLS
 
 ENDED: Final = "the stream ends before STOP"
 
@@ -25,6 +25,10 @@ class Machine(Loop):
         # What comes before a break would have happened, so it is told value by value.
         if (self.looked and self.broken) or (self.taken and not self.intact()):
             self._run_again()
+        if self.protocol in PARTIAL_PROTOCOLS and PARTIAL in self._globals:
+            from weighbridge.formats.pickle.constructors import told_as_newobj_ex  # few streams have any
+
+            self.events = told_as_newobj_ex(self.events, [self.result, *self.inner])
 
     def _run(self) -> None:
         try:
@@ -73,6 +77,7 @@ class Machine(Loop):
         self.anomalies += inner.anomalies
         self.literals += inner.literals
         self.arrays += inner.arrays
+        self.inner += [inner.result, *inner.inner]
         if inner.limit is not None:
             raise inner.limit
         if not inner.complete:

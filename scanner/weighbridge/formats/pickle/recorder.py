@@ -40,6 +40,8 @@ HASH_LIMIT: Final = 10_000  # parts of one key; CPython hashes a shared tuple ag
 _LOOKED: Final = 64  # characters in which a text shows whether it begins as a program does
 HUGE_INT: Final = 1 << 16  # bytes of one integer; no model holds such a number
 PROTOCOL: Final = 5
+PARTIAL_PROTOCOLS: Final = (2, 3)  # have no opcode NEWOBJ_EX, and call a partial in its place
+PARTIAL: Final = ("functools", "partial")
 WINDOW: Final = 1 << 22  # bytes of a stream held at once; a large file is never copied whole
 MARGIN: Final = 1 << 17  # more than any operand that is kept
 ARRAY_DEPTH: Final = 8  # object arrays inside object arrays of joblib
@@ -120,6 +122,7 @@ class Recorder:
         self.literals: list[tuple[int, int, Value]] = []
         self.arrays: list[tuple[int, int]] = []
         self.result: Value = None
+        self.inner: list[Value] = []  # what the pickles inside this one result in
         self.complete = False
         self.straddles = False
         self.broken = ""

@@ -9,18 +9,26 @@ import os
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from weighbridge.errors import SourceError, WeighbridgeError
 from weighbridge.location import printable
+
+_KEPT: Final = 40  # characters of a name, in that of the file until it has its place; systems take 255 bytes
 
 
 def write(
     path: Path, pieces: Iterable[bytes], *, error: type[WeighbridgeError] = SourceError, mode: int = 0o644
 ) -> None:
-    """Write the bytes of a file, in place of an older one if there is one; raise `error` when the system refuses."""
-    new = path.with_name(f".{path.name[:200]}.{secrets.token_hex(8)}")
+    """Write the bytes of a file, in place of an older one if there is one.
+
+    Raises `error` when the system refuses, or something else than a file is there: a device is not to be replaced.
+    """
+    new = path.with_name(f".{path.name[:_KEPT]}.{secrets.token_hex(8)}")
     try:
         try:
+            if path.exists() and not path.is_file():
+                raise error(f"{printable(str(path))}: something is there that is no file; name another place")
             descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
             with os.fdopen(descriptor, "wb") as file:
                 file.writelines(pieces)

@@ -62,7 +62,7 @@ def attest(path: Path, kind: str, output: Path, **options: Any) -> int:
     signer = signer_from(options)
     verdict = _scan(path, options)
     payload = _payload(verdict, path, kind, options)
-    write(output, [signer.sign(payload, IN_TOTO)])
+    write(output.resolve(), [signer.sign(payload, IN_TOTO)])  # a link stays one
     files = counted(len(verdict.files), "file")
     emit([f"signed: {printable(str(path))}: {verdict.outcome.value}, {files}", f"  in {printable(str(output))}"])
     return 0

@@ -77,7 +77,7 @@ def export(path: Path, *, no_rules: bool, trust: Path | None, approved: tuple[Pa
     signer = signer_from(options)
     rules = None if no_rules else Path(folder) if folder else rules_directory()
     cargo = airgap.collect(rules=rules, trust=trust, approved=approved, now=_now())
-    write(path, airgap.pack(cargo, signer), error=UsageError)
+    write(path.resolve(), airgap.pack(cargo, signer), error=UsageError)  # a link stays one
     emit([f"wrote {printable(str(path))}: {_extent(cargo)}, signed by {printable(signer.identity)}", *_lines(cargo)])
 
 

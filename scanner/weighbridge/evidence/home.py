@@ -106,7 +106,7 @@ def write_new(path: Path, data: bytes, *, mode: int) -> None:
     The file has its mode before it has its bytes.
     """
     name = printable(str(path))
-    staged = path.with_name(f".{path.name[:200]}.{secrets.token_hex(8)}")
+    staged = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}")
     try:
         with open(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:  # noqa: PTH123 - a descriptor
             file.write(data)

@@ -14,6 +14,9 @@ from typing import Final
 from weighbridge.errors import SourceError, WeighbridgeError
 from weighbridge.location import printable
 
+# Bytes after which the disk is told to begin; to be told every 2 MiB costs 0.15 s a GiB.
+_BEHIND: Final = 8 << 20
+
 _KEPT: Final = 40  # characters of a name, in that of the file until it has its place; systems take 255 bytes
 
 
@@ -52,8 +55,16 @@ def write_at(descriptor: int, data: bytes | bytearray | memoryview, position: in
     return position
 
 
-def begin_writing(descriptor: int, begin: int, end: int) -> None:
-    """Have the disk begin with bytes that were written to an open file, without waiting for it."""
-    if hasattr(os, "posix_fadvise"):
-        # Linux begins to write dirty pages that are not needed any more, and only forgets clean ones.
-        os.posix_fadvise(descriptor, begin, end - begin, os.POSIX_FADV_DONTNEED)
+class Writeback:
+    """Has the disk begin with what was written to an open file, while the rest is: there is little to wait for then."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._begun = 0
+
+    def advance(self, position: int) -> None:
+        """Say that everything before `position` is written."""
+        if position - self._begun >= _BEHIND and hasattr(os, "posix_fadvise"):
+            # Linux begins to write dirty pages that are not needed any more, and only forgets clean ones.
+            os.posix_fadvise(self._descriptor, self._begun, position - self._begun, os.POSIX_FADV_DONTNEED)
+            self._begun = position

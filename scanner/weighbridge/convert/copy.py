@@ -20,13 +20,12 @@ from weighbridge.convert.front import Front
 from weighbridge.convert.plan import PlannedTensor, Range, Strided
 from weighbridge.convert.sources.base import Store
 from weighbridge.errors import TruncatedError
-from weighbridge.writing import begin_writing, write_at
+from weighbridge.writing import Writeback, write_at
 
 # What a system answers that has no such call, or not between these two files.
 _UNABLE: Final = frozenset({errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM})
 _WRITTEN: Final = 1 << 20  # bytes of one write
 _AT_ONCE: Final = 1 << 30  # bytes of one call of copy_file_range, so that an interrupt is noticed
-_BEHIND: Final = 8 << 20  # bytes after which the disk is told to begin
 
 
 class Copier:
@@ -37,7 +36,7 @@ class Copier:
         self._front = front
         self._target = target
         self._shares = hasattr(os, "copy_file_range")
-        self._begun = 0
+        self._writeback = Writeback(target)
 
     def copy(self, tensor: PlannedTensor, position: int) -> int:
         """Write a tensor's bytes at `position`; return the position behind them.
@@ -72,9 +71,7 @@ class Copier:
         """Write a block; let the disk begin with what is behind it, without waiting for it."""
         position = write_at(self._target, block, position)
         self._front.advance(position)
-        if position - self._begun >= _BEHIND:
-            begin_writing(self._target, self._begun, position)
-            self._begun = position
+        self._writeback.advance(position)
         return position
 
     def _share(self, source: int, data: Range, position: int) -> int:

@@ -22,7 +22,7 @@ from weighbridge.registries.base import LENT
 from weighbridge.store.layout import Store
 from weighbridge.store.sums import Behind, Sums
 from weighbridge.store.transfer import Progress
-from weighbridge.writing import begin_writing, write_at
+from weighbridge.writing import Writeback, write_at
 
 # Bytes of the smallest file that is taken in. A smaller one costs little to read twice, and waits for the disk beside
 # others when it is fetched.
@@ -98,6 +98,7 @@ class Intake:
         sums, done = Sums(file.size, (), printable(file.path)), 0
         buffers = cycle([memoryview(bytearray(_PIECE)) for _ in range(LENT)])
         with new.open("xb", buffering=0) as target, Behind(sums) as behind:
+            writeback = Writeback(target.fileno())
             for buffer in buffers:
                 count = fill(source, buffer, done)
                 if not count:
@@ -105,9 +106,8 @@ class Intake:
                 if done + count > file.size:
                     raise SourceError(f"{printable(file.path)}: the file grows while it is read")
                 behind.add(buffer[:count])
-                write_at(target.fileno(), buffer[:count], done)
-                begin_writing(target.fileno(), done, done + count)
-                done += count
+                done = write_at(target.fileno(), buffer[:count], done)
+                writeback.advance(done)
                 self._count(count)
             behind.wait()
         return Digest("sha256", sums.sha256)

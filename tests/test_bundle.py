@@ -121,6 +121,14 @@ def test_a_time_can_be_fixed(monkeypatch: pytest.MonkeyPatch, signer: KeySigner)
     assert run("bundle", "export", "gap.tar", "--key", "key.pem") == 2
 
 
+def test_a_fixed_time_makes_no_approval_hold_that_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("gate", MODEL, "--to", "approved", "-q") == 0
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")
+    assert run("bundle", "export", "gap.tar", "--no-rules", "--approved", "approved") == 0
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "4000000000")
+    assert run("bundle", "export", "gap.tar", "--no-rules", "--approved", "approved") == 0
+
+
 @given(at=st.integers(0), flipped=st.integers(1, 255))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_flipped_byte_is_refused_wherever_it_is(at: int, flipped: int, bundled: tuple[Path, bytes]) -> None:

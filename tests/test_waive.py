@@ -12,6 +12,7 @@ import pytest
 
 from weighbridge import cli, waivers
 from weighbridge.cli import group
+from weighbridge.errors import DocumentError, UsageError
 from weighbridge.policy import Waiver
 from weighbridge.policy_file import load_policy
 
@@ -164,11 +165,34 @@ def test_the_rest_of_the_file_stays_byte_for_byte(name: str, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("p.toml", "waivers = []\n"), ("p.yaml", "waivers: []\n"), ("p.json", "{}"), ("p.yaml", "- a\n"), ("p.yaml", "a")],
+    [
+        ("p.toml", "waivers = []\n"),
+        ("p.yaml", "waivers: []\n"),
+        ("p.yaml", "waivers:\n  - {}\nname: ours\n"),
+        ("p.json", "{}"),
+        ("p.json", '{"waivers": []}'),
+    ],
 )
-def test_where_the_end_is_no_place_the_waiver_is_shown_instead(name: str, text: str) -> None:
-    with pytest.raises(Exception, match=r"add this by hand|expected a mapping|unknown key|missing"):
+def test_where_the_end_is_no_place_the_entry_for_the_list_is_shown_instead(name: str, text: str) -> None:
+    entry = waivers._in_line(MADE, name)
+    text = text.replace("{}\n", f"{entry}\n")
+    with pytest.raises(UsageError) as refused:
         waivers.added(text, [MADE], name)
+    assert str(refused.value).endswith(f"add this to its list `waivers`:\n  {entry}")
+    Path(name).write_text(f"waivers = [{entry}]" if name.endswith(".toml") else f'{{"waivers": [{entry}]}}')
+    assert load_policy(name).waivers == (MADE,), "what is shown is what may stand there"
+
+
+@pytest.mark.parametrize(("name", "text"), [("p.yaml", "- a\n"), ("p.yaml", "a"), ("p.toml", "a")])
+def test_a_file_that_is_wrong_is_not_written_to(name: str, text: str) -> None:
+    with pytest.raises(DocumentError):
+        waivers.added(text, [MADE], name)
+
+
+@pytest.mark.parametrize("indent", ["", "  ", "    "])
+def test_an_entry_stands_where_the_earlier_ones_do(indent: str) -> None:
+    text = f"name: ours\nwaivers:\n{waivers._entry(MADE, indent)}"
+    assert waivers.added(text, [MADE], "p.yaml") == text + waivers._entry(MADE, indent)
 
 
 def test_a_link_and_the_mode_of_the_file_stay() -> None:

@@ -7,6 +7,7 @@ name.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -131,21 +132,29 @@ def _literal(subject: str) -> str:
 def added(text: str, made: list[Waiver], name: str) -> str:
     """Return a policy file, or a file of waivers, with waivers at its end and all else as it was.
 
-    Raises UsageError when the end of it is no place for them, DocumentError when the file is wrong.
+    Raises UsageError, which shows what to add by hand, when the end of it is no place for them: the list is written in
+    one value, or something follows it. Raises DocumentError when the file is wrong.
     """
-    addition = "".join(_table(one, name) if name.endswith(".toml") else _entry(one) for one in made)
-    begun = text if not text or text.endswith("\n") else f"{text}\n"
-    if not name.endswith(".toml"):
-        begun = begun if text.strip() and _says(text, name).waivers else f"{begun}waivers:\n"
     before = _says(text, name) if text.strip() else PolicyFile()
-    whole = begun + addition
-    try:
-        after = _says(whole, name)
-    except DocumentError:
-        after = before
-    if replace(after, waivers=()) != replace(before, waivers=()) or after.waivers != (*before.waivers, *made):
-        raise UsageError(f"{printable(name)}: its end is no place for a waiver; add this by hand:\n{addition}")
-    return whole
+    begun = text if not text or text.endswith("\n") else f"{text}\n"
+    for whole in _candidates(begun, made, name, listed=bool(before.waivers)):
+        try:
+            after = _says(whole, name)
+        except DocumentError:
+            continue
+        if replace(after, waivers=()) == replace(before, waivers=()) and after.waivers == (*before.waivers, *made):
+            return whole
+    by_hand = "".join(f"\n  {_in_line(one, name)}" for one in made)
+    raise UsageError(f"{printable(name)}: its end is no place for a waiver; add this to its list `waivers`:{by_hand}")
+
+
+def _candidates(begun: str, made: list[Waiver], name: str, *, listed: bool) -> Iterator[str]:
+    """Yield what the file may become; the entries of a list in YAML stand where the earlier ones do."""
+    if name.endswith(".toml"):
+        yield begun + "".join(_table(one, name) for one in made)
+        return
+    for indent in ("  ", "", "    "):
+        yield begun + ("" if listed else "waivers:\n") + "".join(_entry(one, indent) for one in made)
 
 
 def _says(text: str, name: str) -> PolicyFile:
@@ -155,12 +164,15 @@ def _says(text: str, name: str) -> PolicyFile:
 
 def _pairs(waiver: Waiver) -> list[tuple[str, str]]:
     """Return the keys of a waiver and their values, as TOML and YAML both have them."""
-    values = ((key, getattr(waiver, key)) for key in _FIELDS)
     return [
         (key, value.isoformat() if isinstance(value, date) else json.dumps(value, ensure_ascii=not value.isprintable()))
-        for key, value in values
-        if value is not None
+        for key, value in _said(waiver)
     ]
+
+
+def _said(waiver: Waiver) -> list[tuple[str, str | date]]:
+    """Return what a waiver says, without what it leaves open."""
+    return [(key, value) for key in _FIELDS if (value := getattr(waiver, key)) is not None]
 
 
 def _table(waiver: Waiver, name: str) -> str:
@@ -168,9 +180,16 @@ def _table(waiver: Waiver, name: str) -> str:
     return f"\n[[{prefix}waivers]]\n" + "".join(f"{key} = {value}\n" for key, value in _pairs(waiver))
 
 
-def _entry(waiver: Waiver) -> str:
+def _entry(waiver: Waiver, indent: str) -> str:
     lines = [f"{key}: {value}\n" for key, value in _pairs(waiver)]
-    return f"  - {lines[0]}" + "".join(f"    {line}" for line in lines[1:])
+    return f"{indent}- {lines[0]}" + "".join(f"{indent}  {line}" for line in lines[1:])
+
+
+def _in_line(waiver: Waiver, name: str) -> str:
+    """Return a waiver as an entry of a list that is written in one value; JSON is YAML, too."""
+    if name.endswith(".toml"):
+        return f"{{ {', '.join(f'{key} = {value}' for key, value in _pairs(waiver))} }},"
+    return json.dumps({key: value if isinstance(value, str) else str(value) for key, value in _said(waiver)})
 
 
 def longest(path: Path) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from weighbridge.cli import say
+from weighbridge.cli.options import day_from
 from weighbridge.cli.signing import signer_from, signer_options
 from weighbridge.errors import DocumentError, UsageError
 from weighbridge.location import printable
@@ -101,13 +102,8 @@ def verifier_from(options: dict[str, Any]) -> str:
 def expiry_from(options: dict[str, Any], now: datetime) -> datetime:
     """Return the time in UTC at which an approval ends; raise UsageError when that is no time to come."""
     given: str = options["expires"]
-    try:
-        if given.endswith("d"):
-            end = now + timedelta(days=int(given[:-1]))
-        else:
-            end = datetime.combine(date.fromisoformat(given), time(), UTC)
-    except (ValueError, OverflowError) as error:
-        raise UsageError(f"--expires {printable(given)}: neither days, as 90d, nor a date, as 2027-01-31") from error
+    day = day_from(given, now.date())
+    end = datetime.combine(day, now.timetz() if given.endswith("d") else time(tzinfo=UTC))
     if end <= now:
         raise UsageError(f"--expires {printable(given)}: that is over")
     return end

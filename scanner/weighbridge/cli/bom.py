@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from weighbridge.cli.judging import policy_from, policy_options
+from weighbridge.cli.judging import clock, policy_from, policy_options
 from weighbridge.cli.options import limit_options, rules_option
 from weighbridge.cli.output import emit
 
@@ -28,7 +28,8 @@ from weighbridge.cli.output import emit
 def bom(folder: Path, **options: Any) -> int:
     """Write a CycloneDX bill of materials of the model in DIR: files, digests, model card, licences, what a scan found.
 
-    Licences, data sets and the architecture are those that the model card and the configuration declare.
+    Licences, data sets and the architecture are those that the model card and the configuration declare. The same model
+    gives the same bytes, but for the time (SOURCE_DATE_EPOCH fixes it).
 
     \b
     Examples:
@@ -37,8 +38,6 @@ def bom(folder: Path, **options: Any) -> int:
 
     Exit status: 0 written, 2 wrong usage, 4 a file cannot be read.
     """
-    from datetime import UTC, datetime
-
     from weighbridge import bom as bills
     from weighbridge import card
     from weighbridge.approve import RESERVED
@@ -56,7 +55,7 @@ def bom(folder: Path, **options: Any) -> int:
         card=card.read_file(page) if page.is_file() else card.Card(),
         config=bills.read_config(folder),
     )
-    text = bills.render(verdict, subject, at=datetime.now(UTC), specification=options["spec_version"])
+    text = bills.render(verdict, subject, at=clock(), specification=options["spec_version"])
     emit(text.splitlines(), options["output"])
     return 0
 

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from weighbridge.cli.judging import clock
 from weighbridge.cli.options import FOLDER
 from weighbridge.cli.output import emit
 from weighbridge.cli.signing import signer_from, signer_options
 from weighbridge.cli.trusting import names_signer, trust_from, trust_options
 from weighbridge.errors import UsageError
 from weighbridge.location import printable
+from weighbridge.records import replace
 from weighbridge.report.base import counted, sized
 
 if TYPE_CHECKING:
@@ -76,7 +78,8 @@ def export(path: Path, *, no_rules: bool, trust: Path | None, approved: tuple[Pa
         raise UsageError("--rules and --no-rules: carry rules, or none")
     signer = signer_from(options)
     rules = None if no_rules else Path(folder) if folder else rules_directory()
-    cargo = airgap.collect(rules=rules, trust=trust, approved=approved, now=_now())
+    cargo = airgap.collect(rules=rules, trust=trust, approved=approved, now=datetime.now(UTC))
+    cargo = replace(cargo, made=clock().replace(microsecond=0))
     write(path.resolve(), airgap.pack(cargo, signer), error=UsageError)  # a link stays one
     emit([f"wrote {printable(str(path))}: {_extent(cargo)}, signed by {printable(signer.identity)}", *_lines(cargo)])
 
@@ -144,15 +147,6 @@ def _received(path: Path, options: dict[str, Any]) -> Received:
     if not signers and options["trust"] is None and names_signer(options):
         signers = list(trust.signers)  # the one that options name; who signs models by a trust policy signs no bundles
     return airgap.read(path, trust, signers, now=datetime.now(UTC))
-
-
-def _now() -> datetime:
-    """Return the time that a bundle is made at."""
-    fixed = os.environ.get("SOURCE_DATE_EPOCH", "")
-    try:
-        return datetime.fromtimestamp(int(fixed), UTC) if fixed else datetime.now(UTC).replace(microsecond=0)
-    except (ValueError, OverflowError, OSError) as error:
-        raise UsageError(f"SOURCE_DATE_EPOCH={printable(fixed)}: not a number of seconds") from error
 
 
 def _extent(cargo: Cargo) -> str:

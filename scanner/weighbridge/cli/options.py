@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from datetime import date, timedelta
 from typing import Any, Final, TypeVar
 
 import click
 
 from weighbridge.errors import UsageError
 from weighbridge.limits import Limits
+from weighbridge.location import printable
 from weighbridge.records import fields
 from weighbridge.rule_files import shipped_folder
 from weighbridge.rules import RuleSet
@@ -55,6 +58,16 @@ def limit_options(command: F) -> F:
 def limits_from(options: dict[str, Any]) -> Limits:
     """Take the limits out of a command's options."""
     return Limits(**{limit.name: options.pop(limit.name) for limit in fields(Limits)})
+
+
+def day_from(given: str, today: date) -> date:
+    """Return the day that `--expires` names, as 90d or 2027-01-31; raise UsageError when that is none."""
+    try:
+        if re.fullmatch(r"\d+d", given, re.ASCII):
+            return today + timedelta(days=int(given[:-1]))
+        return date.fromisoformat(given)
+    except (ValueError, OverflowError) as error:
+        raise UsageError(f"--expires {printable(given)}: neither days, as 90d, nor a date, as 2027-01-31") from error
 
 
 def load_rules(folder: str | None) -> tuple[RuleSet, Trust]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import getpass
 import os
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
 from weighbridge import settings, waivers, writing
+from weighbridge.cli.options import day_from
 from weighbridge.cli.output import emit
 from weighbridge.errors import UsageError
 from weighbridge.location import printable
@@ -49,7 +50,9 @@ def waive(report: Path, finding: str, **options: Any) -> int:
     """
     file = options["file"] or _policy()
     today = datetime.now(UTC).date()
-    expires = _expires(options["expires"], today)
+    expires = day_from(options["expires"], today)
+    if expires < today:
+        raise UsageError(f"--expires {printable(options['expires'])}: that is over")
     if (days := (expires - today).days) > (most := waivers.longest(file)):
         raise UsageError(f"--expires: {days} days are more than the {most} that max_waiver_days allows")
     chosen = waivers.pick(waivers.reported(report), finding)
@@ -86,13 +89,3 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError, ImportError) as error:
         raise UsageError("--approver: say who accepts it; nothing here tells the user's name") from error
-
-
-def _expires(given: str, today: date) -> date:
-    try:
-        end = today + timedelta(days=int(given[:-1])) if given.endswith("d") else date.fromisoformat(given)
-    except (ValueError, OverflowError) as error:
-        raise UsageError(f"--expires {printable(given)}: neither days, as 90d, nor a date, as 2027-01-31") from error
-    if end < today:
-        raise UsageError(f"--expires {printable(given)}: that is over")
-    return end

@@ -110,7 +110,8 @@ def _cross(
 ) -> Crossed:
     """Build the folder beside its place, approve it, and put it there."""
     if taken := reserved([entry.path for entry in files.entries]):
-        raise SourceError(f"{printable(fetched.artifact.reference)}: {printable(taken)} is a name of the gate's own")
+        where = printable(fetched.artifact.reference)
+        raise SourceError(f"{where}: {printable(taken)} is a name of the gate's own; --exclude leaves it out")
     record = Record(crossing.clock, verdict.history)
     with building(store, crossing.destination) as folder:
         source, new = folder / "source", folder / "new"

@@ -4,6 +4,9 @@
 and BUILD do no more than to make it without arguments and to fill its `__dict__`. A hook (`__setstate__`,
 `__getattr__`, ...) is accepted only from a class in `REVIEWED`, whose source was read. The lists in `rules/trust/` are
 this program's output, looked through by a person.
+
+A hook that calls a method of what it is given, or of the object itself by a name that the state may hold, needs a
+schema of that state in the trust file; so does one that hashes, compares or prints a part of it.
 """
 
 from __future__ import annotations
@@ -32,10 +35,10 @@ HOOKS = (
 )
 # Whose hooks were read, and what they do with a state of the attacker's choice.
 REVIEWED = {
-    "sklearn.base.BaseEstimator": "compares a version string and warns; updates __dict__",
+    "sklearn.base.BaseEstimator": "compares a version and puts it into a warning, so it must be text; updates __dict__",
     "sklearn.base._HTMLDocumentationLinkMixin": "none",
-    "sklearn.isotonic.IsotonicRegression": "rebuilds an interpolation function from two arrays",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor": "casts an array",
+    "sklearn.isotonic.IsotonicRegression": "rebuilds an interpolation function from two arrays by a method of its own",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor": "casts an array, which must be one",
     "sklearn.frozen._frozen.FrozenEstimator": "forwards attribute look-ups to the inner estimator",
     "sklearn.utils._metadata_requests.MetadataRequest": "computes requests for names that begin in composite methods",
     "torch.nn.modules.module.Module": "updates __dict__ and adds missing hook tables",
@@ -51,14 +54,14 @@ REVIEWED = {
     "torch.nn.modules.transformer.TransformerDecoderLayer": "adds a missing activation",
     "torch.nn.modules.linear_cross_entropy_options.LinearCrossEntropyOptions": "fills slots",
     "torch.ao.nn.quantized.dynamic.modules.rnn.RNNBase": "rebuilds the list of its own weights",
-    "torch.optim.optimizer.Optimizer": "updates __dict__ and wraps its own step function",
+    "torch.optim.optimizer.Optimizer": "updates __dict__, calls methods of its own by name, and those of its tables",
     **dict.fromkeys(
         (
             f"torch.optim.{name}"
             for name in "Adafactor adadelta.Adadelta adagrad.Adagrad adam.Adam adamw.AdamW adamax.Adamax asgd.ASGD "
             "nadam.NAdam radam.RAdam rmsprop.RMSprop rprop.Rprop sgd.SGD".split()
         ),
-        "adds missing settings to its parameter groups and turns step counts into tensors",
+        "adds missing settings to its parameter groups and turns step counts into tensors: both must be dicts",
     ),
 }
 SKIPPED = (

@@ -25,6 +25,12 @@ class Everything:
     def nested(self, value: Value) -> bool:
         return value == b"program"
 
+    def hashable(self, value: Value) -> bool:
+        return type(value) in (int, str, tuple)
+
+    def members(self, value: Call) -> list[Value]:
+        return [flat("step", 1)] if value.arguments == (1,) else [1]
+
     def spend(self, parts: int) -> None:
         self.work += parts
         if self.work > 1000:
@@ -86,6 +92,9 @@ def flat(*items: Value) -> Dict:
         ("{}", [flat()], [flat("a", 1), []]),
         ("int | 'a' | none", [1, "a", None], ["b"]),
         ("mine", [1], ["1"]),
+        ("hashable", [1, (1,)], [[1]]),
+        ("[pair]", [[], [(1, [1])], [[1, ref("good.Constant")]]], [[([1], 1)], [(1,)], [1], [(1, ref("bad.f"))]]),
+        ("tables", [flat(), flat("a", flat())], [flat("a", 1), [], call("good.Made"), call("collections.defaultdict")]),
     ],
 )
 def test_a_schema_fits_what_it_says(schema: str, fits: list[Value], misfits: list[Value]) -> None:

@@ -34,6 +34,7 @@ state:
 items:
   <thing>: "{str: any}"
   <other>: "[int]"
+keys: "<thing>"
 persistent: "('storage', @lib.Storage, int)"
 classes:
   lib: Plain
@@ -122,6 +123,9 @@ def test_what_an_entry_covers_is_trusted(trust: Trust, data: bytes) -> None:
         (b"K\x01)R", "call: what it calls is computed"),
         (b"}" + op("lib.nope") + b")\x81K\x01s", "key: hashing it runs code that was not reviewed"),
         (b"}" + op("lib.nope") + b"K\x01s", "key: hashing it was not reviewed"),
+        (b"}" + op("lib.Plain") + b")\x81K\x01s", "key: hashing it runs code that was not reviewed"),
+        (b"}" + op("lib.only_called") + b")RK\x01s", "key: hashing it runs code that was not reviewed"),
+        (op("lib.Plain") + b")\x81}b}b", "state: the object has a state already"),
         (b"(" + text("storage") + op("lib.Plain") + b"K\x07tQ", "persistent-id: the loading program decides"),
         (b"K\x01Q", "persistent-id: the loading program decides"),
         (b"\x82\x01", "extension: the extension registry"),

@@ -20,6 +20,7 @@ from . import (
     forms,
     gadgets,
     graphs,
+    hook_abuse,
     settings_files,
     streams,
     text_abuse,
@@ -39,6 +40,7 @@ FAMILIES = (
     exhaustion,
     settings_files,
     value_abuse,
+    hook_abuse,
     text_abuse,
 )
 

@@ -14,6 +14,8 @@ A schema is compiled once into a function of a value and the session of one prog
   first of `k` and `l` that fits a key decides about its value, `a | b` either, `a & b` both
 * `fits` is the state of a numpy record dtype whose parts lie inside its size, `picture` that of a picture of Pillow
   that has all of its pixels; `plain-set` is a set of plain values
+* `hashable` is a value that may be hashed and compared, `pair` two values of which the first is one, `tables` a dict or
+  a defaultdict that holds nothing but dicts
 * any other word is a definition of the file
 
 A signature is a tuple schema, with `**{k: v}` as its last part for keywords, and `-> tag` for the result; `-> @1`
@@ -62,6 +64,12 @@ class Session(Protocol):
 
     def nested(self, value: Value) -> bool:
         """Tell whether a literal was examined as a program of its own."""
+
+    def hashable(self, value: Value) -> bool:
+        """Tell whether hashing and comparing a value runs nothing that was not reviewed."""
+
+    def members(self, value: Call) -> list[Value]:
+        """Return the values that the program sets in the result of a call, whatever their keys."""
 
     def spend(self, parts: int) -> None:
         """Count visited parts; raise WorkError over WORK_LIMIT."""
@@ -158,6 +166,23 @@ def _plain_set(value: Value, session: Session) -> bool:
     return _SCALARS.issuperset(map(type, value))
 
 
+def _pair(value: Value, session: Session) -> bool:
+    if (type(value) is not tuple and type(value) is not list) or len(value) != 2:
+        return False
+    key, item = value
+    return session.hashable(key) and _any(item, session)
+
+
+def _tables(value: Value, session: Session) -> bool:
+    if type(value) is Dict:
+        session.spend(len(value))
+        return all(type(part) is Dict for part in value[1::2])
+    if type(value) is not Call or session.tag(value) is None or value.subject != "collections.defaultdict":
+        return False
+    given = value.arguments[1:] if type(value.arguments) is tuple else (None,)
+    return all(_tables(part, session) for part in given) and all(type(part) is Dict for part in session.members(value))
+
+
 def _nested(value: Value, session: Session) -> bool:
     return session.nested(value)
 
@@ -184,6 +209,9 @@ _WORDS: Final[dict[str, Check]] = {
     "fits": lambda value, _: fits(value),
     "picture": lambda value, _: holds_its_pixels(value),
     "plain-set": _plain_set,
+    "hashable": lambda value, session: session.hashable(value),
+    "pair": _pair,
+    "tables": _tables,
 }
 WORDS: Final = frozenset(_WORDS)
 

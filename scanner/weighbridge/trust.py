@@ -4,8 +4,8 @@ Everything is denied that no entry covers. Entries are data, one file per framew
 only when a stream names one of its packages. Nothing here depends on what is installed.
 
 A name has roles: it may be called (`call`), made by `__new__` (`new`, `classes`), given a state (`state`, `classes`),
-given items (`items`), or passed along as data (`references`, `classes`, `new`). To be imported it needs any one of
-them.
+given items (`items`), or passed along as data (`references`, and classes of the modules in `stored`). To be imported it
+needs any one of them. What a call returns may be a key, hashed and compared, only if its framework says so (`keys`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from weighbridge import rule_files
 from weighbridge.errors import DocumentError
 from weighbridge.facts import Program
+from weighbridge.kept import imports_kept, set_in_results
 from weighbridge.location import printable
 from weighbridge.schema import WORK_LIMIT, Signature, WorkError
 from weighbridge.symbols import (
@@ -33,9 +34,10 @@ from weighbridge.symbols import (
     Key,
     PersistentId,
     Run,
+    Set,
+    Span,
     State,
     Value,
-    each_event,
 )
 from weighbridge.trust_files import Entry, TrustFile, open_file
 from weighbridge.trust_files import read as read
@@ -48,7 +50,6 @@ _PACKAGES: Final = rb"^packages:\s*\[([^\]]*)\]"
 _NOTHING: Final = TrustFile("", {})
 _HEAD: Final = 2048  # bytes of a trust file in which `packages` stands
 REMEMBERED: Final = 10_000  # imports; a hostile stream may name a million
-_CONTAINERS: Final = (tuple, list)  # dicts and sets are lists here
 _PLAIN: Final = frozenset({str, int, float, bool, type(None), bytes, complex}) | ELISIONS
 
 NO_ENTRY: Final = "no trust entry names it"
@@ -162,6 +163,7 @@ class _Session:
         self._tags: dict[Call, str] = {}
         self._owners: dict[Call | PersistentId, Global] = {}
         self._denied: set[Call] = set()
+        self._filled: set[Call] = set()
         self._work = 0
         self._plain_keys: list[Value] = []
 
@@ -177,6 +179,36 @@ class _Session:
     def nested(self, value: Value) -> bool:
         """Tell whether a literal was examined as a program of its own."""
         return id(value) in self._program.nested
+
+    def hashable(self, value: Value) -> bool:
+        """Tell whether hashing and comparing a value runs nothing that was not reviewed."""
+        parts: list[Value] = [value]
+        while parts:
+            part = parts.pop()
+            if type(part) is tuple or type(part) is Set:
+                self.spend(len(part))
+                parts += part
+            elif type(part) not in _PLAIN and not self._is_key(part):
+                return False
+        return True
+
+    def _is_key(self, value: Value) -> bool:
+        """Tell whether what is neither plain nor a tuple or set may be a key."""
+        if type(value) is Global:
+            return self._storable(value)
+        if type(value) is Call and value in self._tags:
+            owner = self._owner(value)
+            keys = None if owner is None else self._trust.file_of(owner.module.partition(".")[0]).keys
+            return keys is not None and keys(value, self)
+        return type(value) is Span and value.kind != "bytearray"
+
+    def members(self, value: Call) -> list[Value]:
+        """Return the values that the program sets in the result of a call, whatever their keys."""
+        return self._members.get(value, [])
+
+    @cached_property
+    def _members(self) -> dict[Call, list[Value]]:
+        return set_in_results(self._program)
 
     def spend(self, parts: int) -> None:
         """Count visited parts; raise WorkError over WORK_LIMIT."""
@@ -200,8 +232,9 @@ class _Session:
                 if reason:
                     yield event, reason
         if any(entry is not None and not entry.storable for entry in self._entries.values()):
-            for name in self._stored():
-                yield name, "may be called with reviewed arguments, but is stored or passed along here"
+            for name in imports_kept(self._program):
+                if not self._storable(name):
+                    yield name, "may be called with reviewed arguments, but is stored or passed along here"
 
     def _verdict(self, event: Event) -> str:
         """Return why an event is not covered, or nothing; remember it for what happens to the result."""
@@ -225,6 +258,10 @@ class _Session:
         except KeyError:
             entry = self._entries[name] = self._trust.entry(name.module, name.name)
             return entry
+
+    def _storable(self, name: Global) -> bool:
+        entry = self._entry(name)
+        return entry is not None and entry.storable
 
     def _entry_of_callable(self, function: Value) -> Entry | None:
         if type(function) is PersistentId:
@@ -279,6 +316,10 @@ class _Session:
         owner = self._owner(target)
         if tag is None or owner is None:
             return "the object it belongs to is not trusted"
+        # What a class looks up while it takes a state was reviewed for an object that has none yet.
+        if target in self._filled:
+            return "the object has a state already"
+        self._filled.add(target)
         file = self._trust.file_of(owner.module.partition(".")[0])
         forms = file.state.of(owner.dotted) or file.state.of(f"<{tag}>")
         if forms is not None:
@@ -324,13 +365,10 @@ class _Session:
         return "" if check(values, self) else "its items do not fit what was reviewed"
 
     def _reason_of_key(self, event: Key) -> str:
-        key = event.key
-        if type(key) is Call and key in self._tags:
+        if self._is_key(event.key):
             return ""
-        if type(key) is Global:
-            entry = self._entry(key)
-            return "" if entry is not None and entry.storable else "hashing it was not reviewed"
-        return "hashing it runs code that was not reviewed"
+        code = "" if type(event.key) is Global else "runs code that "
+        return f"hashing it {code}was not reviewed"
 
     def _reason_of_persistent(self, event: PersistentId) -> str:
         value = event.value
@@ -342,41 +380,6 @@ class _Session:
                             self._owners[event] = name
                         return ""
         return "the loading program decides what this persistent id is"
-
-    def _stored(self) -> Iterator[Global]:
-        """Yield, once each, the imports found among data that may only be called."""
-        found: set[Global] = set()
-        seen: set[int] = set()
-        parts = self._kept()
-        while parts:
-            part = parts.pop()
-            if type(part) is Global:
-                entry = self._entry(part)
-                if part not in found and entry is not None and not entry.storable:
-                    found.add(part)
-                    yield part
-            elif isinstance(part, _CONTAINERS) and id(part) not in seen:
-                seen.add(id(part))
-                if not _PLAIN.issuperset(map(type, part)):
-                    parts += part
-
-    def _kept(self) -> list[Value]:
-        """Return what the program keeps: its result, states, items and the containers among arguments.
-
-        A name that is an argument itself was matched by the schema of the call.
-        """
-        kept: list[Value] = [self._program.result]
-        for event in each_event(self._program.events):
-            if type(event) is Call:
-                arguments = event.arguments
-                direct = arguments if type(arguments) is tuple else (arguments,)
-                kept += [part for part in direct if isinstance(part, _CONTAINERS)]
-                kept.append(event.keywords)
-            elif type(event) is State:
-                kept.append(event.state)
-            elif type(event) is Items:
-                kept += event.values
-        return kept
 
 
 _MAKING: Final = frozenset({Form.NEWOBJ, Form.NEWOBJ_EX})

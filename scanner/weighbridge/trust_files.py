@@ -28,8 +28,8 @@ from weighbridge.schema import (
 T = TypeVar("T")
 Compiler = Callable[[str, Mapping[str, Check]], T]
 
-_SECTIONS: Final = ("call", "new", "state", "items", "classes", "references", "persistent", "define")
-_TEXTS: Final = ("framework", "packages", "reviewed")
+_SECTIONS: Final = ("call", "new", "state", "items", "keys", "classes", "references", "persistent", "define")
+_TEXTS: Final = ("framework", "packages", "reviewed", "stored")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,12 @@ class Entry:
     new: tuple[Signature, ...] = ()
     plain: bool = False
     reference: bool = False
+    stored: bool = False
 
     @property
     def storable(self) -> bool:
-        """Whether the name may stand among data."""
-        return self.reference or self.plain or bool(self.new)
+        """Whether the name may stand among data, where whoever finds it may call it with anything."""
+        return self.reference or (self.stored and (self.plain or bool(self.new)))
 
 
 class Section(Mapping[str, T], Generic[T]):
@@ -115,6 +116,16 @@ class TrustFile:
         return self._signatures(self._nodes["persistent"]) if "persistent" in self._nodes else ()
 
     @cached_property
+    def stored(self) -> tuple[str, ...]:
+        """The modules whose classes may stand among data: to call one makes an object and does nothing else."""
+        return tuple(f"{name}." for name in self._text("stored").split()) if "stored" in self._nodes else ()
+
+    @cached_property
+    def keys(self) -> Check | None:
+        """Which results of the framework's calls may be hashed and compared, None when none may."""
+        return self._schema(self._nodes["keys"]) if "keys" in self._nodes else None
+
+    @cached_property
     def entries(self) -> dict[str, Entry]:
         """Every entry, decoded, by its name.
 
@@ -140,7 +151,8 @@ class TrustFile:
         plain, reference = self._lists("classes", name), self._lists("references", name)
         if not (plain or reference or name in self.call or name in self.new):
             return None
-        entry = Entry(name, self.call.of(name) or (), self.new.of(name) or (), plain, reference)
+        stored = name.startswith(self.stored)
+        entry = Entry(name, self.call.of(name) or (), self.new.of(name) or (), plain, reference, stored)
         self._entries[name] = entry
         return entry
 
@@ -157,7 +169,7 @@ class TrustFile:
         for section in sections:
             for name in section:
                 section[name]
-        _ = self.framework, self.reviewed, self.packages, self.persistent
+        _ = self.framework, self.reviewed, self.packages, self.persistent, self.keys, self.stored
 
     def _all_names(self) -> Iterator[tuple[str, Node]]:
         for section in ("call", "new"):

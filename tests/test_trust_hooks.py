@@ -1,0 +1,105 @@
+"""What a class asks its state, a dict its keys and an array its items for: nothing of the file's choice is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from examining import facts_of
+
+from benchmarks.corpus.hook_abuse import (
+    ABUSES,
+    CLASS,
+    FUNCTION,
+    MOMENT,
+    NUMBER,
+    NUMBERS,
+    OBJECT,
+    PARAMETER,
+    STRINGS,
+    array,
+    attributes,
+    holder,
+    keyed,
+    layer,
+    made,
+    optimizer,
+    record,
+)
+from fixtures.assemble import P4, Ops
+from weighbridge.facts import Program
+from weighbridge.trust import Trust
+
+TRUST = Trust(Path(__file__).parents[1] / "rules" / "trust")
+ZONE = made("dateutil.tz.tz:tzoffset", {"_name": "X", "_offset": P4.call("datetime:timedelta", 0, 3600, 0)})
+
+
+def reasons(body: Ops) -> list[str]:
+    """Return why what a stream does is not trusted."""
+    programs = [fact for fact in facts_of(P4.stream(body)) if isinstance(fact, Program)]
+    assert programs
+    return [reason for program in programs for _, reason in TRUST.untrusted(program)]
+
+
+@pytest.mark.parametrize("body", ABUSES.values(), ids=ABUSES.keys())
+def test_what_loading_would_call_by_a_stored_name_is_not_trusted(body: Ops) -> None:
+    assert reasons(body)
+
+
+ORDINARY = {
+    "optimiser": optimizer(
+        "adam:Adam",
+        state=P4.set_item(P4.call("collections:defaultdict", P4.name("builtins", "dict")), PARAMETER, {"step": 3}),
+        param_groups=[{"params": [PARAMETER], "lr": 0.1, "betas": (0.9, 0.999), "foreach": None}],
+    ),
+    "optimiser with a dict": optimizer("sgd:SGD", state={PARAMETER: {"momentum_buffer": PARAMETER}}),
+    "estimator": made("sklearn.preprocessing._data:StandardScaler", {"with_mean": True, "_sklearn_version": "1.7.0"}),
+    "isotonic regression": made(
+        "sklearn.isotonic:IsotonicRegression",
+        {"X_thresholds_": [0.0, 1.0], "y_thresholds_": [0.0, 1.0], "increasing": True},
+    ),
+    "distribution": made("scipy.stats._continuous_distns:norm_gen", {"_ctor_param": None, "a": 0.0}),
+    "result of an optimisation": attributes({"x": 1, "success": True, "message": "done"}),
+    "dict with attributes": P4.build(P4.call("collections:OrderedDict"), {"_metadata": {}}),
+    "records": array(record(NUMBERS, 16), [("name", array(NUMBER, bytes(8)))]),
+    "objects": array(OBJECT, [layer()]),
+    "strings": array(STRINGS, ["a"]),
+    "times": keyed(P4.call("datetime:datetime", MOMENT, ZONE)),
+    "tensor for a key": keyed(PARAMETER),
+    "set": P4.call("builtins:frozenset", ["a", (1, P4.call("decimal:Decimal", "1.5"))]),
+    "pairs": P4.call("collections:OrderedDict", [P4.list_of("a", layer())]),
+    "name of an index": P4.call(
+        "pandas.core.indexes.base:_new_Index",
+        P4.name("pandas", "Index"),
+        {"data": array(OBJECT, [1]), "name": ("a", 1)},
+    ),
+    "function stored": layer(activation=FUNCTION),
+    "class of a layer stored": layer(_norm_layer=P4.name("torch.nn.modules.batchnorm", "BatchNorm2d")),
+    "class of a splitter stored": P4.list_of(P4.name("sklearn.model_selection._split", "KFold")),
+    "class of a mapped array": P4.build(
+        P4.newobj("joblib.numpy_pickle:NumpyArrayWrapper"),
+        {"subclass": P4.name("numpy", "memmap"), "shape": (0,), "order": "C", "dtype": NUMBER, "allow_mmap": True},
+    ),
+}
+
+
+@pytest.mark.parametrize("body", ORDINARY.values(), ids=ORDINARY.keys())
+def test_ordinary_states_keys_and_items_are_trusted(body: Ops) -> None:
+    assert reasons(body) == []
+
+
+def test_a_class_is_made_where_it_may_not_be_stored() -> None:
+    assert reasons(P4.newobj(CLASS)) == []
+    assert reasons(P4.list_of(P4.newobj(CLASS), CLASS)) == [
+        "may be called with reviewed arguments, but is stored or passed along here"
+    ]
+
+
+def test_an_object_that_answers_to_any_name_is_data_by_itself() -> None:
+    assert reasons(holder(get=FUNCTION)) == []
+
+
+def test_a_state_is_given_once() -> None:
+    once = made("torch.nn.modules.linear:Linear", {"training": True})
+    assert reasons(once) == []
+    assert reasons(P4.build(once, {"training": False})) == ["the object has a state already"]

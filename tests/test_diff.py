@@ -155,6 +155,12 @@ def test_bytes_that_nobody_understands_are_a_change_all_the_same(diff: Diff) -> 
     assert changes(found["files"], "path") == [("changed", "x")]
 
 
+def test_what_the_gate_wrote_beside_a_model_is_no_part_of_it(diff: Diff) -> None:
+    gates = dict.fromkeys(("approval.json", "approval.leaves", "report.json", "report.html"), b"{}")
+    assert not diff({"m.pkl": PLAIN}, {"m.pkl": PLAIN, "report.json": b"{}"})["same"], "nobody has approved this one"
+    assert diff({"m.pkl": PLAIN}, {"m.pkl": PLAIN, **gates})["same"]
+
+
 def test_single_files_are_compared_whatever_they_are_called(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     one, other = tmp_path / "one.pkl", tmp_path / "other.bin"
     one.write_bytes(PLAIN)

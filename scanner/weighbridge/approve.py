@@ -7,7 +7,7 @@ digest than the verdict's, and nothing is approved.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -230,6 +230,11 @@ def unmet(folder: Path, verdict: Verdict, asked: Requirements, source: str) -> l
         reason = "the policy requires a signature, and none is verified of a folder that is here already"
         found.append(Unmet(code=SignatureMissing.code, where=printable(where), reason=reason, fix=_FIX))
     return found
+
+
+def beside(paths: Iterable[str]) -> frozenset[str]:
+    """Return the paths in a folder that are no part of its model: what the gate wrote there, or a pull."""
+    return RESERVED if NAME in paths else frozenset({LOCK})
 
 
 def reserved(paths: Sequence[str]) -> str | None:

@@ -117,7 +117,7 @@ def verify_attestation(bundle: Path, path: Path | None, **options: Any) -> int:
       weighbridge verify-attestation name.scan.json models/name --key gate.pub.pem --passed
       weighbridge verify-attestation name.vsa.json --trust trust.toml --signer gate --type decision
 
-    Exit status: 0 verified, 1 refused, 2 the trust policy or the options are wrong.
+    Exit status: 0 verified, 1 refused, 2 the trust policy or the options are wrong, 4 a file cannot be read.
     """
     found = _verified(bundle, options, path)
     where = printable(str(bundle))

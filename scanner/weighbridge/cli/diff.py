@@ -88,17 +88,18 @@ def _store(texts: list[str]) -> AbstractContextManager[Store | None]:
 
 def _side(text: str, settings: Settings, store: Store | None, *, quiet: bool) -> Side:
     """Return a model: from a registry through the store, from a path as it lies there."""
+    from weighbridge.approve import beside
     from weighbridge.diff import Copy, Side
-    from weighbridge.lock import NAME
     from weighbridge.sources import resolve
 
     resolved = resolve(canonical(text), settings)
     if store is None or not is_reference(text):
         top = Path(text)
+        not_model = beside(file.path for file in resolved.artifact.files)
         files = {
             file.path: Copy(size=file.size, sha256=file.claims[0].value, place=top / file.path if top.is_dir() else top)
             for file in resolved.artifact.files
-            if file.path != NAME  # what a pull wrote beside the model
+            if file.path not in not_model
         }
         return Side(name=text, files=files)
     from weighbridge.cli.progress import received

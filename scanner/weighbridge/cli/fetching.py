@@ -9,11 +9,7 @@ import click
 
 from weighbridge.cli import say
 from weighbridge.cli.judging import clock, detailed, on_disk, policy_from, report
-from weighbridge.cli.options import (
-    F,
-    limits_from,
-    load_rules,
-)
+from weighbridge.cli.options import F, limits_from, load_rules
 from weighbridge.cli.remote import settings_from
 from weighbridge.errors import UsageError
 from weighbridge.location import printable
@@ -57,8 +53,6 @@ _LOCKING: Final = (
         help="The lock for --locked.",
     ),
 )
-
-
 trust_option = click.option(
     "--trust",
     type=click.Path(dir_okay=False),

@@ -14,6 +14,7 @@ from weighbridge.desk import Desk
 from weighbridge.errors import UsageError
 from weighbridge.judgement import Judgement, prove
 from weighbridge.limits import Limits
+from weighbridge.location import printable
 from weighbridge.pipeline import look
 from weighbridge.rules import Rule, rules_directory
 
@@ -58,7 +59,7 @@ def show(rule_id: str, rules_folder: str | None) -> None:
         if rule.id == rule_id.upper():
             emit(_page(rule))
             return
-    raise UsageError(f"{rule_id}: no such rule; `weighbridge rules list` names them")
+    raise UsageError(f"{printable(rule_id)}: no such rule; `weighbridge rules list` names them")
 
 
 @rules.command()

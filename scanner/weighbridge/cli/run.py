@@ -36,7 +36,7 @@ def run(
     """Verify an approved folder and run COMMAND over a private, read-only copy of it.
 
     Wherever a word of the command names the folder or an approved file in it, the copy takes its place. The command
-    runs offline, loads weights only, and can gain no privileges; options by which a known server (vLLM, Text
+    runs offline, loads weights only, and can gain no privileges; options by which a known server (vLLM, SGLang, Text
     Generation Inference, Triton, llama.cpp, MLflow) would run a model's code or load other files are refused.
     The copy is removed when the command ends.
 
@@ -46,7 +46,8 @@ def run(
       weighbridge run --approved models/name -- llama-server -m models/name/model.gguf
       weighbridge run --approved models/name --place /dev/shm -- python serve.py models/name
 
-    Exit status: that of the command; 1 when the folder or the command is refused, 2 for wrong usage.
+    Exit status: that of the command; 1 when the folder or the command is refused, 2 for wrong usage, 4 when there is no
+    room for the copy or a file cannot be read.
     """
     from weighbridge.serve import run as serve
 

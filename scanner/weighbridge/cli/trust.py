@@ -207,10 +207,12 @@ def _signer(name: str, signer: TrustedSigner) -> Iterator[str]:
 
 
 def _rule(rule: SourceRule) -> Iterator[str]:
+    from weighbridge.evidence.trust_entries import Pin
+
     if rule.require:
         who = f"{rule.needed} of {', '.join(rule.require)} must sign (missing: {rule.missing})"
     else:
         who = f"nobody need sign (missing: {rule.missing})"
-    pin = ", pinned revisions only" if rule.pin == "required" else ""
+    pin = ", pinned revisions only" if rule.pin is Pin.REQUIRED else ""
     ignored = f", may leave out {', '.join(map(printable, rule.ignored_paths))}" if rule.ignored_paths else ""
     yield f"source {printable(rule.source)}: {who}, unsigned files: {rule.unsigned_files}{ignored}{pin}"

@@ -78,7 +78,7 @@ def verify(model: str, **options: Any) -> int:
 
     With --checksums or --lock alone nobody's signature is asked for: they say that the model is whole, and not whose.
 
-    Exit status: 0 verified, 1 refused, 2 the trust policy or the options are wrong.
+    Exit status: 0 verified, 1 refused, 2 the trust policy or the options are wrong, 4 the model cannot be had.
 
     \b
     Examples:

@@ -61,8 +61,6 @@ _STEPS: Final = (
     ("invalid signing cert", "certificate"),
     ("Bundle message digest mismatch", "payload"),
 )
-
-
 _ALTERED: Final = "the file or its signature was altered"
 _ELSEWHERE: Final = "the bundle was altered, or another instance of sigstore than that of the trust root signed"
 _FAILED: Final = {

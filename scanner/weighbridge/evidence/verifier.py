@@ -15,7 +15,7 @@ from weighbridge.evidence import dsse, keys
 from weighbridge.evidence.base import Method, Signature
 from weighbridge.evidence.bundle import Bundle
 from weighbridge.evidence.dsse import Envelope
-from weighbridge.evidence.trust_policy import Expired, Root, SourceRule, TrustedSigner, TrustPolicy, bare
+from weighbridge.evidence.trust_policy import Expired, Missing, Root, SourceRule, TrustedSigner, TrustPolicy, bare
 from weighbridge.location import printable
 from weighbridge.records import replace
 from weighbridge.refusals import (
@@ -74,7 +74,7 @@ def verify_any(
 
     Raises SignatureMissing, and what `verify` does: of the refusals, that which came furthest.
     """
-    if not bundles and (rule.needed == 0 or rule.missing != "deny"):
+    if not bundles and (rule.needed == 0 or rule.missing is not Missing.DENY):
         return ()
     if len(bundles) > MAX_BUNDLES:
         raise SignatureMalformed(where, f"{len(bundles)} files of signatures; at most {MAX_BUNDLES} are looked at")

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from weighbridge.bom import SPECIFICATIONS
 from weighbridge.cli.judging import clock, policy_from, policy_options
 from weighbridge.cli.options import limit_options, rules_option
 from weighbridge.cli.output import emit
@@ -19,7 +20,11 @@ from weighbridge.cli.output import emit
 )
 @click.option("--name", metavar="NAME", help="What to call the model.  [default: from the reference]")
 @click.option(
-    "--spec-version", type=click.Choice(["1.6", "1.7"]), default="1.6", show_default=True, help="Version of CycloneDX."
+    "--spec-version",
+    type=click.Choice(SPECIFICATIONS),
+    default=SPECIFICATIONS[0],
+    show_default=True,
+    help="Version of CycloneDX.",
 )
 @click.option("--output", type=click.Path(dir_okay=False), metavar="FILE", help="File instead of standard output.")
 @policy_options

@@ -12,11 +12,8 @@ from weighbridge.location import Location
 from weighbridge.reader import Reader, Sample, spool
 from weighbridge.records import dataclass
 from weighbridge.remote import TRIAGE, NotFetchedError
-from weighbridge.symbols import Event
 
 PREFIX: Final = 8  # bytes in which most formats show that they are not what a file is
-
-Observation = Fact | Event
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,7 @@ _UNMET: Final = {
     "OFFLINE": "What would decide is not at hand, and the network is not allowed",
 }
 FINGERPRINT_DIGITS: Final = 32
+_ADVISORIES: Final = {"CVE": "https://nvd.nist.gov/vuln/detail/", "GHSA": "https://github.com/advisories/"}
 # When reports say a verdict was given if nobody says otherwise, so that the same verdict gives the same bytes.
 NO_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -241,6 +242,16 @@ def steps(verdict: Verdict, when: datetime | None) -> Iterator[Decision]:
         yield Decision(what="Waived", who=waiver.approver, note=note)
     note = f"{headline(verdict)} (fails at {verdict.fail_at.value}, {verdict.policy_digest})"
     yield Decision(what=f"Judged: {verdict.outcome.value}", who=f"policy {verdict.policy}", when=when, note=note)
+
+
+def advisory(name: str) -> str:
+    """Return the address of an advisory, empty when it is of a kind that is not known.
+
+    >>> advisory("CVE-2025-1550")
+    'https://nvd.nist.gov/vuln/detail/CVE-2025-1550'
+    """
+    found = _ADVISORIES.get(name.partition("-")[0])
+    return f"{found}{name}" if found else ""
 
 
 def counted(number: int, noun: str) -> str:

@@ -29,6 +29,7 @@ from weighbridge.report.base import (
     UNMET_ABOUT,
     Style,
     accepted,
+    advisory,
     describe,
     fingerprint,
     fingerprint_of_unmet,
@@ -47,8 +48,6 @@ VERSION: Final = "15.1.4"
 # Characters that the schema allows.
 NAME_LIMIT: Final = 255
 SOLUTION_LIMIT: Final = 7000
-
-_ADVISORIES: Final = {"CVE": "https://nvd.nist.gov/vuln/detail/", "GHSA": "https://github.com/advisories/"}
 
 Document = dict[str, Any]
 
@@ -156,11 +155,7 @@ def _weakness(cwe: int) -> Document:
 
 def _links(rule: Rule) -> list[Document]:
     """Return where to read more; an advisory about an attack of this kind is no name of this finding."""
-    links = []
-    for name in rule.references.advisories:
-        address = _ADVISORIES.get(name.partition("-")[0])
-        if address is not None:
-            links.append({"name": name, "url": f"{address}{name}"})
+    links = [{"name": name, "url": address} for name in rule.references.advisories if (address := advisory(name))]
     return links + [{"url": url} for url in rule.references.urls if url.startswith(("https://", "http://"))]
 
 

@@ -17,6 +17,7 @@ from weighbridge.report.base import (
     UNKNOWN_HELP,
     UNMET_ABOUT,
     accepted,
+    advisory,
     counted,
     describe,
     repeated,
@@ -37,7 +38,6 @@ GAPS: Final = 100
 LINES: Final = 300
 
 _ATLAS: Final = "https://atlas.mitre.org/techniques/"
-_ADVISORIES: Final = {"CVE": "https://nvd.nist.gov/vuln/detail/", "GHSA": "https://github.com/advisories/"}
 
 
 def unmet(verdict: Verdict) -> Iterator[Markup]:
@@ -112,7 +112,7 @@ def _references(rule: Rule) -> Markup:
     kinds = [_link(f"CWE-{cwe}", f"https://cwe.mitre.org/data/definitions/{cwe}.html") for cwe in of.cwe]
     kinds += [_link(f"ATLAS {name}", f"{_ATLAS}{name}") for name in of.atlas]
     kinds += [text(f"OWASP {name}") for name in of.owasp]
-    more = [_link(name, f"{_ADVISORIES.get(name.partition('-')[0], '')}{name}") for name in of.advisories]
+    more = [_link(name, advisory(name)) for name in of.advisories]
     more += [_link(url, url) for url in of.urls]
     parts = []
     if kinds:

@@ -227,6 +227,7 @@ def _convert(
         state_dict=crossing.state_dict,
         digests=False,
         follow=lambda path: _measuring(path, measured),
+        once=True,
         limits=desk.limits,
     )
     converted = {path: made.sources[path] for path in made.conversions if made.sources[path] != path}

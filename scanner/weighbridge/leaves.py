@@ -19,6 +19,7 @@ import hashlib
 import os
 import struct
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import cycle
@@ -37,7 +38,8 @@ TENSORS: Final = "safetensors"  # the format whose spans are tensors
 _NONE: Final = bytes(DIGEST)
 _FIX: Final = "approve the model again, or fetch the file that belongs to its approval"
 _RECORD: Final = 2 * DIGEST + 8  # bytes before the leaves of a file
-_BLOCK: Final = 8 << 20  # bytes that are read while the block before is hashed
+_BLOCK: Final = 4 << 20  # bytes that are read while the blocks before are hashed
+_BLOCKS: Final = 4  # with two, whoever hashes one faster waits for who hashes the other
 
 
 class Span(NamedTuple):
@@ -125,20 +127,20 @@ def measure(descriptor: int, format: str, where: str = "", *, written: Callable[
     before = os.fstat(descriptor)
     head = read_header(descriptor, before.st_size, where) if format == TENSORS else None
     whole, digests = hashlib.sha256(), bytearray()
-    buffers = cycle([memoryview(bytearray(min(_BLOCK, before.st_size))) for _ in range(2)])
-    with ThreadPoolExecutor(2, "measure") as threads:
-        waiting: list[Future[None]] = []
+    buffers = cycle([memoryview(bytearray(min(_BLOCK, before.st_size))) for _ in range(_BLOCKS)])
+    with ThreadPoolExecutor(1, "whole") as one, ThreadPoolExecutor(1, "leaves") as other:
+        waiting: deque[Future[None]] = deque()
         for chunks, buffer in zip(_runs(spans(before.st_size, head)), buffers, strict=False):
             begin, end = chunks[0][0], chunks[-1][1]
             if written is not None:
                 written(end)
             block = buffer[: end - begin]
             count = fill(descriptor, block, begin)
-            for future in waiting:
-                future.result()
             if count != len(block):
                 raise ChangedDuringRead(where, "the file became shorter while it was measured")
-            waiting = [threads.submit(whole.update, block), threads.submit(_extend, digests, block, chunks)]
+            waiting += one.submit(whole.update, block), other.submit(_extend, digests, block, chunks)
+            while len(waiting) > 2 * (_BLOCKS - 1):
+                waiting.popleft().result()
         for future in waiting:
             future.result()
     if written is None and state(os.fstat(descriptor)) != state(before):

@@ -14,6 +14,9 @@ from typing import Final
 from weighbridge.errors import SourceError, WeighbridgeError
 from weighbridge.location import printable
 
+# Bytes of one write. Linux takes memory in pieces as large as what it is given, and a virtual machine may have to have
+# large pieces back from its host first: 2 GiB then take between 1.5 and 4 s, and 1.5 s in pieces of up to this.
+PIECE: Final = 256 << 10
 # Bytes after which the disk is told to begin; to be told every 2 MiB costs 0.15 s a GiB.
 _BEHIND: Final = 8 << 20
 
@@ -50,7 +53,8 @@ def write_at(descriptor: int, data: bytes | bytearray | memoryview, position: in
     if not hasattr(os, "pwrite"):
         os.lseek(descriptor, position, os.SEEK_SET)
     while view.nbytes:
-        count = os.pwrite(descriptor, view, position) if hasattr(os, "pwrite") else os.write(descriptor, view)
+        piece = view[:PIECE]
+        count = os.pwrite(descriptor, piece, position) if hasattr(os, "pwrite") else os.write(descriptor, piece)
         view, position = view[count:], position + count
     return position
 

@@ -59,6 +59,7 @@ def convert(
     digests: bool = True,
     overwrite: bool = False,
     follower: Follower | None = None,
+    once: bool = False,
     limits: Limits = _LIMITS,
 ) -> Conversion:
     """Write the weights of the file `source` to `destination` as safetensors, and the record beside it.
@@ -66,7 +67,8 @@ def convert(
     `state_dict` is the path of the group of tensors that is wanted, "." for all; without it there has to be only one.
     `drop_aliases` writes tied tensors once. `max_output` is how many bytes of tensors the output may have, by default
     5 % and 16 MiB more than the source. `verify` compares every byte afterwards; `digests` computes those of all
-    tensors, and checks the checksums of the source's container. What `follower` raises is raised here.
+    tensors, and checks the checksums of the source's container. What `follower` raises is raised here. A source that
+    nobody will read again is read `once`, and leaves memory to what is written.
 
     Raises UnconvertibleError and other ArtifactErrors when the source has no exact form, MismatchError when the proof
     fails, SourceError when a file cannot be read or written or changes meanwhile, UsageError when the destination
@@ -89,7 +91,7 @@ def convert(
                     aside.enter_context(_aside(partial(follower, output.descriptor, front), front))
                 if verify or digests:
                     aside.enter_context(_aside(partial(_copy, inputs, chosen, output, front), front))
-                    found = _prove(source, plan, output, limits, front, digests=digests)
+                    found = _prove(source, plan, output, limits, front, digests=digests, once=once)
                 else:
                     _copy(inputs, chosen, output, front)
             inputs.check_unchanged()
@@ -169,12 +171,12 @@ def _aside(work: Callable[[], None], front: Front) -> Iterator[None]:
 
 
 def _prove(
-    source: Path, plan: Plan, output: NewFile, limits: Limits, front: Front, *, digests: bool
+    source: Path, plan: Plan, output: NewFile, limits: Limits, front: Front, *, digests: bool, once: bool
 ) -> dict[str, Digest]:
     """Plan again from the source, opened anew, and compare the output with it, byte for byte, behind its front."""
     with opened(source, limits) as inputs, opened(output.path, limits, output.descriptor) as written:
         again = planned(inputs, Options(state_dict=plan.state_dict))
-        return prove(again, inputs, written, digests=digests, front=front)
+        return prove(again, inputs, written, digests=digests, front=front, once=once)
 
 
 def _publish(output: NewFile, made: Conversion, *, overwrite: bool) -> None:

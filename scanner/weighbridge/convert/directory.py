@@ -80,6 +80,7 @@ def convert_folder(
     verify: bool = True,
     digests: bool = True,
     follow: Callable[[str], Follower] | None = None,
+    once: bool = False,
     limits: Limits = _LIMITS,
 ) -> FolderConversion:
     """Convert every checkpoint of the folder `source` into the new folder `destination`, and bring along what may come.
@@ -108,6 +109,7 @@ def convert_folder(
             verify=verify,
             digests=digests,
             follower=follow(weights.target) if follow is not None else None,
+            once=once,
             limits=limits,
         )
 

@@ -32,11 +32,12 @@ _METADATA: Final = "__metadata__."
 
 
 def prove(
-    plan: Plan, inputs: Inputs, output: Inputs, *, digests: bool, front: Front | None = None
+    plan: Plan, inputs: Inputs, output: Inputs, *, digests: bool, front: Front | None = None, once: bool = False
 ) -> dict[str, Digest]:
     """Compare an output with a plan of its source; return the digests of its tensors by name, if they are wanted.
 
-    An output that has a `front` is still being written behind its header: each tensor is waited for.
+    An output that has a `front` is still being written behind its header: each tensor is waited for. When the source is
+    read `once`, the system is told to keep nothing of it in memory that has been compared.
 
     1. The output's header is what the format asks for, without anything that readers take differently.
     2. It has every tensor of the plan, under its name or as one that its metadata names, and no other.
@@ -56,7 +57,7 @@ def prove(
             what = f"{tensor.dtype} {list(tensor.shape)}, the source has {planned.dtype} {list(planned.shape)}"
             raise MismatchError(f"{tensor.location}: tensor {printable(tensor.name)} is {what}")
     pairs.sort(key=lambda pair: pair[1].begin)  # as they are written
-    compare = _Comparison(plan, inputs.stores, output, front, digests=digests)
+    compare = _Comparison(plan, inputs.stores, output, front, digests=digests, once=once)
     sums: dict[Range | None, Checksum] = {one.data: one for one in plan.checksums} if digests else {}
     work: list[Callable[[], Digest | None]] = [
         _bound(compare.tensor, planned, tensor, sums.pop(_whole(planned), None))
@@ -116,7 +117,7 @@ class _Comparison:
     """Compares tensors of a source with tensors of one output."""
 
     def __init__(
-        self, plan: Plan, stores: Sequence[Store], output: Inputs, front: Front | None, *, digests: bool
+        self, plan: Plan, stores: Sequence[Store], output: Inputs, front: Front | None, *, digests: bool, once: bool
     ) -> None:
         self.front = front or _finished(output)
         self._window = WINDOW if front is None else WINDOW // 2  # whoever writes needs memory at the same time
@@ -124,6 +125,7 @@ class _Comparison:
         self._stores = stores
         self._output = output.stores[0]
         self._digests = digests
+        self._once = once
 
     def tensor(self, planned: PlannedTensor, written: PlannedTensor, checksum: Checksum | None) -> Digest | None:
         """Compare all bytes; return the digest of both, if it is wanted.
@@ -165,6 +167,8 @@ class _Comparison:
                         raise self._differs(planned, position + done + begin, end - begin)
                     if passing is not None:
                         passing.update(one.view[begin:end])
+            if self._once:
+                self._stores[part.store].release(part.begin + done, size)
         return position + part.size
 
     def _blocks(

@@ -18,6 +18,7 @@ from typing import Final
 
 from weighbridge.records import dataclass, field
 from weighbridge.store.layout import PRIVATE
+from weighbridge.writing import PIECE
 
 # How many bytes one request asks for when several connections share the work.
 SEGMENT: Final = 64 << 20
@@ -166,10 +167,10 @@ class Partial:
 
     def _write_at(self, view: memoryview, offset: int) -> int:
         if hasattr(os, "pwrite"):
-            return os.pwrite(self.descriptor, view, offset)
+            return os.pwrite(self.descriptor, view[:PIECE], offset)
         with self._moving:
             os.lseek(self.descriptor, offset, os.SEEK_SET)
-            return os.write(self.descriptor, view)
+            return os.write(self.descriptor, view[:PIECE])
 
     def discard(self) -> None:
         """Remove what is left of the download when its bytes have become a file of the store or are of no use."""

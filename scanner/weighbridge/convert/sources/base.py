@@ -23,6 +23,11 @@ class Store:
     reader: Reader
     descriptor: int | None = None
 
+    def release(self, begin: int, size: int) -> None:
+        """Tell the system that it need keep these bytes of a file in memory no longer."""
+        if self.descriptor is not None and hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self.descriptor, begin, size, os.POSIX_FADV_DONTNEED)
+
 
 class Inputs:
     """The bytes of one conversion: the file itself as store 0, and what a source adds to it.

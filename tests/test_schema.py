@@ -28,6 +28,9 @@ class Everything:
     def hashable(self, value: Value) -> bool:
         return type(value) in (int, str, tuple)
 
+    def made(self, tag: str) -> bool:
+        return tag == "made"
+
     def members(self, value: Call) -> list[Value]:
         return [flat("step", 1)] if value.arguments == (1,) else [1]
 
@@ -93,6 +96,7 @@ def flat(*items: Value) -> Dict:
         ("int | 'a' | none", [1, "a", None], ["b"]),
         ("mine", [1], ["1"]),
         ("hashable", [1, (1,)], [[1]]),
+        ("hashables", [[], [1, "a"], [(1,)]], [[[1]], (1,)]),
         ("[pair]", [[], [(1, [1])], [[1, ref("good.Constant")]]], [[([1], 1)], [(1,)], [1], [(1, ref("bad.f"))]]),
         ("tables", [flat(), flat("a", flat())], [flat("a", 1), [], call("good.Made"), call("collections.defaultdict")]),
     ],

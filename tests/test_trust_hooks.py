@@ -20,11 +20,13 @@ from benchmarks.corpus.hook_abuse import (
     array,
     attributes,
     holder,
+    index,
     keyed,
     layer,
     made,
     optimizer,
     record,
+    wrapped,
 )
 from fixtures.assemble import P4, Ops
 from weighbridge.facts import Program
@@ -72,6 +74,11 @@ ORDINARY = {
         "pandas.core.indexes.base:_new_Index",
         P4.name("pandas", "Index"),
         {"data": array(OBJECT, [1]), "name": ("a", 1)},
+    ),
+    "values of an index": index(array(OBJECT, ["a", ("b", 1), P4.call("datetime:datetime", MOMENT)])),
+    "values of an index in joblib": index(wrapped(array(OBJECT, ["a"]))),
+    "objects in a block": P4.call(
+        "pandas._libs.internals:_unpickle_block", array(OBJECT, [layer()]), P4.call("builtins:slice", 0, 1, 1), 2
     ),
     "function stored": layer(activation=FUNCTION),
     "class of a layer stored": layer(_norm_layer=P4.name("torch.nn.modules.batchnorm", "BatchNorm2d")),

@@ -76,6 +76,17 @@ def keyed(key: Ops) -> Ops:
     return P4.dict_of({key: 1})
 
 
+def index(values: Ops) -> Ops:
+    """Return an index of values."""
+    return P4.call("pandas.core.indexes.base:_new_Index", P4.name("pandas", "Index"), {"data": values, "name": None})
+
+
+def wrapped(objects: Ops) -> Ops:
+    """Return an array of objects as joblib writes it: a wrapper, and a pickle of its own behind it."""
+    state = {"subclass": P4.name("numpy", "ndarray"), "shape": (1,), "order": "C", "dtype": OBJECT, "allow_mmap": False}
+    return Ops(P4.build(P4.newobj("joblib.numpy_pickle:NumpyArrayWrapper"), state) + P4.stream(objects, framed=False))
+
+
 GENERATION = made(
     "transformers.generation.configuration_utils:GenerationConfig", {"to_json_string": FUNCTION, "max_length": 1}
 )
@@ -156,6 +167,12 @@ ABUSES: dict[str, Ops] = {
         P4.name("pandas", "MultiIndex"),
         {"levels": [], "codes": [], "names": layer(_modules=holder(values=FUNCTION))},
     ),
+    "index-values": index(array(OBJECT, [GENERATION])),
+    "index-values-of-wrapper": index(wrapped(array(OBJECT, [GENERATION]))),
+    "index-values-of-array": index(
+        made("pandas.core.arrays.integer:IntegerArray", {"_data": holder(dtype=GENERATION), "_mask": None})
+    ),
+    "series-name": made("pandas.core.series:Series", {"_name": GENERATION, "_typ": "series"}),
     "offset-words": made("pandas:DateOffset", {"offset": 1, "kwds": TABLE, "n": 1, "normalize": False}),
     # a state for an object that has one, which its class asks for methods
     "second-state": P4.build(

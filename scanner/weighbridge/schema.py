@@ -15,7 +15,8 @@ A schema is compiled once into a function of a value and the session of one prog
 * `fits` is the state of a numpy record dtype whose parts lie inside its size, `picture` that of a picture of Pillow
   that has all of its pixels; `plain-set` is a set of plain values
 * `hashable` is a value that may be hashed and compared, `pair` two values of which the first is one, `tables` a dict or
-  a defaultdict that holds nothing but dicts
+  a defaultdict that holds nothing but dicts; `hashables` is a list of values that may be hashed, `hashed-array` an array
+  of nothing else
 * any other word is a definition of the file
 
 A signature is a tuple schema, with `**{k: v}` as its last part for keywords, and `-> tag` for the result; `-> @1`
@@ -67,6 +68,9 @@ class Session(Protocol):
 
     def hashable(self, value: Value) -> bool:
         """Tell whether hashing and comparing a value runs nothing that was not reviewed."""
+
+    def made(self, tag: str) -> bool:
+        """Tell whether a state so far gave an object a tag."""
 
     def members(self, value: Call) -> list[Value]:
         """Return the values that the program sets in the result of a call, whatever their keys."""
@@ -173,6 +177,19 @@ def _pair(value: Value, session: Session) -> bool:
     return session.hashable(key) and _any(item, session)
 
 
+def _hashables(value: Value, session: Session) -> bool:
+    if type(value) is not list:
+        return False
+    session.spend(len(value))
+    return _SCALARS.issuperset(map(type, value)) or all(session.hashable(part) for part in value)
+
+
+def _hashed_array(value: Value, session: Session) -> bool:
+    """Which array joblib reads behind a wrapper is not told, so it is one of those that the program makes."""
+    tag = session.tag(value) if type(value) is Call else None
+    return tag == "ndarray" or (tag == "wrapped" and not session.made("object-array"))
+
+
 def _tables(value: Value, session: Session) -> bool:
     if type(value) is Dict:
         session.spend(len(value))
@@ -210,6 +227,8 @@ _WORDS: Final[dict[str, Check]] = {
     "picture": lambda value, _: holds_its_pixels(value),
     "plain-set": _plain_set,
     "hashable": lambda value, session: session.hashable(value),
+    "hashables": _hashables,
+    "hashed-array": _hashed_array,
     "pair": _pair,
     "tables": _tables,
 }

@@ -164,6 +164,7 @@ class _Session:
         self._owners: dict[Call | PersistentId, Global] = {}
         self._denied: set[Call] = set()
         self._filled: set[Call] = set()
+        self._made: set[str] = set()
         self._work = 0
         self._plain_keys: list[Value] = []
 
@@ -201,6 +202,10 @@ class _Session:
             keys = None if owner is None else self._trust.file_of(owner.module.partition(".")[0]).keys
             return keys is not None and keys(value, self)
         return type(value) is Span and value.kind != "bytearray"
+
+    def made(self, tag: str) -> bool:
+        """Tell whether a state so far gave an object a tag."""
+        return tag in self._made
 
     def members(self, value: Call) -> list[Value]:
         """Return the values that the program sets in the result of a call, whatever their keys."""
@@ -326,6 +331,7 @@ class _Session:
             for form in forms:
                 if form.arguments(state, self):
                     self._tags[target] = form.result or tag
+                    self._made.add(form.result)
                     return ""
             return "its state does not fit what was reviewed"
         entry = self._entry(owner)

@@ -15,8 +15,8 @@ A schema is compiled once into a function of a value and the session of one prog
 * `fits` is the state of a numpy record dtype whose parts lie inside its size, `picture` that of a picture of Pillow
   that has all of its pixels; `plain-set` is a set of plain values
 * `hashable` is a value that may be hashed and compared, `pair` two values of which the first is one, `tables` a dict or
-  a defaultdict that holds nothing but dicts; `hashables` is a list of values that may be hashed, `hashed-array` an array
-  of nothing else
+  a defaultdict that holds nothing but dicts; `hashables` is a list of values that may be hashed, `hashed-array` an
+  array of nothing else
 * any other word is a definition of the file
 
 A signature is a tuple schema, with `**{k: v}` as its last part for keywords, and `-> tag` for the result; `-> @1`

@@ -167,9 +167,9 @@ def pulls(folder: Path, size: int, runs: int, rate: float) -> str:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=1024, help="MiB of the file")
+    parser.add_argument("--size", type=int, default=3072, help="MiB of the file, so many that the start costs little")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--rate", type=float, nargs="*", default=[0, 2500, 1000], help="Mbit/s; 0: no limit")
+    parser.add_argument("--rate", type=float, nargs="*", default=[0, 5000, 2500, 1000], help="Mbit/s; 0: no limit")
     parser.add_argument("--folder", type=Path, help="where files are written; a place in memory leaves the disk out")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()

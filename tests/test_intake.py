@@ -48,7 +48,7 @@ def model(tmp_path: Path) -> Path:
 
 def taken(store: Store, model: Path, intake: Intake) -> Fetched:
     found = resolve(model.as_uri(), SETTINGS, intake)
-    return fetch(found.artifact, found.registry, store, taken=intake.fresh)
+    return fetch(found.artifact, found.registry, store, intake=intake)
 
 
 def sha256(data: bytes) -> str:
@@ -63,7 +63,7 @@ def test_a_large_file_is_in_the_store_when_its_folder_is_resolved(store: Store, 
     assert (intake.fresh, intake.received) == ({sha256(LARGE)}, len(LARGE))
     assert [seen[-1].total, seen[-1].received] == [len(LARGE) + 8, len(LARGE)]
     (model / "weights.npy").unlink()
-    fetched = fetch(found.artifact, found.registry, store, taken=intake.fresh)
+    fetched = fetch(found.artifact, found.registry, store, intake=intake)
     assert fetched.fresh == {sha256(LARGE), sha256(b"# notes\n")}
     assert fetched.received == len(LARGE) + 8
     assert fetched.paths["weights.npy"].read_bytes() == LARGE
@@ -75,7 +75,17 @@ def test_what_is_there_is_not_copied_again(store: Store, model: Path, monkeypatc
     monkeypatch.setattr(intake_module, "write_at", None)
     intake = Intake(store)
     again = taken(store, model, intake)
-    assert (again.artifact, intake.fresh, again.received) == (first.artifact, set(), 0)
+    assert (again.artifact, again.received) == (first.artifact, 0)
+    assert intake.fresh == {sha256(LARGE)}, "what the store has was digested with it"
+
+
+def test_what_was_damaged_in_the_store_is_replaced(store: Store, model: Path) -> None:
+    taken(store, model, Intake(store))
+    place = store.path(sha256(LARGE))
+    place.chmod(0o644)
+    place.write_bytes(LARGE[:-1] + b"?")
+    fetched = taken(store, model, Intake(store))
+    assert (list(verify(store)), fetched.received) == ([], len(LARGE))
 
 
 def test_a_file_that_was_replaced_unseen_is_taken_in_for_what_it_is(store: Store, model: Path) -> None:

@@ -38,7 +38,7 @@ from weighbridge.records import dataclass, field, replace
 from weighbridge.registries.base import Settings
 from weighbridge.requirements import Unmet, of_files
 from weighbridge.sources import scan_folder
-from weighbridge.standing import check_unchanged, held_at, is_same
+from weighbridge.standing import checking, held_at, is_same
 from weighbridge.store import Fetched, Progress, Store
 from weighbridge.store.layout import READ_ONLY
 from weighbridge.store.materialise import building, fill, make_own, put
@@ -66,6 +66,7 @@ def gate(
     system refuses, and what the signer raises; the destination is untouched then.
     """
     held = held_at(crossing)
+    unchanged = checking(crossing.destination, held)
     judged = pull.judge(
         crossing.order,
         settings,
@@ -84,8 +85,7 @@ def gate(
     verdict, fetched = judged.verdict, judged.fetched
     if fetched is None or judged.locked is None:
         return Crossed(verdict=verdict)
-    if held is not None:
-        check_unchanged(crossing.destination, held)
+    unchanged()
     allowed = tuple(entry for entry in fetched.manifest.entries if entry.path not in judged.uncovered)
     files, record = Manifest(entries=allowed), Record(crossing.clock, verdict.history)
     if held is not None and not crossing.anew and is_same(crossing, held, fetched, files, verdict):
@@ -110,8 +110,8 @@ def _cross(
 ) -> Crossed:
     """Build the folder beside its place, approve it, and put it there."""
     if taken := reserved([entry.path for entry in files.entries]):
-        where = printable(fetched.artifact.reference)
-        raise SourceError(f"{where}: {printable(taken)} is a name of the gate's own; --exclude leaves it out")
+        name = f"{printable(fetched.artifact.reference)}: {printable(taken)}"
+        raise SourceError(f"{name} is a name of the gate's own; --exclude leaves it out")
     record = Record(crossing.clock, verdict.history)
     with building(store, crossing.destination) as folder:
         source, new = folder / "source", folder / "new"

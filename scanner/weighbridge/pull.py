@@ -123,7 +123,7 @@ def _obtained(
         limits=desk.limits,
         connections=order.connections,
         progress=received,
-        taken=intake.fresh,
+        intake=intake,
     )
     if locked is not None:
         _refuse_differences(order.reference, locks.compare(locked.manifest, fetched.manifest))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
+from threading import Thread
 
 from weighbridge import approval
 from weighbridge.allowances import allows
@@ -11,7 +14,7 @@ from weighbridge.approval import Approval
 from weighbridge.approve import compare
 from weighbridge.artifact import Manifest
 from weighbridge.crossing import Crossing, converts, unneeded
-from weighbridge.errors import UsageError
+from weighbridge.errors import UsageError, WeighbridgeError
 from weighbridge.evidence import trust_policy
 from weighbridge.limits import Limits
 from weighbridge.location import printable
@@ -65,6 +68,26 @@ def check_unchanged(place: Path, held: Approval) -> None:
         raise UsageError(
             f"{found}: somebody has changed what was approved; name another folder, or remove it"
         ) from error
+
+
+def checking(place: Path, held: Approval | None) -> Callable[[], None]:
+    """Begin with `check_unchanged`, which reads everything, and return what waits for it and raises what it raises."""
+    if held is None:
+        return lambda: None
+    done: Future[None] = Future()
+
+    def check() -> None:
+        try:
+            check_unchanged(place, held)
+            done.set_result(None)
+        except WeighbridgeError as error:
+            done.set_exception(error)
+        finally:
+            done.cancel()  # of what nobody has foreseen, so that nobody waits for ever
+
+    # A daemon, for nobody is to wait for it who is interrupted.
+    Thread(target=check, name="check", daemon=True).start()
+    return done.result
 
 
 def is_same(crossing: Crossing, held: Approval, fetched: Fetched, files: Manifest, verdict: Verdict) -> bool:

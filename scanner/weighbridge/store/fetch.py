@@ -13,7 +13,7 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Final
@@ -25,6 +25,7 @@ from weighbridge.limits import Limits
 from weighbridge.location import printable
 from weighbridge.records import dataclass
 from weighbridge.registries.base import Registry
+from weighbridge.store.intake import Intake
 from weighbridge.store.layout import Store, is_sha256
 from weighbridge.store.partial import Partial
 from weighbridge.store.transfer import Crew, Progress, Reception, StoppedError
@@ -71,13 +72,12 @@ def fetch(
     limits: Limits = _NO_LIMITS,
     connections: int = CONNECTIONS,
     progress: Callable[[Progress], None] | None = None,
-    taken: Collection[str] = (),
+    intake: Intake | None = None,
 ) -> Fetched:
     """Return the files of an artifact, all in the store, which must be open and stay so while they are used.
 
     `wanted` says which paths are to be had, `limits` what an archive may unpack to; `progress` is told of every piece,
-    by several threads, one at a time. `taken` are the sha256 of files that came into the store just before this (see
-    `intake`), and count as received.
+    by several threads, one at a time. What came with an `intake` just before this counts as received.
 
     Raises SourceError when a registry does not answer, sends something else than it declared, or the store cannot take
     it; what arrived until then is kept, and taken up the next time.
@@ -101,8 +101,8 @@ def fetch(
         manifest=manifest,
         paths={entry.path: store.path(entry.sha256) for entry in manifest.entries},
         excluded=tuple(sorted(unwanted + [entry.path for entry in found if not wanted(entry.path)])),
-        received=crew.received + sum({entry.sha256: entry.size for entry in found if entry.sha256 in taken}.values()),
-        fresh=frozenset(clerk.fresh.union(taken)),
+        received=crew.received + (intake.received if intake is not None else 0),
+        fresh=frozenset(clerk.fresh | (intake.fresh if intake is not None else set())),
     )
 
 

@@ -38,7 +38,8 @@ class Intake:
     """Takes large files into the store while they are digested, as far as they are wanted and not there yet.
 
     `wanted` says which paths are, `admits` whether anything of an artifact is, which has no revision yet; `progress` is
-    told of every piece. `fresh` are the sha256 of what was taken in, `received` counts its bytes.
+    told of every piece. `fresh` are the sha256 of files of the store of which every byte was digested just now, and
+    `received` counts the bytes that came into it.
 
     Raises SourceError when the store cannot take it.
     """
@@ -73,16 +74,15 @@ class Intake:
         """Return the sha256 of an open file, which is in the store then if it is wanted and large."""
         if not self._takes(file):
             return Digest.of_descriptor(descriptor)
-        if self._held(file) is not None:
-            found = Digest.of_descriptor(descriptor)
-            if self._store.has(found.value, file.size):
-                return found
-        with self._store.trouble(), self._store.incoming() as new:
-            found = self._copied(file, descriptor, new)
-            if not self._store.has(found.value, file.size):
-                self._store.add(new, found.value)
-                self.fresh.add(found.value)
-        self._store.remember(_key(file), found.value)
+        with self._store.trouble():
+            held = self._held(file)
+            found = self._compared(file, descriptor, held) if held is not None else None
+            if found is None:
+                with self._store.incoming() as new:
+                    found = self._copied(file, descriptor, new)
+                    self._store.add(new, found.value)
+                self._store.remember(_key(file), found.value)
+        self.fresh.add(found.value)
         return found
 
     def _takes(self, file: File) -> bool:
@@ -92,6 +92,26 @@ class Intake:
         """Return the sha256 that a file had when it was taken in, if the store still has that; it is not believed."""
         sha256 = self._store.known(_key(file))
         return sha256 if sha256 is not None and self._store.has(sha256, file.size) else None
+
+    def _compared(self, file: File, source: int, held: str) -> Digest | None:
+        """Return the sha256 of an open file when what the store has is the same, byte for byte, and what its name says.
+
+        Both are read for what one digest costs.
+        """
+        sums, done = Sums(file.size, (), printable(file.path)), 0
+        other = bytearray(_PIECE)
+        with self._store.path(held).open("rb", buffering=0) as kept, Behind(sums) as behind:
+            for buffer in cycle([bytearray(_PIECE) for _ in range(LENT)]):
+                count = fill(source, memoryview(buffer), done)
+                if not count or fill(kept.fileno(), memoryview(other)[:count], done) != count:
+                    break
+                # Bytearrays are compared by `memcmp`, views item by item.
+                if buffer != other if count == _PIECE else buffer[:count] != other[:count]:
+                    break
+                behind.add(memoryview(buffer)[:count])
+                done += count
+            behind.wait()
+        return Digest("sha256", held) if (done, sums.sha256) == (file.size, held) else None
 
     def _copied(self, file: File, source: int, new: Path) -> Digest:
         """Copy an open file; return the sha256 of what was written."""

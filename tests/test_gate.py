@@ -164,6 +164,17 @@ def test_what_does_not_cross_leaves_no_key_behind(model: Path, reference: str) -
     assert not home.key_path().exists()
 
 
+def test_what_the_gate_writes_passes_as_it_lies_whatever_was_waived(model: Path) -> None:
+    (model / "other.pkl").write_bytes(b"\x80\x04cos\ngetcwd\n)R.")
+    assert run(["scan", "model/other.pkl", "--format", "json", "--output", "report.json"]) == 1
+    assert (
+        run(["waive", "report.json", "1", "--reason", "x", "--expires", "9d", "--approver", "x", "--to", "w.yaml"]) == 0
+    )
+    assert gate(model, "--no-convert", "--waivers", "w.yaml") == 0
+    assert "os.getcwd" in Path("out/report.json").read_text()
+    assert run(["scan", "out", "--waivers", "w.yaml"]) == 0
+
+
 def test_other_rules_policies_or_names_approve_again(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert gate(model) == 0
     for arguments in (

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import copy
+import json
 import sys
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 from examining import examine, facts_of, formats_of, reasons
@@ -87,6 +90,40 @@ def test_a_report_with_anything_put_into_it_is_text_or_a_gap(place: int, put: st
     data = (ORDINARY_PAGE[:place] + put + ORDINARY_PAGE[place:]).encode()
     gaps = any(isinstance(fact, Gap) for fact in facts_of(data))
     assert gaps or put == '"'
+
+
+PRINTED = json.loads((Path(__file__).parent / "golden/verdict.json").read_text())
+
+
+def pointers(document: dict[str, Any]) -> list[str]:
+    return [f"{one.key}={one.target}" for one in facts_of(json.dumps(document).encode()) if isinstance(one, Pointer)]
+
+
+def test_a_report_in_json_tells_of_names_and_names_none() -> None:
+    schema = json.loads((Path(__file__).parent.parent / "docs/schema/verdict-1.schema.json").read_text())
+    assert PRINTED.keys() == schema["properties"].keys()
+    told = copy.deepcopy(PRINTED)
+    told["waived"][0]["waiver"]["subject"] = told["findings"][0]["fact"]["subject"] = "os.getcwd"
+    told["files"][0]["path"] = "run.py"
+    assert pointers(told) == []
+    del told["schema"]
+    assert "waived[0].waiver.subject=os.getcwd" in pointers(told)
+
+
+@pytest.mark.parametrize(
+    "addition", [{"auto_map": {"AutoModel": "a.B"}}, {"callback": "os.system"}, {"trust_remote_code": True}]
+)
+@pytest.mark.parametrize("place", ["", "policy", "rules"])
+def test_what_a_report_has_not_is_found_in_one(place: str, addition: dict[str, Any]) -> None:
+    told = copy.deepcopy(PRINTED)
+    (told[place] if place else told).update(addition)
+    assert pointers(told)
+
+
+def test_a_value_that_runs_whatever_its_key_is_is_found_in_a_report() -> None:
+    told = copy.deepcopy(PRINTED)
+    told["source"] = "${eval:'1'}"
+    assert pointers(told) == ["source=${eval:'1'}"]
 
 
 @given(st.integers(0, len(ORDINARY_SVG) - 1), st.sampled_from(["<", "<script/>", "&x;", "\x1b", "<?p?>"]))

@@ -14,13 +14,13 @@ from typing import Any, Final
 
 from weighbridge import documents
 from weighbridge.errors import DocumentError, UsageError
+from weighbridge.formats.json.verdict import SCHEMA
 from weighbridge.location import printable
 from weighbridge.policy import UNKNOWN, Waiver
 from weighbridge.policy_file import PYPROJECT, TABLE, PolicyFile, read_file, read_layers
 from weighbridge.records import dataclass, replace
 from weighbridge.rule_files import read
 
-SCHEMA: Final = "urn:weighbridge:verdict:1"
 MAX_REPORT: Final = 256 << 20  # bytes; a folder of ten thousand files with findings has a tenth of that
 _FIELDS: Final = ("rule", "digest", "subject", "reason", "approver", "expires")
 _SHOWN: Final = 12

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from weighbridge.facts import Fact, Gap, Observed
+from weighbridge.formats.json.verdict import SCHEMA
 from weighbridge.judgement import Finding, Unknown
 from weighbridge.location import Location, printable
 from weighbridge.policy import Coverage, FileVerdict, Stale, Verdict, Waived, Waiver, blocks
@@ -21,8 +22,6 @@ from weighbridge.rules import Rule
 if TYPE_CHECKING:
     from weighbridge.detail import Decision
     from weighbridge.evidence.base import Evidence
-
-SCHEMA: Final = "urn:weighbridge:verdict:1"
 
 Document = dict[str, Any]
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from weighbridge.errors import ArtifactError, LimitError
-from weighbridge.facts import Anomaly, Fact
+from weighbridge.facts import Anomaly, Fact, Pointer
 from weighbridge.formats.base import Context
-from weighbridge.formats.json import settings
+from weighbridge.formats.json import settings, verdict
 from weighbridge.reader import Reader
 from weighbridge.remote import RangeReader
 
@@ -29,7 +29,10 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     for key in dict.fromkeys(duplicates):
         detail = f"the key {key[:80]!r} comes twice in an object"
         yield Anomaly(location=settings.place(reader, data, key), code="json-duplicate-key", detail=detail)
-    yield from settings.observe(tree, reader, data, context)
+    told = verdict.is_verdict(tree)
+    for fact in settings.observe(tree, reader, data, context):
+        if not told or not isinstance(fact, Pointer) or fact.type == "interpolation":  # which has no need of a key
+            yield fact
     if b"{{" in data or b"{%" in data:
         from weighbridge.formats.jinja.steps import beside
 

@@ -19,7 +19,7 @@ from loading import approved_folder
 from safetensors.numpy import save
 
 import weighbridge
-from weighbridge import leaves
+from weighbridge import reading
 from weighbridge.errors import Refusal, SourceError
 from weighbridge.evidence.keys import pem_digest
 from weighbridge.leaves import CHUNK
@@ -391,7 +391,7 @@ def test_a_system_whose_folders_have_no_descriptors_refuses_the_same(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("weighbridge.load.opening._ANCHORED", False)
-    monkeypatch.setattr("weighbridge.leaves._preadv", leaves._seek_and_read)
+    monkeypatch.setattr("weighbridge.reading._preadv", reading._seek_and_read)
     found = weighbridge.load(model / NAME, mode="lazy")
     assert all(np.array_equal(found[name], array) for name, array in GOOD.items())
     for attack, error in ((in_place, DigestMismatch), (fifo, UnsafeEntry), (gone, ContentMismatch)):

@@ -18,7 +18,6 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,6 +27,7 @@ from typing import Final, NamedTuple
 from weighbridge import header
 from weighbridge.artifact import MAX_FILES
 from weighbridge.location import printable
+from weighbridge.reading import fill, pread
 from weighbridge.records import dataclass
 from weighbridge.refusals import ApprovalMalformed, ChangedDuringRead
 
@@ -159,31 +159,6 @@ def read_header(descriptor: int, size: int, where: str) -> header.Header:
 def state(status: os.stat_result) -> tuple[int, ...]:
     """Return what changes when somebody writes to a file."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def pread(descriptor: int, begin: int, end: int) -> bytearray:
-    """Return the bytes of an open file from `begin` to `end`, fewer where it ends before."""
-    data = bytearray(end - begin)
-    return data[: fill(descriptor, memoryview(data), begin)]
-
-
-def fill(descriptor: int, view: memoryview, begin: int) -> int:
-    """Read from an open file at `begin` into memory until it is full or the file ends; return how many bytes."""
-    done = 0
-    while done < len(view) and (count := _preadv(descriptor, [view[done:]], begin + done)):
-        done += count
-    return done
-
-
-def _seek_and_read(descriptor: int, views: list[memoryview], begin: int) -> int:
-    """Do what `os.preadv` does where there is none, one thread at a time."""
-    with _SEEKING, open(descriptor, "rb", buffering=0, closefd=False) as raw:
-        raw.seek(begin)
-        return raw.readinto(views[0])
-
-
-_SEEKING: Final = threading.Lock()
-_preadv: Final = getattr(os, "preadv", _seek_and_read)
 
 
 def _runs(parts: Iterable[Span]) -> Iterator[list[tuple[int, int]]]:

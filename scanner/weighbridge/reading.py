@@ -1,9 +1,10 @@
-"""Files that somebody names, read whole: no pipe is waited for, and no more is held than the caller allows."""
+"""Files read whole or at offsets: no pipe is waited for, and no more is held than the caller allows."""
 
 from __future__ import annotations
 
 import os
 import stat
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -30,3 +31,28 @@ def read_file(path: Path, limit: int, *, error: type[WeighbridgeError] = SourceE
     if len(raw) > limit:
         raise error(f"{name}: longer than {limit} bytes")
     return raw
+
+
+def pread(descriptor: int, begin: int, end: int) -> bytearray:
+    """Return the bytes of an open file from `begin` to `end`, fewer where it ends before."""
+    data = bytearray(end - begin)
+    return data[: fill(descriptor, memoryview(data), begin)]
+
+
+def fill(descriptor: int, view: memoryview, begin: int) -> int:
+    """Read from an open file at `begin` into memory until it is full or the file ends; return how many bytes."""
+    done = 0
+    while done < len(view) and (count := _preadv(descriptor, [view[done:]], begin + done)):
+        done += count
+    return done
+
+
+def _seek_and_read(descriptor: int, views: list[memoryview], begin: int) -> int:
+    """Do what `os.preadv` does where there is none, one thread at a time."""
+    with _SEEKING, open(descriptor, "rb", buffering=0, closefd=False) as raw:
+        raw.seek(begin)
+        return raw.readinto(views[0])
+
+
+_SEEKING: Final = threading.Lock()
+_preadv: Final = getattr(os, "preadv", _seek_and_read)

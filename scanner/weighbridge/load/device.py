@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from weighbridge.header import Header, Tensor
-from weighbridge.leaves import CHUNK, fill
+from weighbridge.leaves import CHUNK
 from weighbridge.load.folder import Folder
 from weighbridge.load.frameworks import check_booleans
 from weighbridge.load.threads import share
 from weighbridge.load.verified import Chunk, Verified, chunks
+from weighbridge.reading import fill
 from weighbridge.refusals import ChangedDuringLoad
 
 _BUFFERS: Final = 4  # of a thread: one is filled and hashed while others are on their way

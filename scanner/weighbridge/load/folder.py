@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 from weighbridge import approval as approvals
 from weighbridge.approval import Approval, ApprovedFile
 from weighbridge.evidence import bundle
-from weighbridge.leaves import CHUNK, Leaves, Sidecar, pread
+from weighbridge.leaves import CHUNK, Leaves, Sidecar
 from weighbridge.load.opening import Anchor
 from weighbridge.location import printable
+from weighbridge.reading import pread
 from weighbridge.refusals import ApprovalMismatch, ApprovalMissing, ContentMismatch, DigestMismatch
 
 if TYPE_CHECKING:

@@ -22,11 +22,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from weighbridge.leaves import CHUNK, fill
+from weighbridge.leaves import CHUNK
 from weighbridge.load.folder import Folder
 from weighbridge.load.mapped import Mapped
 from weighbridge.load.threads import share
 from weighbridge.load.verified import Verified, whole
+from weighbridge.reading import fill
 from weighbridge.refusals import ChangedDuringLoad, ModeMissing
 
 _NAME: Final = "weighbridge"

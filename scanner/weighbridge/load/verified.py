@@ -13,9 +13,10 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from weighbridge import header
 from weighbridge.header import Header, Tensor
-from weighbridge.leaves import CHUNK, TENSORS, Span, fill, pread, spans, state
+from weighbridge.leaves import CHUNK, TENSORS, Span, spans, state
 from weighbridge.load.folder import Folder
 from weighbridge.load.threads import share
+from weighbridge.reading import fill, pread
 from weighbridge.refusals import ApprovalMalformed, ChangedDuringLoad, DigestMismatch, UnsupportedFormat
 
 # Chunks lie end to end in a run, which is read in one call: up to so many bytes, which stay in a processor's cache

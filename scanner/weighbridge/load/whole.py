@@ -6,9 +6,9 @@ import hashlib
 import os
 
 from weighbridge.errors import SourceError
-from weighbridge.leaves import fill
 from weighbridge.load.folder import Folder
 from weighbridge.load.memory import private
+from weighbridge.reading import fill
 from weighbridge.refusals import ChangedDuringLoad, DigestMismatch
 
 

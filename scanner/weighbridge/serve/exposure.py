@@ -20,10 +20,11 @@ from typing import Final
 from weighbridge.approval import LEAVES, NAME, ApprovedFile
 from weighbridge.errors import SourceError
 from weighbridge.evidence import bundle
-from weighbridge.leaves import CHUNK, fill, longest
+from weighbridge.leaves import CHUNK, longest
 from weighbridge.load.folder import Folder
 from weighbridge.load.threads import share
 from weighbridge.location import printable
+from weighbridge.reading import fill
 from weighbridge.refusals import ApprovalMalformed, ChangedDuringLoad, DigestMismatch
 
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)

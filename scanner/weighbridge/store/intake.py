@@ -16,8 +16,8 @@ from typing import Final
 from weighbridge.artifact import Artifact, File
 from weighbridge.digest import Digest
 from weighbridge.errors import SourceError
-from weighbridge.leaves import fill
 from weighbridge.location import printable
+from weighbridge.reading import fill
 from weighbridge.registries.base import LENT
 from weighbridge.store.layout import Store
 from weighbridge.store.sums import Behind, Sums

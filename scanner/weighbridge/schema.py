@@ -13,7 +13,8 @@ A schema is compiled once into a function of a value and the session of one prog
 * `[s]` is a list of s, `(a, b?, c*)` a tuple, `{}` an empty dict, `{k: v}` a dict, `{k: v, l: w}` a dict in which the
   first of `k` and `l` that fits a key decides about its value, `a | b` either, `a & b` both
 * `fits` is the state of a numpy record dtype whose parts lie inside its size, `picture` that of a picture of Pillow
-  that has all of its pixels; `plain-set` is a set of plain values
+  that has all of its pixels, `column` the data of a column of Arrow that fills its buffers; `plain-set` is a set of
+  plain values
 * `hashable` is a value that may be hashed and compared, `pair` two values of which the first is one, `tables` a dict or
   a defaultdict that holds nothing but dicts; `hashables` is a list of values that may be hashed, `hashed-array` an
   array of nothing else
@@ -30,6 +31,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
+from weighbridge.columns import fills_its_buffers
 from weighbridge.formats.pickle.joblib import fits
 from weighbridge.names import normalise
 from weighbridge.pixels import holds_its_pixels
@@ -225,6 +227,7 @@ _WORDS: Final[dict[str, Check]] = {
     "nested": _nested,
     "fits": lambda value, _: fits(value),
     "picture": lambda value, _: holds_its_pixels(value),
+    "column": lambda value, _: fills_its_buffers(value),
     "plain-set": _plain_set,
     "hashable": lambda value, session: session.hashable(value),
     "hashables": _hashables,

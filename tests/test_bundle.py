@@ -405,6 +405,16 @@ def test_a_root_outside_of_the_folder_of_the_policy_is_not_carried(named: str, s
         airgap.collect(rules=None, trust=Path("trust.toml"), approved=(), now=NOW)
 
 
+def test_rules_that_cannot_be_read_are_not_carried(signer: KeySigner, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(rules_directory(), "rules")
+    assert run("bundle", "export", "gap.tar", "--rules", "rules", "--key", "key.pem") == 0
+    Path("rules/trust/ours.yaml").write_text("framework: ours\npackages: [ours]\nreviewed: x\ncall: {ours.f: (zzz)}\n")
+    capsys.readouterr()
+    assert run("bundle", "export", "other.tar", "--rules", "rules", "--key", "key.pem") == 2
+    assert "ours.yaml" in capsys.readouterr().err
+    assert not Path("other.tar").exists()
+
+
 def test_what_cannot_be_read_is_an_error_and_no_bundle(signer: KeySigner, capsys: pytest.CaptureFixture[str]) -> None:
     Path("empty").mkdir()
     os.mkfifo("pipe.tar")

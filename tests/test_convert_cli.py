@@ -50,6 +50,10 @@ def test_exit_statuses(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (folder / "out.safetensors").write_bytes(data[:-1] + b"x")
     assert run(["convert", "--verify", "model.pt", "out.safetensors"]) == 1
     assert "differs: out.safetensors@" in capfd.readouterr().err
+    for other in (b"", b"{}", b"\x80\x04N."):
+        (folder / "out.safetensors").write_bytes(other)
+        assert run(["convert", "--verify", "model.pt", "out.safetensors"]) == 1
+        assert "differs: out.safetensors@" in capfd.readouterr().err
     assert run(["convert", "model.pt", "other.safetensors", "--state-dict", "nothing"]) == 3
     assert "cannot convert: model.pt!archive/data.pkl@0x0: there is nothing at" in capfd.readouterr().err
     write(folder, {f"t{index}": view((13,), (1,)) for index in range(3)})

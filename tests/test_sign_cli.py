@@ -105,8 +105,9 @@ def test_a_certificate_signs(weighbridge: Command, model: Path, tmp_path: Path) 
     assert weighbridge("verify", model, *trusted)[0] == 0
     assert weighbridge("sign", model, *with_chain)[0] == 2
     assert weighbridge("sign", model, "--key", tmp_path / "l.pem", "--certificate", tmp_path / "m.crt")[0] == 2
-    status, _, err = weighbridge("sign", model, "--key", tmp_path / "l.pem", "--certificate", tmp_path / "l.pem")
-    assert (status, f"{tmp_path / 'l.pem'}: no certificates in PEM" in err) == (2, True)
+    (tmp_path / "none.crt").write_text("none")
+    status, _, err = weighbridge("sign", model, "--key", tmp_path / "l.pem", "--certificate", tmp_path / "none.crt")
+    assert (status, f"{tmp_path / 'none.crt'}: no certificates in PEM" in err) == (2, True)
 
 
 def test_a_keyless_identity_signs(weighbridge: Command, model: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import Final
 
+from weighbridge import settings
 from weighbridge.errors import DocumentError, Refusal, SourceError, UsageError
 from weighbridge.evidence import home, trust_policy
 from weighbridge.evidence.trust_entries import Root
@@ -84,12 +85,23 @@ _VARIABLES: Final = (
     "WEIGHBRIDGE_HOME",
     "WEIGHBRIDGE_CONFIG",
     "WEIGHBRIDGE_TRUST",
+    settings.POLICY_VARIABLE,
+    settings.WAIVERS_VARIABLE,
+    *settings.VARIABLES,
     "HF_ENDPOINT",
     "HF_HUB_OFFLINE",
     "MLFLOW_TRACKING_URI",
+    "DOCKER_CONFIG",
+    "REGISTRY_AUTH_FILE",
     "SOURCE_DATE_EPOCH",
 )
-_SECRETS: Final = ("HF_TOKEN", "MLFLOW_TRACKING_TOKEN", "WEIGHBRIDGE_KEY_PASSWORD")
+_SECRETS: Final = (
+    "HF_TOKEN",
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_PASSWORD",
+    "DOCKER_AUTH_CONFIG",
+    "WEIGHBRIDGE_KEY_PASSWORD",
+)
 
 
 def examine(*, now: datetime) -> Iterator[Check]:
@@ -169,8 +181,6 @@ def _rules() -> Iterator[Check]:
 
 def _policy(now: datetime) -> Iterator[Check]:
     """Yield which policy holds in the current folder, and which of its waivers do not hold any more."""
-    from weighbridge import settings
-
     today = now.astimezone(UTC).date()
     try:
         chosen = settings.choose(environ=os.environ, folder=settings.current_folder(), today=today)

@@ -179,10 +179,12 @@ def _refuse_own(path: str, scanned: Iterable[str | os.PathLike[str]], *, named: 
             continue
         is_file = os.path.isfile(one)  # noqa: PTH113
         folders = {os.path.dirname(os.path.abspath(one)), os.path.dirname(os.path.realpath(one))}  # noqa: PTH100, PTH120
-        if _identity(one) in around or (is_file and not beside.isdisjoint(map(_identity, folders))):
+        inside, near = _identity(one) in around, not beside.isdisjoint(map(_identity, folders))
+        if inside or (is_file and near):
+            fix = "name another file" if inside else "name it with --policy or --waivers if it is meant"
             raise UsageError(
                 f"{printable(path)}: it came with what is scanned ({printable(os.fspath(one))}), and no settings are "
-                "read from there; --policy names another file, --policy default does without"
+                f"read from there; {fix}, or do without: --policy default"
             )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 from weighbridge import rule_files
@@ -14,6 +15,8 @@ from weighbridge.errors import SourceError
 from weighbridge.location import printable
 from weighbridge.records import dataclass
 from weighbridge.refusals import ManifestInvalid
+from weighbridge.rules import RuleSet
+from weighbridge.trust import Trust
 from weighbridge.version import __version__
 
 TRUST: Final = "trust/trust.toml"
@@ -50,6 +53,14 @@ class Cargo:
         """The trees that are approved."""
         trees = {path.split("/")[1] for path in self.files if path.startswith("approvals/")}
         return tuple(f"sha256:{tree}" for tree in sorted(trees))
+
+
+def check_rules(folder: Path) -> RuleSet:
+    """Return the rules of a folder; raise DocumentError when this version cannot read them or their trust entries."""
+    rules = RuleSet.load(folder)
+    for _ in Trust(str(folder / "trust")).files():
+        pass
+    return rules
 
 
 def check_paths(paths: Collection[str], where: str) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from weighbridge import approval, rule_files
-from weighbridge.airgap.cargo import LIMIT, TRUST, Cargo, check_paths
+from weighbridge.airgap.cargo import LIMIT, TRUST, Cargo, check_paths, check_rules
 from weighbridge.digest import Digest
 from weighbridge.errors import SourceError, UsageError
 from weighbridge.evidence import trust_policy, verifier
@@ -42,9 +42,7 @@ def collect(*, rules: Path | None, trust: Path | None, approved: Sequence[Path],
 
 
 def _rules(folder: Path) -> dict[str, bytes]:
-    from weighbridge.rules import RuleSet
-
-    if not RuleSet.load(folder).rules:
+    if not check_rules(folder).rules:
         raise UsageError(f"{printable(str(folder))}: no rules in this folder")
     found = {f"rules/{name}": data for name, data in rule_files.read_files(str(folder)).items()}
     policies = sorted((folder / "policies").glob("*.yaml"))

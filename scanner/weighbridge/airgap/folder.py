@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from weighbridge.airgap.cargo import LIMIT, READ_ONLY, TRUST, Cargo
+from weighbridge.airgap.cargo import LIMIT, READ_ONLY, TRUST, Cargo, check_rules
 from weighbridge.airgap.form import NAME, Received, listed_in
 from weighbridge.digest import Digest
 from weighbridge.errors import SourceError, UsageError
@@ -90,12 +90,7 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
 
 def _check(folder: Path) -> None:
     """Raise DocumentError when this version cannot read the rules or the trust policy."""
-    from weighbridge.rules import RuleSet
-    from weighbridge.trust import Trust
-
     if (folder / "rules").is_dir():
-        RuleSet.load(folder / "rules")
-        for _ in Trust(str(folder / "rules/trust")).files():
-            pass
+        check_rules(folder / "rules")
     if (folder / TRUST).is_file():
         trust_policy.read(folder / TRUST)

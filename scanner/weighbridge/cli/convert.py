@@ -99,7 +99,9 @@ def convert(source: Path, destination: Path, **options: Any) -> int:
     except UnconvertibleError as error:
         return _refuse(str(error), error.details, EXIT_UNCONVERTIBLE)
     except ArtifactError as error:
-        return _refuse(str(error), (), EXIT_UNCONVERTIBLE)
+        # What is no safetensors file is not what the source holds, either.
+        differs = options["verify"] and error.location.path[:1] == (destination.as_posix(),)
+        return _refuse(str(error), (), EXIT_MISMATCH if differs else EXIT_UNCONVERTIBLE)
     emit(made.text().splitlines() if options["form"] == "json" else _text(made))
     return 0
 

@@ -61,7 +61,7 @@ def pull(reference: str, destination: Path, **options: Any) -> int:
     from weighbridge.store.layout import default_home
 
     desk, order = desk_from(options), order_from(reference, options)
-    destination = Path(os.path.normpath(destination.absolute()))
+    shown, destination = printable(str(destination)), Path(os.path.normpath(destination.absolute()))
     with Store(default_home()) as store:
         judged = judge_order(
             order, options, store, desk, ready=lambda artifact: vacate(destination, artifact.reference)
@@ -71,7 +71,7 @@ def pull(reference: str, destination: Path, **options: Any) -> int:
             manifest = judged.locked.manifest
             size = sized(sum(entry.size for entry in manifest.entries))
             files = counted(len(manifest.entries), "file")
-            tell(f"{printable(str(destination))}: {files}, {size}, tree {manifest.digest}", options)
+            tell(f"{shown}: {files}, {size}, tree {manifest.digest}", options)
         else:
-            tell(f"{printable(str(destination))} is untouched", options)
+            tell(f"{shown} is untouched", options)
     return exit_status(judged.verdict)

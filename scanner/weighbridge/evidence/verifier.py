@@ -140,7 +140,7 @@ def _distance(refusal: EvidenceError) -> int:
 def _lack(rule: SourceRule, signatures: tuple[Signature, ...]) -> str:
     required = ", ".join(rule.require)
     if not signatures:
-        return f"no signature, and {rule.needed} of {required} must sign"
+        return f"no signature, and {required if len(rule.require) == 1 else f'{rule.needed} of {required}'} must sign"
     signed = ", ".join(one.who for one in signatures)
     return f"signed by {signed}, and {rule.needed} different ones of {required} must sign"
 

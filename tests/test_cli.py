@@ -100,6 +100,7 @@ def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
         (["scan", "models", "--rules", "models"], UsageError),
         (["scan", "models", "--format", "json", "--output", "no/such/folder"], UsageError),
         (["rules", "show", "XXX999"], UsageError),
+        (["scan", "ftp://somewhere/model.pt"], UsageError),
     ],
 )
 @pytest.mark.usefixtures("models")

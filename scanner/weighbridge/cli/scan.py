@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from weighbridge.cli.fetching import cache_for, locked_options, tell_kept
+from weighbridge.cli.fetching import cache_for, canonical, locked_options, tell_kept
 from weighbridge.cli.judging import Reporting, detailed, policy_from, policy_options, report, report_options
 from weighbridge.cli.options import color_option, limit_options, limits_from, load_rules, rules_option, verbose_option
 from weighbridge.cli.progress import received, scanned
@@ -72,7 +73,7 @@ def scan(**options: Any) -> int:
       weighbridge scan models/ --format text --format sarif --output weighbridge.sarif
     """
     limits = limits_from(options)
-    remote = [path for path in options["paths"] if is_reference(path)]
+    remote = [canonical(path) for path in options["paths"] if is_reference(path) or _is_foreign(path)]
     if remote and len(options["paths"]) > 1:
         raise UsageError(f"{remote[0]} is a reference, which is scanned alone; name one at a time")
     if options["triage"] and not remote:
@@ -83,6 +84,11 @@ def scan(**options: Any) -> int:
     report(verdict, options)
     tell_kept(verdict, options)
     return 0 if options["exit_zero"] else exit_status(verdict)
+
+
+def _is_foreign(path: str) -> bool:
+    """Tell whether a path that is not there looks like a reference to a registry that nobody knows."""
+    return "://" in path and not os.path.lexists(path)  # noqa: PTH110 - see `rule_files`
 
 
 def _scan_paths(options: dict[str, Any], limits: Limits) -> Verdict:

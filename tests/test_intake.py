@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import random
@@ -15,7 +16,7 @@ import weighbridge.store.intake as intake_module
 from weighbridge.artifact import Artifact, File
 from weighbridge.cli.group import run
 from weighbridge.digest import Digest
-from weighbridge.errors import SourceError
+from weighbridge.errors import SourceError, UsageError
 from weighbridge.registries.base import Settings
 from weighbridge.registries.local import Local
 from weighbridge.sources import resolve
@@ -182,3 +183,25 @@ def numpy_file(count: int) -> bytes:
     head = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({count},), }}".encode()
     head += b" " * (-(len(head) + 11) % 64) + b"\n"
     return b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head + b"\x01" * count
+
+
+def test_nothing_is_copied_for_a_destination_that_is_taken(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEIGHBRIDGE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(Digest, "of_descriptor", classmethod(lambda *_: pytest.fail("read for nothing")))
+    with pytest.raises(UsageError, match="in the source"):
+        run(["pull", model.as_uri(), "--to", str(model / "inside")])
+    with Store(tmp_path / "home") as store:
+        assert list(store.names("files")) == []
+
+
+def test_a_file_that_cannot_be_read_is_no_trouble_of_the_store(
+    store: Store, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(intake_module, "fill", broken)
+    with pytest.raises(SourceError, match=r"^weights\.npy: Input/output error$"):
+        resolve(model.as_uri(), SETTINGS, Intake(store))

@@ -81,22 +81,43 @@ def obtain(
 ) -> Fetched:
     """Return what is ordered, in the store; `ready` is shown the artifact before anything of it is fetched.
 
+    An artifact of this machine has no revision yet when it is shown.
+
     Raises UsageError when the lock does not have the model or has it with other patterns, SourceError when the model
     cannot be had or is not what the lock holds.
     """
-    intake = _intake(order, store, received)
+    ready = _once(ready)
+    intake = _intake(order, store, received, ready, lambda _: True)
     source, locked = _source(order, settings, store, intake)
     ready(source.artifact)
     return _obtained(order, source, locked, store, desk, intake, received)
+
+
+def _once(ready: Callable[[Artifact], None]) -> Callable[[Artifact], None]:
+    """Return what shows an artifact the first time it is asked to."""
+    shown: list[Artifact] = []
+
+    def show(artifact: Artifact) -> None:
+        if not shown:
+            shown.append(artifact)
+            ready(artifact)
+
+    return show
 
 
 def _intake(
     order: Order,
     store: Store,
     received: Callable[[Progress], None] | None,
-    admits: Callable[[Artifact], bool] = lambda _: True,
+    ready: Callable[[Artifact], None],
+    allowed: Callable[[Artifact], bool],
 ) -> Intake:
-    """Return what takes in files of this machine that the order wants."""
+    """Return what takes in files of this machine that the order wants, when the artifact was shown and is allowed."""
+
+    def admits(artifact: Artifact) -> bool:
+        ready(artifact)
+        return allowed(artifact)
+
     return Intake(store, wanted=lambda path: wanted(path, order.patterns), admits=admits, progress=received)
 
 
@@ -158,7 +179,8 @@ def judge(
     policy = policy or shipped_policy(DEFAULT_POLICY)
     now = now or datetime.now(UTC)
 
-    intake = _intake(order, store, received, lambda artifact: not _unmet_source(artifact, policy))
+    ready = _once(ready)
+    intake = _intake(order, store, received, ready, lambda artifact: not _unmet_source(artifact, policy))
     source, held = _source(order, settings, store, intake)
     ready(source.artifact)
     record = Record(clock)

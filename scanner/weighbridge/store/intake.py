@@ -102,7 +102,7 @@ class Intake:
         other = bytearray(_PIECE)
         with self._store.path(held).open("rb", buffering=0) as kept, Behind(sums) as behind:
             for buffer in cycle([bytearray(_PIECE) for _ in range(LENT)]):
-                count = fill(source, memoryview(buffer), done)
+                count = _read(file, source, memoryview(buffer), done)
                 if not count or fill(kept.fileno(), memoryview(other)[:count], done) != count:
                     break
                 # Bytearrays are compared by `memcmp`, views item by item.
@@ -120,7 +120,7 @@ class Intake:
         with new.open("xb", buffering=0) as target, Behind(sums) as behind:
             writeback = Writeback(target.fileno())
             for buffer in buffers:
-                count = fill(source, buffer, done)
+                count = _read(file, source, buffer, done)
                 if not count:
                     break
                 if done + count > file.size:
@@ -137,6 +137,14 @@ class Intake:
             self.received += received
             if self._progress is not None:
                 self._progress(Progress(total=self._total, present=0, received=self.received))
+
+
+def _read(file: File, descriptor: int, buffer: memoryview, position: int) -> int:
+    """Fill a buffer from an open file; what goes wrong there is no trouble of the store's."""
+    try:
+        return fill(descriptor, buffer, position)
+    except OSError as error:
+        raise SourceError(f"{printable(file.path)}: {error.strerror or error}") from error
 
 
 def _key(file: File) -> str:

@@ -163,3 +163,36 @@ def test_merged_spans_cover_what_the_tensors_cover(spans: list[tuple[int, int]])
     assert {byte for one in found for begin, end in one.spans for byte in range(begin, end)} == covered
     for one in found:
         assert all(end < begin for (_, end), (begin, _) in zip(one.spans, one.spans[1:], strict=False))
+
+
+FOREIGN = {
+    "HDF5": b"\x89HDF\r\n\x1a\n" + b"\0" * 8 + b"a layer of byte code",
+    "HDF5 behind a block of the user": bytes(range(256)) * 4 + b"\x89HDF\r\n\x1a\n" + b"abcd" * 8,
+    "TensorFlow Lite": b"\x1c\0\0\0TFL3" + bytes(range(1, 64)),
+    "RAR": b"Rar!\x1a\x07\x01\x00" + bytes(range(64)),
+    "DOS": b"MZqFpD='\n" + bytes(range(64)),
+    "message": b"\x08\x01\x12\x03abc\x1d1234\x2112345678",
+    "message with a group that nobody knows": b"\x08\x01\xfb\x3e\x08\x05\xfc\x3e",
+}
+
+
+@pytest.mark.parametrize("data", FOREIGN.values(), ids=FOREIGN.keys())
+def test_what_another_program_loads_is_no_tensor(tmp_path: Path, data: bytes) -> None:
+    _, weights = settled(tmp_path, refers("w.bin", (0, len(data))), data)
+    assert "which is not understood" in weights.judgement.gaps[0].reason
+    assert weights.coverage == Coverage(unexamined=len(data))
+
+
+@pytest.mark.parametrize("name", ["model.h5", "modeling_x.py", "lib.so", "x.PKL", "config.json"])
+def test_a_name_by_which_loaders_choose_is_none_of_a_tensors_file(tmp_path: Path, name: str) -> None:
+    data = bytes(range(1, 33))
+    _, weights = settled(tmp_path, refers(name, (0, 32)), data, name)
+    assert weights.judgement.gaps
+
+
+@pytest.mark.parametrize("name", ["model.onnx_data", "model.onnx.data", "weights.pb", "unet.weight", "w.bin", "w"])
+@pytest.mark.parametrize("data", [b"\0\0\x80\x3f" * 8, bytes(64), bytes(range(200, 256)) * 3, b"\x08"])
+def test_numbers_are_a_tensors_data_under_the_names_that_exporters_give(tmp_path: Path, name: str, data: bytes) -> None:
+    _, weights = settled(tmp_path, refers(name, (0, len(data))), data, name)
+    assert weights.judgement.gaps == ()
+    assert weights.coverage == Coverage(inert=len(data))

@@ -48,3 +48,26 @@ def test_a_fixture_is_recognised_however_it_is_cut(path: Path) -> None:
 def test_nothing_is_passed_over(begin: bytes, kept: int, rest: bytes) -> None:
     found, all_of_them = recognised(begin[:kept] + rest)
     assert found == all_of_them
+
+
+# Of opcodes that put a value on an empty stack, and leave it or drop it.
+STARTS = (
+    b"C\x01a0",
+    b"\x8b\x01\0\0\0\x010",
+    b"\x8d\x01\0\0\0\0\0\0\0a0",
+    b"\x8e\x01\0\0\0\0\0\0\0a0",
+    b"\x8f0",
+    b"\x96\x01\0\0\0\0\0\0\0a0",
+    b"\x8a\x01\x010",
+    b"B\x01\0\0\0a0",
+    b"]0",
+    b"(0",
+    b"\x95\x20\0\0\0\0\0\0\0",
+)
+
+
+@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("filler", [b"", b"C\xff" + b"a" * 255 + b"0"])
+def test_a_pickle_is_known_by_whatever_value_it_begins_with(start: bytes, filler: bytes) -> None:
+    data = start + filler * 1000 + b"cos\nsystem\n(Vid\ntR."
+    assert "pickle" in [one.name for one in formats.sniff(from_bytes(data, Location(("x",))).sample)]

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from weighbridge.facts import Anomaly, ExternalData, Fact, Gap
+from weighbridge.foreign import foreign
 from weighbridge.location import Location, anchor, printable
 from weighbridge.policy import Coverage, Examined, Reference, Span
 from weighbridge.records import replace
@@ -198,13 +199,18 @@ def spans_of(examined: Sequence[Examined], neighbours: Neighbours) -> dict[str, 
 def account(one: Examined, spans: tuple[Span, ...], target: Target) -> Examined:
     """Return a file with the bytes that others refer to as inert; what lies between must be zeros.
 
-    Only raw bytes are accounted for like this: what some format recognises is what that format says.
+    Only raw bytes are accounted for like this: what some format recognises is what that format says, and what another
+    program loads is no data of a tensor.
     """
     if not one.raw:
         return one
     if target.blocks is not None:
         gap = Gap(location=Location((one.path,)), reason="the data of tensors were not fetched", limit=TRIAGE)
         return replace(one, judgement=replace(one.judgement, gaps=(gap,)), formats=("raw tensors",))
+    other = foreign(one.path, target.path)
+    if other:
+        gap = Gap(location=Location((one.path,)), reason=f"{other}, which is not understood", size=one.size)
+        return replace(one, judgement=replace(one.judgement, gaps=(gap,)))
     edges = [0, *(edge for span in spans for edge in span), one.size]
     gaps, inert = [], one.size
     with open(target.path, "rb", buffering=0) as file:  # noqa: PTH123

@@ -27,8 +27,8 @@ from weighbridge.symbols import Event, Global
 
 STREAMS_LIMIT: Final = 100_000  # streams of one file; each is short, or there are not many
 
-# What a stream without PROTO can begin with: protocols 0 and 1 start with a value, a mark or an import.
-_TEXT_STARTS: Final = frozenset(b"(][})cIJKLMNSTUVXFG\x88\x89P2B\x8a\x8c\x95")
+# What a stream without PROTO can begin with: a value, a mark, an import or a frame, of whatever protocol.
+_TEXT_STARTS: Final = frozenset(b"(][})cIJKLMNSTUVXFG\x88\x89P2BC\x8a\x8b\x8c\x8d\x8e\x8f\x95\x96")
 _PROTO: Final = 0x80
 _SNIFF_LIMITS: Final = Limits()
 _NAME: Final = re.compile(r"[^\W\d][\w.]*")

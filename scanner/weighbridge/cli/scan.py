@@ -88,7 +88,7 @@ def scan(**options: Any) -> int:
 
 def _is_foreign(path: str) -> bool:
     """Tell whether a path that is not there looks like a reference to a registry that nobody knows."""
-    return "://" in path and not os.path.lexists(path)  # noqa: PTH110 - see `rule_files`
+    return "://" in path and not os.path.lexists(path)
 
 
 def _scan_paths(options: dict[str, Any], limits: Limits) -> Verdict:

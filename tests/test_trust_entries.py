@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from examining import facts_of
 
+from benchmarks.corpus.gadgets import STORED
 from benchmarks.corpus.python_files import values
 from benchmarks.corpus.writer import Corpus
 from fixtures.assemble import P4, Ops
@@ -57,12 +58,14 @@ def test_a_file_speaks_only_for_names_that_are_looked_up_in_it(framework: str) -
 
 
 def test_no_dangerous_name_is_a_reference() -> None:
+    """What is dangerous to call, but calls nothing that is not a reference itself, may be stored."""
     rules = RuleSet.load(RULES)
+    stored = {name.replace(":", ".") for name in STORED}
     dangerous = [
         name
         for file in FILES.values()
         for name, entry in file.entries.items()
-        if entry.reference and rules.named(*name.rpartition(".")[::2])
+        if entry.reference and name not in stored and rules.named(*name.rpartition(".")[::2])
     ]
     assert dangerous == []
 

@@ -43,7 +43,7 @@ ABUSED: dict[str, tuple[object, ...]] = {
 
 
 # Names whose import does nothing and that ordinary files store as data; only their call is a sample.
-STORED = set("builtins:max builtins:min builtins:sorted builtins:sum numpy:poly1d numpy:prod".split())
+STORED = set("builtins:hash builtins:max builtins:min builtins:sorted builtins:sum numpy:poly1d numpy:prod".split())
 _ALIASES = {"__builtin__": "builtins", "_functools": "functools", "copy_reg": "copyreg"}
 
 

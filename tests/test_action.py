@@ -106,6 +106,17 @@ def test_a_scan_ends_the_job_as_the_verdict_says_and_leaves_reports(
     assert ("::error" in job.log) == (verdict == "fail")
 
 
+@pytest.mark.parametrize(("arguments", "status"), [("--exit-zero", 0), ("", 1)])
+def test_the_verdict_is_that_of_the_report_whatever_the_status_is(job: Job, arguments: str, status: int) -> None:
+    assert job.use({"paths": str(BAD), "arguments": arguments}) == status
+    assert (job.output("verdict"), job.output("exit-code")) == ("fail", str(status))
+
+
+def test_a_triage_that_found_nothing_is_no_pass(job: Job) -> None:
+    assert job.use({"paths": GOOD.as_uri(), "arguments": "--triage"}) == 0, job.log
+    assert job.output("verdict") == "inconclusive"
+
+
 def test_several_paths_stand_a_line_each_and_may_begin_with_a_dash(job: Job) -> None:
     shutil.copy(GOOD, job.folder / "work/-two words.pt")
     assert job.use({"paths": f"{GOOD}\n\n-two words.pt\n"}) == 0, job.log

@@ -183,6 +183,15 @@ def test_several_models_have_a_folder_each(shelf: Path, tmp_path: Path) -> None:
     assert (tmp_path / "one/approval.json").is_file() and (tmp_path / "two/approval.json").is_file()
 
 
+def test_no_copy_of_the_key_stays_behind(shelf: Path, tmp_path: Path) -> None:
+    (tmp_path / "temporary").mkdir()
+    words = [word for name in "ab" for word in (f"gate+file://{GOOD}", tmp_path / name)]
+    given = {"GATE_KEY": str(shelf / "mounted.pem"), "TMPDIR": str(tmp_path / "temporary")}
+    done = initialize(shelf, *words, **given)
+    assert done.returncode == 0, done.stderr
+    assert not list((tmp_path / "temporary").iterdir())
+
+
 def test_nothing_starts_over_what_is_not_approved(shelf: Path, tmp_path: Path) -> None:
     shutil.copytree(shelf / "approved", tmp_path / "changed")
     (tmp_path / "changed/conversion.json").chmod(0o644)

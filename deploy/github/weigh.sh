@@ -46,12 +46,12 @@ status=0
 "$weighbridge" "${command[@]}" 2> "$said" || status=$?
 cat "$said" >&2
 
+# The verdict is that of the report: after --exit-zero or --triage the status does not tell it.
+verdict=
 case $status in
-    0) verdict=pass ;;
-    1) verdict=fail ;;
-    3) verdict=inconclusive ;;
-    *) verdict=error ;;
+    0 | 1 | 3) verdict=$(sed -n 's/^  "outcome": "\([a-z]*\)",*$/\1/p' "$folder/report.json" || true) ;;
 esac
+verdict=${verdict:-error}
 {
     echo "exit-code=$status"
     echo "verdict=$verdict"

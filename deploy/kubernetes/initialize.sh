@@ -32,14 +32,17 @@ empty() {
 }
 
 # A mounted secret belongs to root and is there for a group, and a key that others may read is not used: so a copy is.
+key=
 own_key() {
     if [ -z "${GATE_KEY:-}" ]; then
         echo "weighbridge-initialize: GATE_KEY names the key that signs what crosses the gate" >&2
         exit 2
     fi
-    key=$(umask 077 && mktemp)
-    trap 'rm -f "$key"' EXIT
-    cat "$GATE_KEY" > "$key"
+    if [ -z "$key" ]; then
+        key=$(umask 077 && mktemp)
+        trap 'rm -f "$key"' EXIT
+        cat "$GATE_KEY" > "$key"
+    fi
 }
 
 # The gate and pull make a folder of their own, and DIR is a mount, which is there already.

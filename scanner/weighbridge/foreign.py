@@ -2,8 +2,8 @@
 
 A file of raw numbers is inert because of what a graph says of it. A graph can say that of any file, also of one that
 its user opens with another program: a model of Keras in HDF5, whose layers hold byte code, or a graph of TensorFlow
-that reads and writes files. So a file that begins as such a file does, or has a name by which loaders choose it, is what
-it was before the graph spoke: not understood.
+that reads and writes files. So a file that begins as such a file does, or has a name by which loaders choose it, is
+what it was before the graph spoke: not understood.
 
 Sources: the HDF5 file format specification, II.A; https://protobuf.dev/programming-guides/encoding/;
 https://www.tensorflow.org/lite/ (`TFL3`).
@@ -34,8 +34,8 @@ _BEHIND: Final = {b"TFL3": "a model of TensorFlow Lite", b"ORTM": "a model of ON
 # By these endings programs choose what they do with a file, whatever is in it.
 _ENDINGS: Final = frozenset(
     ".py .pyc .pyd .pyw .so .dll .dylib .exe .sh .bat .ps1 .jar .class .wasm .h5 .hdf5 .keras .tflite .mlmodel .pkl "
-    ".pickle .joblib .dill .pt .pth .ckpt .npy .npz .safetensors .gguf .msgpack .json .jsonl .yaml .yml .toml .cfg .ini "
-    ".jinja .jinja2 .zip .tar .gz .7z .rar".split()
+    ".pickle .joblib .dill .pt .pth .ckpt .npy .npz .safetensors .gguf .msgpack .json .jsonl .yaml .yml .toml .cfg "
+    ".ini .jinja .jinja2 .zip .tar .gz .7z .rar".split()
 )
 _FIELDS: Final = 4096  # of a message of protobuf; graphs have few on top
 _WIRE_SIZES: Final = {1: 8, 5: 4, 3: 0, 4: 0}  # bytes of the types of fixed length; a group's ends have none

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -173,6 +174,21 @@ def test_what_the_gate_writes_passes_as_it_lies_whatever_was_waived(model: Path)
     assert gate(model, "--no-convert", "--waivers", "w.yaml") == 0
     assert "os.getcwd" in Path("out/report.json").read_text()
     assert run(["scan", "out", "--waivers", "w.yaml"]) == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are any bytes on Linux")
+def test_a_folder_may_have_any_name(model: Path) -> None:
+    named = model.rename("n\udcff%20#?")
+    for source in (
+        named,
+        named.absolute().as_uri(),
+        f"file://{named.absolute().as_posix()}".replace("%20#?", "%2520%23%3F"),
+    ):
+        assert run(["gate", os.fspath(source), "--to", "out"]) == 0
+    assert run(["approve", "out", "--check"]) == 0
+    assert run(["scan", named.absolute().as_uri()]) == 0
+    assert run(["pull", os.fspath(named), "--to", "elsewhere"]) == 0
+    assert run(["pull", os.fspath(named), "--to", f"{named}/inner"]) == 2
 
 
 def test_other_rules_policies_or_names_approve_again(model: Path, capfd: pytest.CaptureFixture[str]) -> None:

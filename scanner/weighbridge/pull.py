@@ -285,7 +285,7 @@ def vacate(destination: Path, source: str) -> Locked | None:
 def refuse_inside(source: str, destination: Path) -> None:
     """Raise UsageError when a folder would be put into the folder that it is made from, and be part of it next time."""
     if source.startswith("file://"):
-        top = Path(unquote(source.removeprefix("file://")))
+        top = Path(unquote(source.removeprefix("file://"), errors="surrogateescape"))
         if top.is_dir() and destination.resolve().is_relative_to(top.resolve()):
             raise UsageError(f"{printable(str(destination))}: in the source, which is never written to; name another")
 

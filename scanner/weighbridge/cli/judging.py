@@ -172,9 +172,9 @@ def on_disk(one: str | os.PathLike[str]) -> str:
     text = os.fspath(one)
     if not text.startswith("file:"):
         return text
-    from urllib.parse import unquote_to_bytes, urlsplit
+    from urllib.parse import unquote, urlsplit
 
-    return os.fsdecode(unquote_to_bytes(urlsplit(text).path))  # names need not be UTF-8
+    return unquote(urlsplit(text).path, errors="surrogateescape")  # names need not be UTF-8
 
 
 def detailed(options: dict[str, Any]) -> bool:

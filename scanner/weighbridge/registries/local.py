@@ -22,6 +22,7 @@ from weighbridge.records import dataclass, replace
 from weighbridge.registries.base import Reading, Remote, Settings
 
 _PREFIX: Final = "file://"
+_ANY: Final = "surrogateescape"  # names of folders need not be UTF-8
 _PIN: Final = "@sha256:"
 # Not the target of a link that took the file's place since the listing, and never waiting for a writer of a pipe.
 _OPEN: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
@@ -50,7 +51,9 @@ class Local:
             top = Path(os.path.realpath(path, strict=True))
             found = list(files(top))
             listed = tuple(_listed(path, place.stat()) for path, place in found)
-            artifact = Artifact(reference=_PREFIX + quote(top.as_posix()), requested=pin, revision=pin, files=listed)
+            artifact = Artifact(
+                reference=_PREFIX + quote(top.as_posix(), errors=_ANY), requested=pin, revision=pin, files=listed
+            )
             reading.begin(artifact)
             listed = tuple(_pinned(place, file, reading) for file, (_, place) in zip(listed, found, strict=True))
         except FileNotFoundError as error:
@@ -67,7 +70,7 @@ class Local:
 
     def open(self, artifact: Artifact, file: File) -> Remote:
         """Return the bytes of a file, which must not have been written to since it was resolved."""
-        top = Path(unquote(artifact.reference.removeprefix(_PREFIX)))
+        top = Path(unquote(artifact.reference.removeprefix(_PREFIX), errors=_ANY))
         path = Path(os.path.realpath(top / file.path)) if top.is_dir() else top
         return _Bytes(path=path, size=file.size, state=file.key)
 
@@ -78,7 +81,7 @@ def canonical(reference: str) -> str:
     Raises UsageError when the reference names another machine.
     """
     path, _ = _parts(reference)
-    return _PREFIX + quote(Path(os.path.realpath(path)).as_posix())
+    return _PREFIX + quote(Path(os.path.realpath(path)).as_posix(), errors=_ANY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +132,7 @@ def _parts(reference: str) -> tuple[Path, str]:
     host, slash, rest = text.removeprefix(_PREFIX).partition("/")
     if host not in ("", "localhost") or not slash or "%00" in rest:
         raise UsageError(f"{printable(reference)}: a file URL is file:///path, on this machine")
-    return Path(unquote("/" + rest)), pin
+    return Path(unquote("/" + rest, errors=_ANY)), pin
 
 
 def files(top: Path) -> Iterator[tuple[str, Path]]:

@@ -34,6 +34,8 @@ _NAMING: Final = {
     "selectattr": "",
     "rejectattr": "",
 } | dict.fromkeys("sort groupby sum min max unique".split(), "")
+# Names whose texts are in another file of the model: a key from there is as good as one put together.
+_TOKENS: Final = frozenset(f"{kind}_token" for kind in "bos eos pad unk sep cls mask image audio video boi eoi".split())
 _BUILDERS: Final = frozenset("~ + % *".split())
 # A literal that can be the name of what Python keeps from everybody, alone or on a way that a formatter follows.
 _HIDDEN: Final = re.compile(r"[\w.\[\]{}():!'\" ]*?__\w+__[\w.\[\]{}():!'\" ]*")
@@ -136,7 +138,7 @@ class _Walk:
 
     def __init__(self, found: Sequence[Block]) -> None:
         self.macros: set[str] = set()
-        self.built: set[str] = set()
+        self.built: set[str] = set(_TOKENS)
         statements = [block.tokens for block in found if block.opening == "{%"]
         parameters: set[str] = set()
         for tokens in statements:

@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,15 @@ def test_what_is_there_is_not_copied_again(store: Store, model: Path, monkeypatc
     again = taken(store, model, intake)
     assert (again.artifact, again.received) == (first.artifact, 0)
     assert intake.fresh == {sha256(LARGE)}, "what the store has was digested with it"
+
+
+def test_several_at_once_copy_a_file_once(store: Store, model: Path) -> None:
+    intakes = [Intake(store) for _ in range(4)]
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(lambda intake: resolve(model.as_uri(), SETTINGS, intake).artifact, intakes))
+    assert found == found[:1] * 4
+    assert sum(intake.received for intake in intakes) == len(LARGE)
+    assert all(intake.fresh == {sha256(LARGE)} for intake in intakes)
 
 
 def test_what_was_damaged_in_the_store_is_replaced(store: Store, model: Path) -> None:

@@ -519,6 +519,16 @@ def test_nothing_is_removed_while_somebody_works(home: Path) -> None:
         pass
 
 
+def test_what_a_killed_process_left_half_written_is_removed_when_nobody_can_be_writing(home: Path) -> None:
+    with Store(home):
+        left = home / "incoming" / ("0" * 32)
+        left.write_bytes(b"half of a")
+        with Store(home):
+            assert left.exists()
+    with Store(home):
+        assert not left.exists()
+
+
 def test_the_store_is_private(home: Path) -> None:
     fetched(home, Shelf(SMALL))
     assert home.stat().st_mode & 0o777 == 0o700

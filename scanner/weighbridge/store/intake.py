@@ -19,7 +19,7 @@ from weighbridge.errors import SourceError
 from weighbridge.location import printable
 from weighbridge.reading import fill
 from weighbridge.registries.base import LENT
-from weighbridge.store.layout import Store
+from weighbridge.store.layout import Store, wait
 from weighbridge.store.sums import Behind, Sums
 from weighbridge.store.transfer import Progress
 from weighbridge.writing import Writeback, write_at
@@ -74,7 +74,7 @@ class Intake:
         """Return the sha256 of an open file, which is in the store then if it is wanted and large."""
         if not self._takes(file):
             return Digest.of_descriptor(descriptor)
-        with self._store.trouble():
+        with self._store.trouble(), self._store.downloading(_key(file), wait):
             held = self._held(file)
             found = self._compared(file, descriptor, held) if held is not None else None
             if found is None:

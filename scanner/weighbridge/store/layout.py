@@ -11,7 +11,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -67,6 +67,7 @@ class Store:
     def __enter__(self) -> Store:
         with self.trouble():
             _make_home(self.home)
+            self._clear_incoming()
             self._open.enter_context(self._holding(shared=True))
         return self
 
@@ -88,6 +89,15 @@ class Store:
                 raise SourceError(
                     f"{self.home}: the store is in use by another process; try again when it is done"
                 ) from error
+
+    def _clear_incoming(self) -> None:
+        """Remove what killed processes left half written, unless another process has the store open: it may write."""
+        left = list((self.home / "incoming").iterdir())
+        with suppress(BlockingIOError):
+            if left:
+                with self._holding(shared=False):
+                    for path in left:
+                        path.unlink(missing_ok=True)
 
     def _holding(self, *, shared: bool) -> AbstractContextManager[None]:
         # Someone cleaning up holds the lock for moments; someone who wants to clean up need not wait at all.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,6 +83,19 @@ def test_a_key_with_a_password(key: Command, tmp_path: Path, monkeypatch: pytest
     assert (status, err) == (2, f"weighbridge: error: {path}: not a private key or the password is wrong\n")
     monkeypatch.setenv("WEIGHBRIDGE_KEY_PASSWORD", "")
     assert "an empty password encrypts nothing" in key("init", tmp_path / "other.pem", "--encrypt")[2]
+
+
+def test_a_password_that_nobody_gives_is_wrong_usage(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "weighbridge", "key", "init", str(tmp_path / "release.pem"), "--encrypt"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+    )
+    assert done.returncode == 2
+    assert "Password: nobody answers; WEIGHBRIDGE_KEY_PASSWORD gives it" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_show_gives_the_lines_of_a_trust_policy(key: Command, tmp_path: Path) -> None:

@@ -137,11 +137,11 @@ def _certificates(raw: bytes, path: Path) -> Iterator[str]:
 
 
 def _new_password() -> bytes:
-    from weighbridge.cli.signing import VARIABLE
+    from weighbridge.cli.signing import VARIABLE, ask
 
     given = os.environ.get(VARIABLE)
     if given is None:
-        given = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        given = ask("Password", f"{VARIABLE} gives it", twice=True)
     if not given:
         raise UsageError("an empty password encrypts nothing")
     return given.encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -71,7 +72,9 @@ def signer_from(options: dict[str, Any]) -> Signer:
     if options["keyless"] or options["identity_token"] is not None or options["sigstore"] is not None:
         return _keyless(options)
     if options["pkcs11"] is not None and not certificates:
-        return Pkcs11Signer(options["pkcs11"], lambda: _ask("PIN of the token"))
+        return Pkcs11Signer(
+            options["pkcs11"], lambda: ask("PIN of the token", "pin-value in the query of the URI gives it")
+        )
     if certificates and named is None:
         raise UsageError("--certificate goes with --key, the private key of the certificate")
     pem, where = _private_key(named)
@@ -145,9 +148,18 @@ def password_of(pem: bytes, where: str) -> bytes | None:
     if b"ENCRYPTED" not in pem:
         return None
     given = os.environ.get(VARIABLE)
-    return (given if given is not None else _ask(f"Password of {where}")).encode()
+    return (given if given is not None else ask(f"Password of {where}", f"{VARIABLE} gives it")).encode()
 
 
-def _ask(what: str) -> str:
-    answer: str = click.prompt(what, hide_input=True, err=True)
+def ask(what: str, otherwise: str, *, twice: bool = False) -> str:
+    """Return what a person answers, or a program on standard input.
+
+    Raises UsageError, which says what does `otherwise`, when nobody answers.
+    """
+    try:
+        answer: str = click.prompt(what, hide_input=True, confirmation_prompt=twice, err=True)
+    except click.Abort as error:
+        if sys.stdin.isatty():
+            raise  # a person has said no
+        raise UsageError(f"{what}: nobody answers; {otherwise}") from error
     return answer

@@ -140,8 +140,8 @@ def _text(made: Conversion) -> Iterator[str]:
     yield f"{name}: {tensors}, {sized(made.size)}, from {made.format} {printable(made.source)}{_of(made.state_dict)}"
     yield f"  {'every byte compared' if made.verified else 'nothing compared'}; {_record(made)}"
     tied = "left out" if made.aliases_dropped else "written as often as named; --drop-aliases writes it once"
-    yield from _part(f"tied, {tied}", [f"{alias} = {kept}" for alias, kept in made.aliases.items()])
-    yield from _part("left out", [_dropped(one.path, one.what, one.tensors) for one in made.dropped])
+    yield from part(f"tied, {tied}", [f"{alias} = {kept}" for alias, kept in made.aliases.items()])
+    yield from part("left out", [_dropped(one.path, one.what, one.tensors) for one in made.dropped])
 
 
 def _of(path: str) -> str:
@@ -157,12 +157,13 @@ def _record(made: Conversion) -> str:
     return f"{' and '.join(kept)} in {name}" if kept else f"record in {name}"
 
 
-def _part(title: str, lines: list[str]) -> Iterator[str]:
+def part(title: str, lines: list[str], most: int = LINES) -> Iterator[str]:
+    """Yield a part of what a conversion says, if there is anything in it; the record has what is too much."""
     if lines:
         yield f"  {title}:"
-        yield from (f"    {printable(line)}" for line in lines[:LINES])
-        if len(lines) > LINES:
-            yield f"    … and {len(lines) - LINES} more, which the record names"
+        yield from (f"    {printable(line)}" for line in lines[:most])
+        if len(lines) > most:
+            yield f"    … and {len(lines) - most} more, which the record names"
 
 
 def _dropped(path: str, what: str, tensors: int) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from weighbridge.cli.convert import part
 from weighbridge.cli.judging import policy_from
 from weighbridge.cli.output import emit
 from weighbridge.convert.directory import FolderConversion, convert_folder
@@ -81,15 +82,9 @@ def _text(made: FolderConversion) -> Iterator[str]:
     yield f"{printable(made.destination.as_posix())}: {counted(tensors, 'tensor')} in {files}, {sized(size)}"
     compared = all(one.verified for one in made.conversions.values())
     yield f"  {'every byte compared' if compared else 'nothing compared'}; record in conversion.json"
-    yield from _part("weights", [f"{path} from {made.sources[path]}" for path in made.conversions])
-    yield from _part("copied", list(made.copied))
-    yield from _part("rewritten", [f"{one.path}: {one.key} = {one.new} (was {one.old})" for one in made.rewritten])
-    yield from _part("left out", [f"{path}: {reason}" for path, reason in made.left_out.items()])
-
-
-def _part(title: str, lines: list[str]) -> Iterator[str]:
-    if lines:
-        yield f"  {title}:"
-        yield from (f"    {printable(line)}" for line in lines[:LINES])
-        if len(lines) > LINES:
-            yield f"    … and {len(lines) - LINES} more, which the record names"
+    yield from part("weights", [f"{path} from {made.sources[path]}" for path in made.conversions], LINES)
+    yield from part("copied", list(made.copied), LINES)
+    yield from part(
+        "rewritten", [f"{one.path}: {one.key} = {one.new} (was {one.old})" for one in made.rewritten], LINES
+    )
+    yield from part("left out", [f"{path}: {reason}" for path, reason in made.left_out.items()], LINES)

@@ -318,7 +318,7 @@ def test_options_that_make_no_sense_are_usage_errors(
 
 
 def test_a_place_that_is_none_and_a_key_that_is_none(verify: Command, model: Path, tmp_path: Path) -> None:
-    assert verify(tmp_path / "nowhere")[0] == 2
+    assert verify(tmp_path / "nowhere")[0] == 4
     assert verify("xyz://acme/m")[0] == 2
     (tmp_path / "bad.pem").write_bytes(b"no key")
     status, _, err = verify(model, "--key", tmp_path / "bad.pem")

@@ -20,6 +20,7 @@ from weighbridge.cli.fetching import desk_from, tell
 from weighbridge.cli.judging import Reporting, policy_from, policy_options, report, report_options
 from weighbridge.cli.options import color_option, limit_options, rules_option, verbose_option
 from weighbridge.cli.output import emit
+from weighbridge.cli.place import Place
 from weighbridge.cli.progress import scanned
 from weighbridge.errors import UsageError
 from weighbridge.location import printable
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Reporting)
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR")
+@click.argument("folder", type=Place(kind="folder", path_type=Path), metavar="DIR")
 @click.option("--check", is_flag=True, help="Approve nothing: say whether DIR is as it was approved, byte for byte.")
 @click.option(
     "--trust",

@@ -11,6 +11,7 @@ from weighbridge.cli.fetching import desk_from
 from weighbridge.cli.judging import policy_from, policy_options
 from weighbridge.cli.options import limit_options, rules_option
 from weighbridge.cli.output import emit
+from weighbridge.cli.place import Place
 from weighbridge.cli.signing import signer_from, signer_options
 from weighbridge.cli.trusting import read_file, trust_from, trust_options
 from weighbridge.errors import UsageError
@@ -26,7 +27,7 @@ _KINDS: Final = ("scan", "decision")
 
 
 @click.command()
-@click.argument("path", type=click.Path(exists=True, path_type=Path), metavar="PATH")
+@click.argument("path", type=Place(path_type=Path), metavar="PATH")
 @click.option(
     "--type",
     "kind",
@@ -100,8 +101,8 @@ def _scan(path: Path, options: dict[str, Any]) -> Verdict:
 
 
 @click.command("verify-attestation")
-@click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE")
-@click.argument("path", type=click.Path(exists=True, path_type=Path), required=False, metavar="[PATH]")
+@click.argument("bundle", type=Place(kind="file", path_type=Path), metavar="FILE")
+@click.argument("path", type=Place(path_type=Path), required=False, metavar="[PATH]")
 @trust_options
 @click.option("--signer", metavar="NAME", help="Who of the trust policy has to have signed.  [default: any approver]")
 @click.option("--type", "kind", type=click.Choice(_KINDS), help="What has to be stated.  [default: anything]")

@@ -11,10 +11,11 @@ from weighbridge.bom import SPECIFICATIONS
 from weighbridge.cli.judging import clock, policy_from, policy_options
 from weighbridge.cli.options import limit_options, rules_option
 from weighbridge.cli.output import emit
+from weighbridge.cli.place import Place
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR")
+@click.argument("folder", type=Place(kind="folder", path_type=Path), metavar="DIR")
 @click.option(
     "--source", metavar="REFERENCE", help="Which model it is.  [default: that of the lock in DIR, if DIR is as it says]"
 )

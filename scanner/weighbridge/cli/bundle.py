@@ -13,6 +13,7 @@ import click
 from weighbridge.cli.judging import clock
 from weighbridge.cli.options import FOLDER
 from weighbridge.cli.output import emit
+from weighbridge.cli.place import Place
 from weighbridge.cli.signing import signer_from, signer_options
 from weighbridge.cli.trusting import names_signer, trust_from, trust_options
 from weighbridge.errors import UsageError
@@ -51,7 +52,7 @@ def bundle() -> None:
 @click.option("--trust", type=_FILE, metavar="FILE", help="Carry this trust policy, and the roots and keys it names.")
 @click.option(
     "--approved",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=Place(kind="folder", path_type=Path),
     multiple=True,
     metavar="DIR",
     help="Carry the approval of this folder; repeatable.",

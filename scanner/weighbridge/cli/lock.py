@@ -11,6 +11,7 @@ from weighbridge.cli.fetching import canonical, desk_from, fetch_options, judge_
 from weighbridge.cli.judging import Reporting, policy_options, report_options
 from weighbridge.cli.options import F, color_option, limit_options, rules_option, verbose_option
 from weighbridge.cli.output import emit
+from weighbridge.cli.place import Place
 from weighbridge.cli.remote import registry_options
 from weighbridge.errors import UsageError
 from weighbridge.location import printable
@@ -141,7 +142,7 @@ _SEVERITY = (0, 3, 1)
 
 
 @lock.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR")
+@click.argument("folder", type=Place(kind="folder", path_type=Path), metavar="DIR")
 @click.option(
     "--lock",
     "lock_file",
@@ -153,7 +154,7 @@ _SEVERITY = (0, 3, 1)
 def check(folder: Path, lock_file: Path | None, reference: str | None) -> int:
     """Digest every file in DIR, and name what is not as the lock has it: changed, missing or extra.
 
-    Exit status: 0 when DIR is what was locked, 1 otherwise.
+    Exit status: 0 when DIR is what was locked, 1 otherwise; 2 the lock is none, 4 DIR cannot be read.
 
     \b
     Examples:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import click
 
 from weighbridge.cli import say
+from weighbridge.cli.place import Place
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option(
     "--approved",
     required=True,
-    type=click.Path(exists=True, file_okay=False),
+    type=Place(kind="folder"),
     metavar="DIR",
     help="The approved folder, as the command names it.",
 )

@@ -8,13 +8,14 @@ from typing import Any
 import click
 
 from weighbridge.cli.output import emit
+from weighbridge.cli.place import Place
 from weighbridge.cli.signing import check_made, signer_from, signer_options
 from weighbridge.location import printable
 from weighbridge.report.base import counted
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR")
+@click.argument("folder", type=Place(kind="folder", path_type=Path), metavar="DIR")
 @signer_options
 @click.option(
     "--signature",

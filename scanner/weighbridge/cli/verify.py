@@ -11,7 +11,7 @@ import click
 from weighbridge.cli.output import emit
 from weighbridge.cli.remote import registry_options
 from weighbridge.cli.trusting import names_signer, read_file, trust_from, trust_options
-from weighbridge.errors import DocumentError, Refusal, UsageError
+from weighbridge.errors import DocumentError, Refusal, SourceError, UsageError
 from weighbridge.location import printable
 from weighbridge.records import dataclass
 from weighbridge.registries import is_reference
@@ -105,9 +105,9 @@ def _verify_path(model: str, options: dict[str, Any]) -> _Result:
     from weighbridge.registries import known_as
 
     path = Path(model)
-    if not path.exists():
-        raise UsageError(f"{printable(model)}: no such file or folder, and no reference to a registry")
     source = known_as(options["source"] or model)
+    if not path.exists():
+        raise SourceError(f"{printable(model)}: no such file or folder, and no reference to a registry")
     options = {**options, "judged": path}  # whose own word on whom to believe counts for nothing
     with Tree(path) as tree:
         named = [options[name] for name in ("signature", "checksums", "lock_file") if options[name] is not None]

@@ -148,6 +148,14 @@ def test_what_a_scan_found_is_attested_and_verified(model: Path, capfd: pytest.C
     assert "1 changed (config.json)" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(("kind", "key"), [("scan", "source"), ("decision", "resourceUri")])
+def test_a_statement_says_which_model_it_is_about(model: Path, kind: str, key: str) -> None:
+    assert run("key", "init") == 0
+    for given, told in (([], model.absolute().as_uri()), (["--source", "hf://acme/m@1"], "hf://acme/m@1")):
+        assert run("attest", "model", "--type", kind, *given, "--output", "a.json") == 0
+        assert said(Path("a.json").read_bytes()).predicate[key] == told
+
+
 def test_a_decision_says_what_failed(capfd: pytest.CaptureFixture[str]) -> None:
     assert run("key", "init") == 0
     decided = ["--type", "decision", "--source", "hf://acme/m@1", "--verifier", "https://acme.example/gate"]

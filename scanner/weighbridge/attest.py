@@ -76,8 +76,8 @@ def subjects(manifest: Manifest) -> list[Subject]:
     return [*named, Subject(name=TREE, digests={"sha256": manifest.digest.value})]
 
 
-def scan_result(verdict: Verdict, *, at: datetime, root: str = "") -> bytes:
-    """Return the statement of what a scan found; `at` is when, in UTC.
+def scan_result(verdict: Verdict, *, at: datetime, root: str = "", source: str = "") -> bytes:
+    """Return the statement of what a scan found; `at` is when, in UTC, and `source` the reference of files on disk.
 
     Raises as `manifest_of` does.
     """
@@ -86,7 +86,7 @@ def scan_result(verdict: Verdict, *, at: datetime, root: str = "") -> bytes:
     predicate = {
         "scanner": {"name": "weighbridge", "version": verdict.version, "rules": verdict.rules_digest},
         "scannedAt": timestamp(at),
-        "source": printable(verdict.source),
+        "source": printable(verdict.source or source),
         "tree": str(manifest.digest),
         "policy": {"name": verdict.policy, "failAt": verdict.fail_at.value, "digest": verdict.policy_digest},
         "outcome": verdict.outcome.value,

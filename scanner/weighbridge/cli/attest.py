@@ -75,15 +75,15 @@ def _payload(verdict: Verdict, path: Path, kind: str, options: dict[str, Any]) -
     from weighbridge import attest as attestations
     from weighbridge.cli.approving import verifier_from
 
-    now = datetime.now(UTC)
+    now, source = datetime.now(UTC), options["source"] or path.absolute().as_uri()
     if kind == "scan":
-        return attestations.scan_result(verdict, at=now)
+        return attestations.scan_result(verdict, at=now, source=source)
     return attestations.decision(
         verdict,
         attestations.manifest_of(verdict),
         at=now,
         verifier=verifier_from(options),
-        resource=options["source"] or path.absolute().as_uri(),
+        resource=source,
     )
 
 

@@ -85,6 +85,25 @@ def test_a_key_with_a_password(key: Command, tmp_path: Path, monkeypatch: pytest
     assert "an empty password encrypts nothing" in key("init", tmp_path / "other.pem", "--encrypt")[2]
 
 
+def test_half_of_a_pair_is_not_left_behind(key: Command, tmp_path: Path) -> None:
+    (tmp_path / "release.pub.pem").symlink_to("nowhere")
+    status, _, err = key("init", tmp_path / "release.pem")
+    assert (status, "release.pub.pem is there already" in err) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["release.pub.pem"]
+
+
+def test_a_public_half_that_was_lost_is_written_anew(key: Command, config: Path) -> None:
+    key("init")
+    (config / "key.pub.pem").rename(config / "before")
+    status, _, err = key("show")
+    assert (status, f"`weighbridge key export --output {config / 'key.pub.pem'}` writes that of your key" in err) == (
+        2,
+        True,
+    )
+    assert key("export", "--output", config / "key.pub.pem")[0] == 0
+    assert (config / "key.pub.pem").read_bytes() == (config / "before").read_bytes()
+
+
 def test_a_password_that_nobody_gives_is_wrong_usage(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "weighbridge", "key", "init", str(tmp_path / "release.pem"), "--encrypt"],

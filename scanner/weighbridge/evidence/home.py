@@ -88,7 +88,11 @@ def make_key(path: Path, public: Path, password: bytes | None = None) -> None:
     if public.exists():
         raise UsageError(f"{printable(str(public))} is there already; nothing was written")
     write_new(path, private_pem, mode=0o600)
-    write_new(public, public_pem, mode=0o644)
+    try:
+        write_new(public, public_pem, mode=0o644)
+    except UsageError:
+        path.unlink(missing_ok=True)  # nobody has seen it yet, and half of a pair is none
+        raise
 
 
 def make_folder(path: Path) -> None:
@@ -129,6 +133,8 @@ def read_public(path: Path) -> bytes:
             return file.read(MAX_KEY)
     except FileNotFoundError as error:
         fix = "`weighbridge key init` makes one" if path == public_key_path() else "name a file in PEM"
+        if path == public_key_path() and key_path().exists():
+            fix = f"`weighbridge key export --output {name}` writes that of your key"
         raise UsageError(f"{name}: no such key; {fix}") from error
     except OSError as error:
         raise UsageError(f"{name}: {error.strerror}") from error

@@ -1,8 +1,7 @@
 """Read YAML, TOML and JSON documents into dataclasses, with `file:line:column` in every error.
 
 Every scalar is a string until the type of a field says otherwise, in each of the three (`weighbridge.nodes`). The
-lines of TOML are looked for when there is something to tell; an error in JSON names the path of keys
-(`policy.json:waivers[0].digest`).
+lines of TOML and JSON are looked for when there is something to tell.
 
 A field that no document may set carries `metadata={"derived": True}`; a `ValueError` from a dataclass's
 `__post_init__` is an error of the document at the place of the mapping.
@@ -113,13 +112,13 @@ def place(text: str, keys: str, name: str) -> str:
 
 
 def placed(error: DocumentError, text: str, name: str) -> DocumentError:
-    """Return an error with the line and column of the keys that it names, when they are of a TOML document."""
+    """Return an error with the line and column of the keys that it names, when they are of a TOML or JSON document."""
     keys = error.where.removeprefix(f"{name}:")
-    if keys == error.where or not name.endswith((".toml", ".lock")):
+    if keys == error.where or not name.endswith((".toml", ".lock", ".json")):
         return error
-    from weighbridge.toml_places import find
+    from weighbridge import json_places, toml_places
 
-    found = find(text, keys)
+    found = (json_places if name.endswith(".json") else toml_places).find(text, keys)
     if found is None:
         return error
     return DocumentError(f"{name}:{found[0]}:{found[1]}", f"{printable(keys)}: {error.reason}")

@@ -133,3 +133,21 @@ def test_the_names_of_the_columns_of_a_frame_are_covered(write: Spelling) -> Non
 )
 def test_a_column_that_would_be_read_or_does_not_fit_is_not(made: Ops) -> None:
     assert untrusted(P4.stream(made))
+
+
+@pytest.mark.parametrize("form", ["R", "o", "i"])
+def test_a_column_is_measured_as_it_is_when_it_is_made(form: str) -> None:
+    kind = P4.call("pyarrow.lib:type_for_alias", "int64")
+    buffers = Ops(b"(" + P4.value(None) + P4.call("pyarrow.lib:py_buffer", bytes(8)) + b"e")
+    data = Ops(b"(" + kind + b"K\x01K\0K\0" + b"]\x94]Nt")
+    forms = {
+        "R": P4.name("pyarrow.lib", "_restore_array") + data + b"\x85R",
+        "o": b"(" + P4.name("pyarrow.lib", "_restore_array") + data + b"o",
+        "i": b"(" + data + b"ipyarrow.lib\n_restore_array\n",
+    }
+    # the only memo entry is the list of buffers, empty when the column is made and filled afterwards
+    late = b"\x80\x04" + forms[form].replace(b"\x94]N", b"q\x07]N") + b"h\x07" + buffers + b"\x86."
+    early = b"\x80\x04" + forms[form].replace(b"]\x94]N", b"]" + buffers + b"]N") + b"."
+    assert [fact.complete for fact in facts_of(early) + facts_of(late) if isinstance(fact, Program)] == [True, True]
+    assert untrusted(early) == []
+    assert untrusted(late) == ["pyarrow.lib._restore_array"]

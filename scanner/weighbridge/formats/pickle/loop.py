@@ -17,7 +17,7 @@ from typing import Final
 
 from weighbridge.formats.pickle.embedded import PROGRAM_LENGTH, PROGRAM_STARTS, begins
 from weighbridge.formats.pickle.items import take_items
-from weighbridge.formats.pickle.recorder import PLAIN
+from weighbridge.formats.pickle.recorder import PLAIN, as_now
 from weighbridge.formats.pickle.runs import DEPTHS, LARGE, LEAST_BYTES, Runner
 from weighbridge.symbols import Call, Dict, Extension, Form, Items, Opaque, PersistentId, Set, State, Value
 
@@ -67,6 +67,7 @@ class Loop(Runner):
         framed = bool(self.framed)
         records = self.records and not framed
         newobj, reduced, wrappers, waits = Form.NEWOBJ, Form.REDUCE, self.wrappers, self.waits
+        measured = self.measured
         buf = self._window(self.start)
         end, at = len(buf) - self.margin, self.base + self.shift
         stack: list[Value] = []
@@ -196,6 +197,8 @@ class Loop(Runner):
                     continue
                 if op == 0x52:  # REDUCE
                     arguments = pop()
+                    if measured and id(stack[-1]) in measured:
+                        arguments = as_now(arguments)
                     call = Call(origin, pos + at, stack[-1], arguments, None, reduced)
                     stack[-1] = call
                     record(call)
@@ -329,7 +332,10 @@ class Loop(Runner):
                         push(found)
                     else:
                         k = unmark()
-                        call = Call(origin, pos + at, found, tuple(stack[k:]), None, Form.INST)
+                        arguments = tuple(stack[k:])
+                        if id(found) in measured:
+                            arguments = as_now(arguments)
+                        call = Call(origin, pos + at, found, arguments, None, Form.INST)
                         del stack[k:]
                         push(call)
                         record(call)
@@ -472,7 +478,10 @@ class Loop(Runner):
                     k = unmark()
                     items = stack[k:]
                     del stack[k:]
-                    call = Call(origin, pos + at, items[0], tuple(items[1:]), None, Form.OBJ)
+                    arguments = tuple(items[1:])
+                    if id(items[0]) in measured:
+                        arguments = as_now(arguments)
+                    call = Call(origin, pos + at, items[0], arguments, None, Form.OBJ)
                     push(call)
                     record(call)
                     i += 1

@@ -42,6 +42,8 @@ HUGE_INT: Final = 1 << 16  # bytes of one integer; no model holds such a number
 PROTOCOL: Final = 5
 PARTIAL_PROTOCOLS: Final = (2, 3)  # have no opcode NEWOBJ_EX, and call a partial in its place
 PARTIAL: Final = ("functools", "partial")
+# Whose lists are too short to crash whoever calls it only as they are then: a stream can fill them afterwards.
+MEASURED: Final = frozenset({"pyarrow.lib._restore_array"})
 WINDOW: Final = 1 << 22  # bytes of a stream held at once; a large file is never copied whole
 MARGIN: Final = 1 << 17  # more than any operand that is kept
 ARRAY_DEPTH: Final = 8  # object arrays inside object arrays of joblib
@@ -62,6 +64,17 @@ FRAMES: Final = "frames as C reads them from a file"
 OLD_FRAMES: Final = "frames as C before 3.8 reads them from a file"
 _TWO_LINES: Final = b"ci"  # GLOBAL, INST
 _READ_ON: Final = frozenset({0x42, 0x43, 0x8E, 0x96})  # BINBYTES, SHORT_BINBYTES, BINBYTES8, BYTEARRAY8
+
+
+def as_now(arguments: Value) -> Value:
+    """Return arguments in which the lists of a tuple are copies, which what follows in the stream does not change."""
+    if type(arguments) is not tuple:
+        return arguments
+    return tuple([tuple(map(_copied, part)) if type(part) is tuple else _copied(part) for part in arguments])
+
+
+def _copied(value: Value) -> Value:
+    return value[:] if type(value) is list else value
 
 
 @lru_cache(maxsize=1024)  # one module after another imports the same
@@ -131,6 +144,7 @@ class Recorder:
         self._globals: dict[tuple[str, str], Global] = {}
         self._codes: dict[str, int] = {}
         self.wrappers: set[int] = set()
+        self.measured: set[int] = set()
 
     def _window(self, base: int) -> bytes:
         """Return the bytes of the stream from `base` on and make them the buffer."""
@@ -184,6 +198,8 @@ class Recorder:
                 self._anomaly("pickle-name-encoding", pos, f"{module!r} {name!r}")
             if found.dotted in joblib.WRAPPERS:
                 self.wrappers.add(id(found))
+            elif found.dotted in MEASURED:
+                self.measured.add(id(found))
         return found
 
     def _stack_global(self, module: Value, name: Value, pos: int) -> Value:

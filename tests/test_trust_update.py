@@ -212,3 +212,10 @@ def test_the_public_instance_starts_from_what_sigstore_ships() -> None:
     assert shipped is not None
     assert json.loads(shipped)["signed"]["_type"] == "root"
     assert trust_update._shipped("https://tuf.acme.test") is None
+
+
+@pytest.mark.parametrize("served", [b"", b"[]", b"{", b'{"a": 1, "a": 2}'])
+def test_a_configuration_that_is_no_document_is_refused(monkeypatch: pytest.MonkeyPatch, served: bytes) -> None:
+    monkeypatch.setattr(trust_update, "fetch", lambda names, **_: dict.fromkeys(names, served))
+    with pytest.raises(TrustCorrupt, match=trust_update.TRUSTED_ROOT):
+        trust_update.public()

@@ -20,10 +20,11 @@ from urllib.parse import quote
 from weighbridge.digest import Digest
 from weighbridge.errors import DocumentError, SourceError, UnavailableError, UsageError
 from weighbridge.evidence import home, trust_policy, trusted_root
+from weighbridge.evidence.strict import read_object
 from weighbridge.evidence.trust_entries import MAX_ROOT, Root, RootType
 from weighbridge.location import printable
 from weighbridge.records import dataclass, replace
-from weighbridge.refusals import TrustCorrupt
+from weighbridge.refusals import SignatureMalformed, TrustCorrupt
 from weighbridge.writing import write
 
 if TYPE_CHECKING:
@@ -81,7 +82,10 @@ def update(
 def public(state: Path | None = None) -> bytes:
     """Return the configuration, as JSON, with which a client signs with the public instance; raises as `update`."""
     found = fetch([TRUSTED_ROOT, SIGNING_CONFIG], url=PUBLIC, state=state)
-    root, signing = (json.loads(found[name]) for name in (TRUSTED_ROOT, SIGNING_CONFIG))
+    try:
+        root, signing = (read_object(found[name], f"{PUBLIC}: {name}") for name in (TRUSTED_ROOT, SIGNING_CONFIG))
+    except SignatureMalformed as error:
+        raise TrustCorrupt(error.where, error.reason, "ask who runs the instance") from error
     return json.dumps({"mediaType": _CONFIG, "trustedRoot": root, "signingConfig": signing}).encode("ascii")
 
 

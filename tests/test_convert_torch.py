@@ -10,6 +10,7 @@ import pytest
 from converting import convert_to, load
 from torch_pickles import DATA, legacy, persistent, refusal, storage, tar, view, viewed, write
 
+from fixtures.archives import Entry, torch_entries, zip_archive
 from fixtures.assemble import P2, Ops
 from weighbridge.convert.conversion import convert, verify
 
@@ -100,6 +101,15 @@ def test_what_is_beside_the_state_dict_is_recorded(tmp_path: Path) -> None:
         {"path": "args", "tensors": 0, "what": "argparse.Namespace"},
     ]
     assert record["tensors"]["w"]["digest"].startswith("sha256:")
+
+
+def test_members_that_the_pickle_does_not_name_are_recorded(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    more = [Entry(name="archive/code.py", data=b"print()"), Entry(name="archive/data/")]
+    path.write_bytes(zip_archive(*torch_entries(P2.stream({"w": view()}), {"0": DATA, "7": DATA}), *more))
+    made, found = convert_to(path)
+    assert list(found) == ["w"]
+    assert [one.path for one in made.dropped] == ["archive/data/7", "archive/code.py"]
 
 
 def test_a_module_has_the_names_of_its_state_dict(tmp_path: Path) -> None:

@@ -33,12 +33,16 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
-    """A pickle that was run, and where the storages are that it names, by key; `leaf` knows tensors of another kind."""
+    """A pickle that was run, and where the storages are that it names, by key; `leaf` knows tensors of another kind.
+
+    `beside` are the members of its container that neither it nor torch has a use for.
+    """
 
     machine: Machine
     reader: Reader
     held: Mapping[str, Held]
     leaf: Leaf | None = None
+    beside: tuple[str, ...] = ()
 
 
 def run(reader: Reader, start: int, budget: Budget, *, interleaved: bool = False) -> Machine:
@@ -64,6 +68,8 @@ def plan(source: str, stream: Stream, options: Options) -> Plan:
     choice = choose(root, options.state_dict, stream.reader.origin, everything=options.everything)
     for name in walker.unseen():
         choice.drop("", f"a call of {name}, which loading the file makes and converting it does not")
+    for name in stream.beside:
+        choice.drop(name, "a member of the archive that its pickle does not name")
     refused = list(choice.refused)
     tensors: list[PlannedTensor] = []
     for name, view in choice.tensors:

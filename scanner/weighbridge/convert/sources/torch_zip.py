@@ -22,6 +22,8 @@ from weighbridge.reader import Reader
 from weighbridge.records import replace
 
 PROGRAM: Final = "data.pkl"
+# What torch writes beside the pickle and the storages.
+_NOTES: Final = frozenset({"byteorder", "version", ".format_version", ".storage_alignment", ".data/serialization_id"})
 PROGRAM_LIMIT: Final = 256 << 20  # bytes of the pickle; that of a model of 100 000 tensors has 30 MB
 
 
@@ -50,9 +52,12 @@ def _stream(inputs: Inputs, entries: list[Entry]) -> Stream:
     machine = run(program, 0, inputs.budget)
     if machine.position != program.size:
         raise ArtifactError(program.at(machine.position), f"{program.size - machine.position} bytes behind the pickle")
-    storages(machine)
+    known = {PROGRAM, *_NOTES, *(f"data/{one.key}" for one in storages(machine))}
     held = {entry.name.removeprefix(f"{root}/data/"): _held(reader, entry) for entry in entries}
-    return Stream(machine=machine, reader=program, held=held)
+    beside = tuple(
+        one.name for one in entries if one.name.removeprefix(f"{root}/") not in known and one.name[-1:] != "/"
+    )
+    return Stream(machine=machine, reader=program, held=held, beside=beside)
 
 
 def _program(reader: Reader, entries: list[Entry]) -> tuple[str, Reader]:

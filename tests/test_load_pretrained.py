@@ -160,8 +160,8 @@ def test_a_pipeline_with_a_model_of_transformers(tmp_path: Path) -> None:
     )
     saved = diffusers.StableDiffusionPipeline(
         vae=vae, text_encoder=transformers.CLIPTextModel(text), tokenizer=tokenizer, unet=unet,
-        scheduler=diffusers.DDIMScheduler(num_train_timesteps=4), safety_checker=None, feature_extractor=None,
-        requires_safety_checker=False,
+        scheduler=diffusers.DDIMScheduler(num_train_timesteps=4, steps_offset=1, clip_sample=False),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
     saved.save_pretrained(tmp_path / "saved")
     folder = approve_all(tmp_path / "saved", tmp_path / "model")

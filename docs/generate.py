@@ -14,7 +14,7 @@ from typing import Final
 import click
 
 from weighbridge.cli.group import HELP_OPTIONS, weighbridge
-from weighbridge.formats import FORMATS
+from weighbridge.formats import FORMATS, VARIANTS
 from weighbridge.limits import Limits
 from weighbridge.rules import Rule, RuleSet, rules_directory
 from weighbridge.trust import Trust
@@ -96,8 +96,8 @@ def formats() -> Iterator[str]:
         "parse, and that is an anomaly. Bytes that none recognises are a gap, so the verdict is not pass."
     )
     yield from ("", "| Name | What it is |", "|---|---|")
-    for format_ in FORMATS:
-        yield f"| `{format_.name}` | {format_.title} |"
+    for name, title in [*((one.name, one.title) for one in FORMATS), *VARIANTS.items()]:
+        yield f"| `{name}` | {title} |"
     yield ""
     yield "Members of archives and of compressed streams are examined the same way, down to `--max-depth`."
 

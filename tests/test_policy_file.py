@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from types import MappingProxyType
 
 import pytest
 
+from weighbridge import formats, rule_files
 from weighbridge.digest import Digest
 from weighbridge.errors import DocumentError, UsageError
 from weighbridge.pipeline import scan
@@ -91,6 +93,7 @@ def test_weights_of_another_container_fail_safetensors_only(tmp_path: Path) -> N
         ("pinned = true", 'pinned = "yes"', "p.toml:10:1: require.pinned: 'yes' is not true or false"),
         ('"1.5GB"', '"much"', "p.toml:9:1: require.max_size: 'much' is not a number of bytes such as"),
         ('"1.5GB"', "0", "p.toml:6:1: require: 'max_size' is a number of bytes, at least 1"),
+        ('"json"]', '"jsn"]', "p.toml:7:27: require.formats[1]: no format is named 'jsn', did you mean 'json'?"),
         ('["hf://acme/*"]', '["a", ["b"]]', "p.toml:8:17: require.sources[1]: expected text"),
         ('"strict"', '"strikt"', "p.toml:2:1: 'strikt' is not one of the shipped policies"),
         ("sources =", 'forbidden = ["json"]\nsources =', "p.toml:6:1: require: 'json' is both among"),
@@ -166,6 +169,7 @@ def test_the_command_line_wins_over_the_environment_and_that_over_the_file(tmp_p
 def test_every_setting_has_a_variable_and_an_option(key: str, tmp_path: Path) -> None:
     texts = {"fail_at": "low", "unknown": "fail", "gaps": "fail", "max_waiver_days": "9"}
     texts |= {"require.max_size": "9", "require.pinned": "true", "require.signature": "true"}
+    texts |= {"require.formats": "zip,onnx", "require.forbidden": "tar"}
     text = texts.get(key, "one,two")
     variable = next(name for name, known in VARIABLES.items() if known == key)
     by_variable = chosen(tmp_path, environ={variable: text}).policy
@@ -186,6 +190,9 @@ def test_every_setting_has_a_variable_and_an_option(key: str, tmp_path: Path) ->
         ({"WEIGHBRIDGE_FAIL_AT": "never"}, "WEIGHBRIDGE_FAIL_AT: 'never' is not one of low"),
         ({"WEIGHBRIDGE_REQUIRE_PINED": "1"}, "WEIGHBRIDGE_REQUIRE_PINED: there is no such setting, did you mean"),
         ({"WEIGHBRIDGE_REQUIRE_PINNED": "1"}, "WEIGHBRIDGE_REQUIRE_PINNED: '1' is not true or false"),
+        ({"WEIGHBRIDGE_FAILAT": "low"}, "WEIGHBRIDGE_FAILAT: there is no such setting, did you mean 'WEIGHBRIDGE_FAIL"),
+        ({"WEIGHBRIDGE_TRUTS": "x"}, "WEIGHBRIDGE_TRUTS: there is no such setting, did you mean 'WEIGHBRIDGE_TRUST'?"),
+        ({"WEIGHBRIDGE_REQUIRE_FORBIDDEN": "zip,pikle"}, "WEIGHBRIDGE_REQUIRE_FORBIDDEN: no format is named 'pikle'"),
         ({"WEIGHBRIDGE_POLICY": "strikt"}, "strikt: not one of the shipped policies"),
         ({"WEIGHBRIDGE_POLICY": "./none.toml"}, "./none.toml: No such file"),
         ({"WEIGHBRIDGE_WAIVERS": "none.yaml"}, "none.yaml: No such file"),
@@ -195,6 +202,30 @@ def test_a_wrong_variable_is_an_error(environ: Mapping[str, str], message: str, 
     with pytest.raises(DocumentError) as caught:
         chosen(tmp_path, environ=environ)
     assert str(caught.value).startswith(message)
+
+
+def test_variables_of_others_are_let_be(tmp_path: Path) -> None:
+    """Kubernetes makes some for a service that is called as this program is."""
+    others = ["SERVICE_HOST", "SERVICE_PORT", "PORT", "PORT_443_TCP_ADDR", "PORT_443_TCP_PROTO", "SERVICE_PORT_HTTP"]
+    environ = {f"WEIGHBRIDGE_{name}": "x" for name in (*others, "CONFIG", "HOME", "KEY_PASSWORD", "MODEL", "TRUST")}
+    assert chosen(tmp_path, environ=environ).policy == shipped_policy("default")
+    assert is_silent(environ, str(tmp_path))
+
+
+def test_every_variable_that_is_read_is_known(tmp_path: Path) -> None:
+    package = Path(rule_files.__file__).parent
+    read = set(re.findall(r"\bWEIGHBRIDGE_[A-Z_]+[A-Z]\b", "".join(one.read_text() for one in package.rglob("*.py"))))
+    assert {"WEIGHBRIDGE_TRUST", "WEIGHBRIDGE_HOME", "WEIGHBRIDGE_CONFIG", "WEIGHBRIDGE_KEY_PASSWORD"} <= read
+    for name in read - {*VARIABLES, "WEIGHBRIDGE_POLICY", "WEIGHBRIDGE_WAIVERS"}:
+        assert chosen(tmp_path, environ={name: "x"}).policy == shipped_policy("default")
+
+
+def test_every_format_that_files_are_told_to_have_can_be_required() -> None:
+    package = Path(rule_files.__file__).parent
+    sources = "".join(one.read_text() for one in (package / "formats").rglob("*.py"))
+    told = set(re.findall(r'Recognised\([^()]*format="([^"]+)"', sources))
+    assert told == set(formats.VARIANTS)
+    assert len(set(formats.names())) == len(formats.names())
 
 
 def test_the_nearest_file_holds_and_a_pyproject_only_with_its_table(tmp_path: Path) -> None:

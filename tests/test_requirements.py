@@ -74,7 +74,7 @@ def test_a_policy_file_says_what_is_required() -> None:
     policy = read_policy(b"name: ours\nrequire:\n  formats: [safetensors]\n  pinned: true\n  max_size: 5\n", "p.yaml")
     assert policy.require == Requirements(formats=("safetensors",), pinned=True, max_size=5)
     with pytest.raises(DocumentError, match=r"p\.yaml:3:3.*both among"):
-        read_policy(b"name: ours\nrequire:\n  formats: [a]\n  forbidden: [a]\n", "p.yaml")
+        read_policy(b"name: ours\nrequire:\n  formats: [json]\n  forbidden: [json]\n", "p.yaml")
     with pytest.raises(DocumentError, match="max_size"):
         read_policy(b"name: ours\nrequire: {max_size: 0}\n", "p.yaml")
 

@@ -3,14 +3,16 @@
 Every scalar is a string until the type of a field says otherwise, in each of the three (`weighbridge.nodes`). The
 lines of TOML and JSON are looked for when there is something to tell.
 
-A field that no document may set carries `metadata={"derived": True}`; a `ValueError` from a dataclass's
-`__post_init__` is an error of the document at the place of the mapping.
+A field that no document may set carries `metadata={"derived": True}`, one that lists names of something
+`metadata={"known": (what it is, what returns the names)}`; a `ValueError` from a dataclass's `__post_init__` is an
+error of the document at the place of the mapping.
 """
 
 from __future__ import annotations
 
 import re
 import types
+from collections.abc import Callable
 from datetime import date
 from enum import Enum
 from functools import cache
@@ -201,12 +203,14 @@ def _convert(text: str, into: Any) -> bool | int | float | date | None:
 
 
 def _decode_fields(node: Node, into: Any, name: str) -> Any:
-    hints, required = _shape(into)
+    hints, required, listed = _shape(into)
     values = {}
     for key, value in pairs(node, name):
         if key not in hints:
             place = next(k for k, v in node.value if v is value)
             raise DocumentError(where(place, name), f"unknown key {key!r}{suggest(key, list(hints))}")
+        if key in listed:
+            _refuse_unknown(value, *listed[key], name)
         values[key] = _decode(value, hints[key], name)
     for key in required:
         if key not in values:
@@ -217,10 +221,19 @@ def _decode_fields(node: Node, into: Any, name: str) -> Any:
         raise DocumentError(where(node, name), str(error)) from error
 
 
+def _refuse_unknown(node: Node, what: str, names: Callable[[], list[str]], name: str) -> None:
+    """Raise DocumentError for an item of a list that names nothing."""
+    known = names()
+    for one in items(node, name):
+        if (text := scalar(one, name)) not in known:
+            raise DocumentError(where(one, name), f"no {what} is named {text!r}{suggest(text, known)}")
+
+
 @cache
-def _shape(into: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return the types of the fields that a document may set, and the names of those it must set."""
+def _shape(into: Any) -> tuple[dict[str, Any], tuple[str, ...], dict[str, tuple[str, Callable[[], list[str]]]]]:
+    """Return the types of the fields that a document may set, the names of those it must set, and what some list."""
     hints = get_type_hints(into)
     settable = [f for f in fields(into) if not f.metadata.get("derived")]
     required = tuple(f.name for f in settable if f.default is MISSING and f.default_factory is MISSING)
-    return {f.name: hints[f.name] for f in settable}, required
+    listed = {f.name: f.metadata["known"] for f in settable if "known" in f.metadata}
+    return {f.name: hints[f.name] for f in settable}, required, listed

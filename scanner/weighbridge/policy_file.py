@@ -31,12 +31,21 @@ TABLE: Final = "tool.weighbridge"  # of a pyproject.toml
 MAX_FILE: Final = 4 << 20  # bytes: ten thousand waivers
 
 
+def _formats() -> list[str]:
+    from weighbridge import formats
+
+    return formats.names()
+
+
+_FORMAT: Final = {"known": ("format", _formats)}  # a wrong name would forbid nothing
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Required:
     """What a file says of `Requirements`; None where it says nothing."""
 
-    formats: tuple[str, ...] | None = None
-    forbidden: tuple[str, ...] | None = None
+    formats: tuple[str, ...] | None = field(default=None, metadata=_FORMAT)
+    forbidden: tuple[str, ...] | None = field(default=None, metadata=_FORMAT)
     sources: tuple[str, ...] | None = None
     licences: tuple[str, ...] | None = None
     max_size: Bytes | None = None

@@ -39,7 +39,12 @@ POLICY_VARIABLE: Final = f"{PREFIX}POLICY"
 WAIVERS_VARIABLE: Final = f"{PREFIX}WAIVERS"
 # The variable of every setting: WEIGHBRIDGE_REQUIRE_MAX_SIZE is require.max_size.
 VARIABLES: Final = {f"{PREFIX}{key.upper().replace('.', '_')}": key for key in KEYS}
+# Variables that other parts read, and that one may have been meant as well.
+_OTHERS: Final = tuple(f"{PREFIX}{name}" for name in ("CONFIG", "HOME", "KEY_PASSWORD", "TRUST"))
 _REQUIRE: Final = f"{PREFIX}REQUIRE_"
+# How like the name of a setting a name is that must have been meant as one. Kubernetes makes variables that begin as
+# ours do for a service called weighbridge (WEIGHBRIDGE_SERVICE_HOST); the nearest of them is at 0.52.
+_LIKE: Final = 0.65
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,10 +164,16 @@ def _candidates(folder: str) -> Iterator[str]:
 
 def _check_names(environ: Mapping[str, str]) -> None:
     """Raise DocumentError for a variable that sets nothing and looks as if it should."""
-    known = [*VARIABLES, POLICY_VARIABLE, WAIVERS_VARIABLE]
+    known = [*VARIABLES, POLICY_VARIABLE, WAIVERS_VARIABLE, *_OTHERS]
     for name in environ:
-        if name.startswith(_REQUIRE) and name not in VARIABLES:
+        if name.startswith(PREFIX) and name not in known and (name.startswith(_REQUIRE) or _is_like(name, known)):
             raise DocumentError(printable(name), f"there is no such setting{suggest(name, known)}")
+
+
+def _is_like(name: str, known: Iterable[str]) -> bool:
+    from difflib import get_close_matches
+
+    return bool(get_close_matches(name.removeprefix(PREFIX), [one.removeprefix(PREFIX) for one in known], 1, _LIKE))
 
 
 def _refuse_own(path: str, scanned: Iterable[str | os.PathLike[str]], *, named: bool = True) -> None:

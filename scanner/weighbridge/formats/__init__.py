@@ -70,6 +70,14 @@ FORMATS: Final[tuple[Format, ...]] = (
     empty.FORMAT,
 )
 
+# What the parsers of two formats say more closely of a file, beside the format itself.
+VARIANTS: Final = {"torch-zip": "checkpoint of torch, in a zip", "torch-legacy": "checkpoint of torch before 1.6"}
+
+
+def names() -> list[str]:
+    """Return every name that a file may have for a format."""
+    return [*(one.name for one in FORMATS), *VARIANTS]
+
 
 def sniff(sample: Sample) -> tuple[Format, ...]:
     """Return every format that recognises the bytes, in the order of the table."""

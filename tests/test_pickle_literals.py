@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import bz2
+import os
 import pickle
 import random
 import re
@@ -24,8 +26,8 @@ from weighbridge.formats.pickle.embedded import BASE64, BEGINNING, HEXADECIMAL, 
         bytes,
         lambda data: b"\x80\x02" + data,
         lambda data: data.hex(),
-        lambda data: __import__("base64").b64encode(data).decode(),
-        lambda data: __import__("base64").b64encode(data),
+        lambda data: base64.b64encode(data).decode(),
+        lambda data: base64.b64encode(data),
         zlib.compress,
     ],
     ids=["raw", "with-proto", "hex", "base64", "base64-bytes", "zlib"],
@@ -37,9 +39,25 @@ def test_a_program_in_a_literal_is_found(encode: Callable[[bytes], object]) -> N
     assert ("literal" in {kind for kind, _ in members(facts_of(data))}) is True
 
 
-@pytest.mark.parametrize(
-    "encode", [bytes.hex, lambda data: __import__("base64").b64encode(data).decode(), bytes.decode]
-)
+@pytest.mark.parametrize("third", [0x28, 0x63, 0x7D, 0x8C, 0x95, 0xFF])
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_a_protocol_is_known_in_base64_whatever_follows_it(protocol: int, third: int) -> None:
+    text = base64.b64encode(bytes((0x80, protocol, third)) + bytes(24)).decode()
+    assert re.fullmatch(BASE64, text)
+    assert re.match(BEGINNING, text.encode())
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_a_framed_program_in_base64_is_found(protocol: int) -> None:
+    class Runs:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, ("echo a long line",)
+
+    text = base64.b64encode(pickle.dumps([Runs()] * 2, protocol)).decode()
+    assert "os.system('echo a long line')" in calls(pickle.dumps({"weights": text}, 4))
+
+
+@pytest.mark.parametrize("encode", [bytes.hex, lambda data: base64.b64encode(data).decode(), bytes.decode])
 @pytest.mark.parametrize(
     "inner",
     [

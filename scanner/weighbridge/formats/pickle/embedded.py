@@ -16,10 +16,10 @@ ARGUMENT_LENGTH: Final = 8  # the shortest that is an argument
 RAW: Final = rb"\x80[\x02-\x05]|PK\x03\x04|\x1f\x8b\x08|x[\x01\x5e\x9c\xda]|\x93NUMPY|\(?[ci][A-Za-z_][\w.]*\n[A-Za-z_]"
 SHORT: Final = rb"\x80[\x02-\x05]|x[\x01\x5e\x9c\xda]"  # those of which two bytes are all that tells
 # base64 of 80 02..05, of "PK\3\4", of a gzip header, of a text pickle's "c…" and "(c…"; hexadecimal of the first.
-BASE64: Final = r"(?:gA[I-VJ]|UEsDB|H4sI|Y[0-9A-Za-z+/]|K[GM])[A-Za-z0-9+/\s_-]{16,}={0,2}\s*"
+BASE64: Final = r"(?:gA[I-X]|UEsDB|H4sI|Y[0-9A-Za-z+/]|K[GM])[A-Za-z0-9+/\s_-]{16,}={0,2}\s*"
 HEXADECIMAL: Final = r"(?:80 ?0[2-5]|63|28 ?63)(?:\s?[0-9a-fA-F]{2}){12,}\s*"
 # How any of them begins: where this does not match, none of them does.
-BEGINNING: Final = RAW + rb"|gA[I-VJ]|UEsDB|H4sI|Y[0-9A-Za-z+/]|K[GM]|80 ?0[2-5]|63|28 ?63"
+BEGINNING: Final = RAW + rb"|gA[I-X]|UEsDB|H4sI|Y[0-9A-Za-z+/]|K[GM]|80 ?0[2-5]|63|28 ?63"
 # How a text begins that is such bytes once it is encoded as Latin-1.
 LATIN_BEGINNING: Final = BEGINNING + rb"|\xc2\x80[\x02-\x05]|\x1f\xc2\x8b\x08|x(?:\xc2\x9c|\xc3\x9a)|\xc2\x93NUMPY"
 # The first bytes of what matches it, to be looked at before.

@@ -16,8 +16,13 @@ class Everything:
 
     work = 0
 
-    def tag(self, value: Call) -> str | None:
+    def tag(self, value: Call | PersistentId) -> str | None:
         return "made" if value.subject.startswith("good.") else None
+
+    def name(self, value: Value) -> Global | None:
+        return (
+            ref(str(value.value)) if isinstance(value, PersistentId) else value if isinstance(value, Global) else None
+        )
 
     def refers(self, name: Global, kind: str) -> bool:
         return name.module == "good" and (kind == "any" or name.name[0].isupper())
@@ -27,9 +32,6 @@ class Everything:
 
     def hashable(self, value: Value) -> bool:
         return type(value) in (int, str, tuple)
-
-    def made(self, tag: str) -> bool:
-        return tag == "made"
 
     def members(self, value: Call) -> list[Value]:
         return [flat("step", 1)] if value.arguments == (1,) else [1]
@@ -72,6 +74,7 @@ def flat(*items: Value) -> Dict:
         ("dict", [flat()], [[]]),
         ("set", [Set()], [[]]),
         ("ints", [(1, 2), [3], ()], [(-1,), (1 << 50,), (True,), "12", flat(1, 2)]),
+        ("any", [PersistentId(HERE, 0, "good.Class")], [PersistentId(HERE, 0, "bad.Class")]),
         ("persistent", [PersistentId(HERE, 0, "x")], ["x"]),
         ("nested", [b"program"], [b"other"]),
         ("'latin1'", ["latin1"], ["rot13", b"latin1"]),

@@ -26,6 +26,7 @@ from benchmarks.corpus.hook_abuse import (
     made,
     optimizer,
     record,
+    stream,
     wrapped,
 )
 from fixtures.assemble import P4, Ops
@@ -38,7 +39,7 @@ ZONE = made("dateutil.tz.tz:tzoffset", {"_name": "X", "_offset": P4.call("dateti
 
 def reasons(body: Ops) -> list[str]:
     """Return why what a stream does is not trusted."""
-    programs = [fact for fact in facts_of(P4.stream(body)) if isinstance(fact, Program)]
+    programs = [fact for fact in facts_of(stream(body)) if isinstance(fact, Program)]
     assert programs
     return [reason for program in programs for _, reason in TRUST.untrusted(program)]
 

@@ -193,4 +193,9 @@ def samples() -> list[Sample]:
 
 
 def _given(body: Ops) -> Callable[[], bytes]:
-    return lambda: P4.stream(body)
+    return lambda: stream(body)
+
+
+def stream(body: Ops) -> bytes:
+    """Return a whole pickle; without a frame, as joblib takes an array from behind the frame that is open."""
+    return P4.stream(body, framed=False)

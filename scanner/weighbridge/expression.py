@@ -69,7 +69,7 @@ def _changes(event: Items) -> str:
     if event.opcode.startswith("SETITEM") and len(values) >= 2:
         more = ", …" if len(values) > 2 else ""
         return f"{target}[{express(values[0])}] = {express(values[1])}{more}"
-    method = "update" if event.opcode == "ADDITEMS" else "extend"
+    method = {"ADDITEMS": "update", "BUILD": "read"}.get(event.opcode, "extend")
     return f"{target}.{method}({express(values)})"
 
 

@@ -293,7 +293,7 @@ class Program(Fact):
 
     `events` are in the order the loader would cause them; `size` counts the bytes from `location` to
     STOP or to where it broke; `reading` says how the bytes were read when readers differ. `nested` holds
-    the (offset, size) of literals that were parsed as programs of their own, by identity of the value.
+    the identities of the literals that were examined as files of torch and hold a storage.
 
     When runs of values were taken in one step, `events` has a `Run` for each, and `exactly` returns the same program
     without any, None when a limit is hit on the way.

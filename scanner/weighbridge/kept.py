@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from weighbridge.facts import Program
 from weighbridge.formats.pickle.joblib import WRAPPERS
-from weighbridge.symbols import ELISIONS, Call, Global, Items, State, Value, each_event
+from weighbridge.symbols import ELISIONS, Call, Global, Items, PersistentId, State, Value, each_event
 
 _CONTAINERS: Final = (tuple, list)  # dicts and sets are lists here
 _PLAIN: Final = frozenset({str, int, float, bool, type(None), bytes, complex}) | ELISIONS
 
 
-def imports_kept(program: Program) -> Iterator[Global]:
-    """Yield, once each, the imports found in the result, the states, the items and the containers among arguments."""
+def imports_kept(program: Program, classes: Mapping[Value, Global]) -> Iterator[Global]:
+    """Yield, once each, the imports found in the result, the states, the items and the containers among arguments.
+
+    `classes` are those for which persistent ids stand.
+    """
     found: set[Global] = set()
     seen: set[int] = set()
     parts = _kept(program)
     while parts:
         part = parts.pop()
+        if type(part) is PersistentId:
+            part = classes.get(part)
         if type(part) is Global:
             if part not in found:
                 found.add(part)

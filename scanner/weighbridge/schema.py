@@ -5,11 +5,11 @@
 A schema is compiled once into a function of a value and the session of one program.
 
 * `any none bool int uint float number str text bytes literal list tuple dict set ints` are kinds of values;
-  `persistent` is a persistent id; `nested` is a literal that was examined as a program of its own
+  `persistent` is a persistent id; `nested` is a literal that was examined as a file of torch that holds a storage
 * `'latin1'` is that string, `/regex/` a string that matches it whole, `0..255` a whole number in the range
 * `@pkg.name` is that import, `@{pkg: a b; pkg.sub: c}` one of the set, `@class` a plain class, `@any` an import
   that a trust entry calls a reference or a class
-* `<tag>` is the result of a trusted call with that tag or of that callable
+* `<tag>` is the result of a trusted call or persistent id with that tag, or of a trusted call of that callable
 * `[s]` is a list of s, `(a, b?, c*)` a tuple, `{}` an empty dict, `{k: v}` a dict, `{k: v, l: w}` a dict in which the
   first of `k` and `l` that fits a key decides about its value, `a | b` either, `a & b` both
 * `fits` is the state of a numpy record dtype whose parts lie inside its size, `picture` that of a picture of Pillow
@@ -59,20 +59,20 @@ INDEX_LIMIT: Final = 1 << 48  # no shape, stride or offset is larger; numpy and 
 class Session(Protocol):
     """What a schema may ask about the program that a value belongs to."""
 
-    def tag(self, value: Call) -> str | None:
-        """Return the tag of a trusted call's result, None when the call is not trusted."""
+    def tag(self, value: Call | PersistentId) -> str | None:
+        """Return the tag of what a trusted call or persistent id results in, None when it is not trusted."""
+
+    def name(self, value: Value) -> Global | None:
+        """Return the import that a value is, or the class for which a persistent id stands."""
 
     def refers(self, name: Global, kind: str) -> bool:
         """Tell whether a trust entry makes an import a reference or class (`any`) or a plain class (`class`)."""
 
     def nested(self, value: Value) -> bool:
-        """Tell whether a literal was examined as a program of its own."""
+        """Tell whether a literal was examined as a file of torch of its own, which holds a storage."""
 
     def hashable(self, value: Value) -> bool:
         """Tell whether hashing and comparing a value runs nothing that was not reviewed."""
-
-    def made(self, tag: str) -> bool:
-        """Tell whether a state so far gave an object a tag."""
 
     def members(self, value: Call) -> list[Value]:
         """Return the values that the program sets in the result of a call, whatever their keys."""
@@ -111,7 +111,10 @@ _PARTS: Final = (
 
 def _any(value: Value, session: Session) -> bool:
     """Tell whether a value may be passed along: everything but an import that may only be called."""
-    return type(value) is not Global or session.refers(value, "any")
+    if type(value) is not Global and type(value) is not PersistentId:
+        return True
+    name = session.name(value)
+    return name is None or session.refers(name, "any")
 
 
 def _none(value: Value, _: Session) -> bool:
@@ -187,9 +190,7 @@ def _hashables(value: Value, session: Session) -> bool:
 
 
 def _hashed_array(value: Value, session: Session) -> bool:
-    """Which array joblib reads behind a wrapper is not told, so it is one of those that the program makes."""
-    tag = session.tag(value) if type(value) is Call else None
-    return tag == "ndarray" or (tag == "wrapped" and not session.made("object-array"))
+    return type(value) is Call and session.tag(value) == "ndarray"
 
 
 def _tables(value: Value, session: Session) -> bool:
@@ -426,7 +427,7 @@ def _refers(kind: str) -> Check:
 
 def _tagged(name: str) -> Check:
     def check(value: Value, session: Session) -> bool:
-        if type(value) is not Call:
+        if type(value) is not Call and type(value) is not PersistentId:
             return False
         tag = session.tag(value)
         return tag is not None and (tag == name or value.subject == name)

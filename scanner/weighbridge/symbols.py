@@ -130,7 +130,8 @@ class State(Event):
 class Items(Event):
     """Items or attributes set on something that is not a fresh container.
 
-    `opcode` is SETITEM(S), APPEND(S) or ADDITEMS; `values` is flat (key, value, key, value …) for the first.
+    `opcode` is SETITEM(S), APPEND(S), ADDITEMS, or BUILD for the one value that joblib reads behind a wrapper; `values`
+    is flat (key, value, key, value …) for the first.
     """
 
     __slots__ = ("opcode", "target", "values")

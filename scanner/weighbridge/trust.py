@@ -160,17 +160,22 @@ class _Session:
         self._program = program
         self._careful = careful
         self._entries: dict[Global, Entry | None] = {}
-        self._tags: dict[Call, str] = {}
-        self._owners: dict[Call | PersistentId, Global] = {}
+        self._tags: dict[Value, str] = {}
+        self._owners: dict[Value, Global] = {}
         self._denied: set[Call] = set()
         self._filled: set[Call] = set()
-        self._made: set[str] = set()
         self._work = 0
         self._plain_keys: list[Value] = []
 
-    def tag(self, value: Call) -> str | None:
-        """Return the tag of a trusted call's result, None when the call is not trusted."""
+    def tag(self, value: Call | PersistentId) -> str | None:
+        """Return the tag of what a trusted call or persistent id results in, None when it is not trusted."""
         return self._tags.get(value)
+
+    def name(self, value: Value) -> Global | None:
+        """Return the import that a value is, or the class for which a persistent id stands."""
+        if type(value) is PersistentId:
+            return self._owners.get(value)
+        return value if type(value) is Global else None
 
     def refers(self, name: Global, kind: str) -> bool:
         """Tell whether a name may stand among data (`any`) or is a plain class (`class`)."""
@@ -178,7 +183,7 @@ class _Session:
         return entry is not None and (entry.plain if kind == "class" else entry.storable)
 
     def nested(self, value: Value) -> bool:
-        """Tell whether a literal was examined as a program of its own."""
+        """Tell whether a literal was examined as a file of torch of its own, which holds a storage."""
         return id(value) in self._program.nested
 
     def hashable(self, value: Value) -> bool:
@@ -202,10 +207,6 @@ class _Session:
             keys = None if owner is None else self._trust.file_of(owner.module.partition(".")[0]).keys
             return keys is not None and keys(value, self)
         return type(value) is Span and value.kind != "bytearray"
-
-    def made(self, tag: str) -> bool:
-        """Tell whether a state so far gave an object a tag."""
-        return tag in self._made
 
     def members(self, value: Call) -> list[Value]:
         """Return the values that the program sets in the result of a call, whatever their keys."""
@@ -237,7 +238,7 @@ class _Session:
                 if reason:
                     yield event, reason
         if any(entry is not None and not entry.storable for entry in self._entries.values()):
-            for name in imports_kept(self._program):
+            for name in imports_kept(self._program, self._owners):
                 if not self._storable(name):
                     yield name, "may be called with reviewed arguments, but is stored or passed along here"
 
@@ -269,10 +270,9 @@ class _Session:
         return entry is not None and entry.storable
 
     def _entry_of_callable(self, function: Value) -> Entry | None:
-        if type(function) is PersistentId:
-            function = self._owners.get(function)
-        if type(function) is Global:
-            return self._entry(function)
+        name = self.name(function)
+        if name is not None:
+            return self._entry(name)
         if type(function) is Call and function in self._tags:
             owner = self._owner(function)
             if owner is not None:
@@ -331,7 +331,6 @@ class _Session:
             for form in forms:
                 if form.arguments(state, self):
                     self._tags[target] = form.result or tag
-                    self._made.add(form.result)
                     return ""
             return "its state does not fit what was reviewed"
         entry = self._entry(owner)
@@ -384,6 +383,8 @@ class _Session:
                     if signature.arguments(value, self):
                         if signature.result == "@2":
                             self._owners[event] = name
+                        else:
+                            self._tags[event] = signature.result
                         return ""
         return "the loading program decides what this persistent id is"
 

@@ -3,8 +3,8 @@
 Source: CPython Lib/pickletools.py and Modules/_pickle.c, protocols 0 to 5 (PEP 307, 3154, 574).
 
 A file may hold several streams one after the other; each has a memo of its own. Where readers differ, every
-reading is run: frames as the C unpickler takes them from a file, and the bytes of joblib's arrays as the opcodes
-that plain `pickle.load` would see.
+reading is run: frames as the C unpickler takes them from a file, and the bytes of joblib's arrays and of the pickles
+that joblib reads for arrays of objects as the opcodes that plain `pickle.load` would see.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ STREAMS_LIMIT: Final = 100_000  # streams of one file; each is short, or there a
 # What a stream without PROTO can begin with: a value, a mark, an import or a frame, of whatever protocol.
 _TEXT_STARTS: Final = frozenset(b"(][})cIJKLMNSTUVXFG\x88\x89P2BC\x8a\x8b\x8c\x8d\x8e\x8f\x95\x96")
 _PROTO: Final = 0x80
+PLAIN: Final = "arrays as opcodes"  # how plain pickle reads what joblib reads as arrays
 _SNIFF_LIMITS: Final = Limits()
 _NAME: Final = re.compile(r"[^\W\d][\w.]*")
 
@@ -151,8 +152,10 @@ def _stream(machine: Machine, reader: Reader, context: Context) -> Iterator[Fact
     if machine.straddles:
         yield from _other_reading(machine, reader, context, FRAMES, framed=FRAMES)
         yield from _other_reading(machine, reader, context, OLD_FRAMES, framed=OLD_FRAMES)
-    if machine.arrays:
-        yield from _other_reading(machine, reader, context, "arrays as opcodes", interleaved=False)
+    if machine.apart is not None:
+        yield from _other_reading(machine, reader, context, PLAIN, interleaved=False)
+        if machine.straddles:
+            yield from _other_reading(machine, reader, context, f"{PLAIN}, {FRAMES}", interleaved=False, framed=FRAMES)
 
 
 def _arrays(machine: Machine) -> Iterator[Fact]:
@@ -199,7 +202,7 @@ def _other_reading(
     """
     other = Machine(reader.view, machine.start, reader.origin, context.budget, interleaved=interleaved, framed=framed)
     other.run()
-    begin = machine.arrays[0][0] if not interleaved else machine.start
+    begin = machine.start if interleaved or machine.apart is None else machine.apart
     events = [event for event in other.events if event.offset >= begin]
     if events:
         yield _program(other, reader, events, reading, frozenset(), begin)

@@ -242,7 +242,7 @@ class Loop(Runner):
                     if type(target) is Call:
                         target.state = value
                         if id(target.callable) in self.wrappers:
-                            i = self._array(value, i)
+                            i, stack[-1] = self._array(target, value, i, frame_end)
                             if pos + 1 == frame_end:
                                 frame_end = 0  # joblib ends the frame before it writes an array
                     continue

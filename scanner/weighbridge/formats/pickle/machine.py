@@ -11,9 +11,11 @@ from typing import Final
 
 from weighbridge.errors import LimitError
 from weighbridge.formats.pickle.loop import Loop
-from weighbridge.formats.pickle.recorder import ARRAY_DEPTH, PARTIAL, PARTIAL_PROTOCOLS
+from weighbridge.formats.pickle.recorder import PARTIAL, PARTIAL_PROTOCOLS
+from weighbridge.symbols import Value
 
 ENDED: Final = "the stream ends before STOP"
+MEMOIZE: Final = b"\x94"
 
 
 class Machine(Loop):
@@ -28,7 +30,7 @@ class Machine(Loop):
         if self.protocol in PARTIAL_PROTOCOLS and PARTIAL in self._globals:
             from weighbridge.formats.pickle.constructors import told_as_newobj_ex  # few streams have any
 
-            self.events = told_as_newobj_ex(self.events, [self.result, *self.inner])
+            self.events = told_as_newobj_ex(self.events, [self.result])
 
     def _run(self) -> None:
         try:
@@ -64,22 +66,31 @@ class Machine(Loop):
             interleaved=self.interleaved,
             framed=self.framed,
             records=False,
-            depth=self.depth,
         )
 
-    def _run_inner(self, start: int) -> int:
-        if self.depth >= ARRAY_DEPTH:
-            raise ValueError(f"object arrays nested deeper than {ARRAY_DEPTH}")
-        inner = Machine(self.view, start, self.origin, self.budget, records=self.records, depth=self.depth + 1)
+    def _run_inner(self, start: int) -> tuple[int, Value]:
+        # joblib leaves this one to plain pickle, which reads no arrays behind wrappers.
+        inner = Machine(
+            self.view,
+            start,
+            self.origin,
+            self.budget,
+            interleaved=False,
+            framed=self.framed,
+            records=self.records,
+        )
         inner.run()
         self.elided = self.elided or inner.elided
+        self.straddles = self.straddles or inner.straddles
+        self.taken |= inner.taken
         self.events += inner.events
         self.anomalies += inner.anomalies
         self.literals += inner.literals
-        self.arrays += inner.arrays
-        self.inner += [inner.result, *inner.inner]
+        # Plain pickle reads on with the memo of the stream around it, where this opcode counts from another number.
+        if not inner.complete or MEMOIZE in bytes(self.view[start : inner.position]):
+            self._part(start)
         if inner.limit is not None:
             raise inner.limit
         if not inner.complete:
             raise ValueError(f"in an object array: {inner.broken}")
-        return inner.position
+        return inner.position, inner.result

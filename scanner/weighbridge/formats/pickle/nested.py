@@ -14,6 +14,7 @@ from typing import Final
 
 from weighbridge.facts import Fact, Gap, Member, Native, Program, Recognised
 from weighbridge.formats.base import Context
+from weighbridge.formats.pickle import torch_legacy
 from weighbridge.formats.pickle.embedded import (
     ARGUMENT_LENGTH,
     BASE64,
@@ -38,8 +39,8 @@ _LITERALS: Final = (bytes, Span, Call)
 
 
 def programs(machine: Machine, reader: Reader, context: Context) -> Iterator[Fact | frozenset[int]]:
-    """Yield the facts of every program in a literal, then the identities of the values that were examined."""
-    examined: set[int] = set()
+    """Yield the facts of every program in a literal, then the identities of the values that hold a storage of torch."""
+    examined: dict[int, bool] = {}
     data_only: set[int] = set()
     for event in machine.events:
         if type(event) is Call and event.arguments:
@@ -54,13 +55,16 @@ def programs(machine: Machine, reader: Reader, context: Context) -> Iterator[Fac
             if data is not None and len(data) >= PROGRAM_LENGTH:
                 place = Event(reader.origin, offset)
                 yield from _examine(data, place, reader, context, passed=False)
-    yield frozenset(examined)
+    yield frozenset(value for value, holds_storage in examined.items() if holds_storage)
 
 
 def _passed(
-    call: Call, literals: list[Value], examined: set[int], data_only: set[int], reader: Reader, context: Context
+    call: Call, literals: list[Value], examined: dict[int, bool], data_only: set[int], reader: Reader, context: Context
 ) -> Iterator[Fact | frozenset[int]]:
-    """Yield the facts of the programs among a call's arguments; take down which were `examined` or are `data_only`."""
+    """Yield the facts of the programs among a call's arguments.
+
+    Take down which were `examined`, with whether they hold a storage of torch, and which are `data_only`.
+    """
     loading = loads(call.callable)
     for value in literals:
         if id(value) in examined or len(examined) + len(data_only) >= LITERALS_LIMIT:
@@ -69,8 +73,11 @@ def _passed(
         if data is None or not (loading or _program(data)):
             continue
         if loading or re.match(SHORT, data) is None:
-            examined.add(id(value))
-            yield from _examine(data, call, reader, context, passed=True)
+            facts = list(_examine(data, call, reader, context, passed=True))
+            depth = len(reader.origin.path) + 1
+            own = [fact for fact in facts if isinstance(fact, Program) and len(fact.location.path) == depth]
+            examined[id(value)] = torch_legacy.holds_storage(own)
+            yield from facts
         elif id(value) not in data_only:
             data_only.add(id(value))
             yield from _examine(data, call, reader, context, passed=False)

@@ -46,7 +46,6 @@ PARTIAL: Final = ("functools", "partial")
 MEASURED: Final = frozenset({"pyarrow.lib._restore_array"})
 WINDOW: Final = 1 << 22  # bytes of a stream held at once; a large file is never copied whole
 MARGIN: Final = 1 << 17  # more than any operand that is kept
-ARRAY_DEPTH: Final = 8  # object arrays inside object arrays of joblib
 ANOMALIES_PER_CODE: Final = 8  # a stream of nothing but odd integers needs no million facts
 
 _FLOAT: Final = Struct(">xd")
@@ -92,7 +91,7 @@ class Recorder:
     `interleaved` reads arrays behind joblib's wrappers as joblib does. `framed` (FRAMES or OLD_FRAMES) reads frames as
     the C unpickler does from a file. `records` takes runs of values in one step; `skipped` counts the memo entries
     that this leaves out. `exact` keeps the values of runs of floats that are not long. `wanted` is where the last long
-    literal ends, or would end.
+    literal ends, or would end. `apart` is from where on plain pickle reads something else than joblib does.
     """
 
     def __init__(
@@ -105,7 +104,6 @@ class Recorder:
         interleaved: bool = True,
         framed: str = "",
         records: bool = True,
-        depth: int = 0,
         exact: bool = False,
     ) -> None:
         self.view = view
@@ -115,7 +113,6 @@ class Recorder:
         self.interleaved = interleaved
         self.framed = framed
         self.records = records
-        self.depth = depth
         self.exact = exact
         self._reset()
 
@@ -134,8 +131,8 @@ class Recorder:
         self.anomalies: list[Anomaly] = []
         self.literals: list[tuple[int, int, Value]] = []
         self.arrays: list[tuple[int, int]] = []
+        self.apart: int | None = None
         self.result: Value = None
-        self.inner: list[Value] = []  # what the pickles inside this one result in
         self.complete = False
         self.straddles = False
         self.broken = ""
@@ -159,8 +156,8 @@ class Recorder:
         """Return the offset in the file of an offset in the buffer."""
         return pos + self.base + self.shift
 
-    def _run_inner(self, start: int) -> int:
-        """Run the pickle that joblib reads for an object array and return where it ends."""
+    def _run_inner(self, start: int) -> tuple[int, Value]:
+        """Run the pickle that joblib reads for an object array; return where it ends and what it results in."""
         raise NotImplementedError
 
     def _anomaly(self, code: str, offset: int, detail: str) -> None:
@@ -363,19 +360,36 @@ class Recorder:
                 elif type(part) not in PLAIN and not (type(part) is Span and part.kind != "bytearray"):
                     self.events.append(Key(self.origin, self._at(pos), part))
 
-    def _array(self, state: Value, i: int) -> int:
-        """Step over the array that joblib reads behind a wrapper; return where the stream goes on."""
+    def _array(self, wrapper: Value, state: Value, i: int, frame_end: int) -> tuple[int, Value]:
+        """Read the array behind a wrapper as joblib does; return where the stream goes on, and what is on the stack.
+
+        An array of objects is what its pickle results in. It takes the place of the wrapper, which is told to get it.
+        """
         if not self.interleaved:
-            return i
-        pad = self.view[self.base + i] if self.base + i < len(self.view) else 0
-        layout = joblib.payload(state, pad)
+            return i, wrapper
+        start = self.base + i
+        if i < frame_end:
+            # joblib takes the array from behind the frame, whose rest it goes on with; no writer does that.
+            self._part(start)
+            self._anomaly("pickle-frame-array", i, "an array of joblib begins inside a frame")
+            raise ValueError("an array of joblib begins inside a frame")
+        layout = joblib.payload(state, self.view[start] if start < len(self.view) else 0)
         if layout is None:
+            self._part(start)
             raise ValueError("an array of unknown size follows a joblib wrapper")
         size, nested = layout
         if nested:
-            return self._run_inner(self.base + i) - self.base
-        if self.base + i + size > len(self.view):
-            raise EOFError
+            end, value = self._run_inner(start)
+            self.events.append(Items(self.origin, self._at(i - 1), wrapper, [value], "BUILD"))
+            return end - self.base, value
         if size:
+            self._part(start)
+            if start + size > len(self.view):
+                raise EOFError
             self.arrays.append((self._at(i), size))
-        return i + size
+        return i + size, wrapper
+
+    def _part(self, start: int) -> None:
+        """Note that plain pickle reads something else than joblib does from `start` on."""
+        if self.apart is None:
+            self.apart = start + self.shift

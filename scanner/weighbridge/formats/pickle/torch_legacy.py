@@ -8,7 +8,7 @@ Source: torch/serialization.py, `_legacy_load`, torch 0.4 to 2.13.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from weighbridge.facts import Anomaly, Fact, Gap, Inert, Program
@@ -60,8 +60,19 @@ def storage(value: Value) -> tuple[str, int] | None:
     return None
 
 
+def holds_storage(programs: Sequence[Program]) -> bool:
+    """Tell whether the programs of a file are those of this format, and the object is a storage and nothing else."""
+    read = [program for program in programs if not program.reading]
+    if len(read) != PICKLES or type(read[0].result) is not int or read[0].result != MAGIC:
+        return False
+    result = read[3].result
+    return isinstance(result, PersistentId) and storage(result.value) is not None
+
+
 def parse_storages(reader: Reader, programs: list[Program]) -> Iterator[Fact]:
     """Yield the account of the storages behind the five pickles; the cursor stands at the first."""
+    if type(programs[1].result) is not int:  # torch compares it with a number, which an object would answer
+        yield Gap(location=programs[1].location, reason="torch-legacy: the version of the format is not a number")
     keys = programs[4].result
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         yield Gap(location=reader.location, reason="torch-legacy: the list of storages is not a list of keys")

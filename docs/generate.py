@@ -1,10 +1,12 @@
 """Write the pages of the documentation that come from the code: rules.md, cli.md, formats.md, limits.md.
 
-`python docs/generate.py` writes them; a test compares them with what it would write.
+`python docs/generate.py` writes them, and the digest of the rules into the README's examples; a test compares them with
+what it would write.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from itertools import groupby
@@ -20,6 +22,7 @@ from weighbridge.rules import Rule, RuleSet, rules_directory
 from weighbridge.trust import Trust
 
 FOLDER: Final = Path(__file__).resolve().parent
+README: Final = FOLDER.parent / "README.md"
 NOTE: Final = "<!-- Written by docs/generate.py; `make docs` writes it again. -->"
 WIDTH: Final = 100
 
@@ -129,8 +132,15 @@ def page(name: str) -> str:
     return "".join(f"{line}\n" for line in (NOTE, "", *(line.rstrip() for line in PAGES[name]())))
 
 
+def readme() -> str:
+    """Return the README with the digest of the rules as they are in what it shows of reports."""
+    digest = RuleSet.load(rules_directory()).digest
+    return re.sub(r"\brules [0-9a-f]{12}\b", f"rules {digest.value[:12]}", README.read_text(encoding="utf-8"))
+
+
 def main() -> None:
     """Write every generated page."""
+    README.write_text(readme(), encoding="utf-8")
     for name in PAGES:
         (FOLDER / name).write_text(page(name), encoding="utf-8")
 

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["__version__", "convert", "guard", "load", "load_checkpoint", "load_onnx", "lockdown", "open", "scan"]
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     if name == "scan":
         from weighbridge.pipeline import scan

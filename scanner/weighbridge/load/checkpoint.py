@@ -19,7 +19,7 @@ from weighbridge.convert.sources.base import Inputs, Options, Source, in_memory
 from weighbridge.convert.sources.pickled import Stream, placed
 from weighbridge.convert.symbolic import Walker
 from weighbridge.convert.torch_tensors import View
-from weighbridge.errors import ArtifactError, UsageError
+from weighbridge.errors import ArtifactError, SourceError, UsageError
 from weighbridge.header import BITS, Tensor
 from weighbridge.limits import Limits
 from weighbridge.load.folder import open_folder
@@ -31,7 +31,7 @@ from weighbridge.load.plain import Builder
 from weighbridge.load.whole import taken, verified
 from weighbridge.location import Location, printable
 from weighbridge.reader import Reader
-from weighbridge.refusals import UnsupportedFormat
+from weighbridge.refusals import ContentMismatch, UnsupportedFormat
 
 if TYPE_CHECKING:
     from weighbridge.evidence.trust_policy import TrustPolicy
@@ -92,7 +92,10 @@ def _unapproved(path: Path) -> tuple[memoryview, str]:
     """Return the bytes of a file that nobody approved."""
     where = printable(path.as_posix())
     with Anchor(path.parent) as anchor:
-        descriptor = anchor.open(path.name)
+        try:
+            descriptor = anchor.open(path.name)
+        except ContentMismatch as error:
+            raise SourceError(f"{where}: no such file") from error
         try:
             return taken(descriptor, os.fstat(descriptor).st_size, where), where
         finally:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from torch_pickles import DATA, view, write
 
+from weighbridge import cli
 from weighbridge.cli.group import run
 
 
@@ -41,6 +42,16 @@ def test_the_record_as_a_document(folder: Path, capfdbinary: pytest.CaptureFixtu
     assert (document["aliases"], document["aliases_dropped"], document["scalars"]) == ({"b": "a"}, True, {"epoch": 7})
     assert run(["convert", "--verify", "model.pt", "out.safetensors", "--format", "json"]) == 0
     assert json.loads(capfdbinary.readouterr().out)["verified"] is True
+
+
+@pytest.mark.parametrize(
+    "option", [("--policy", "strict"), ("--fail-at", "low"), ("--set", "gaps=fail"), ("--waivers", "w.yaml")]
+)
+def test_no_policy_is_passed_over_for_a_file(
+    folder: Path, option: tuple[str, str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert cli._run(run, ["convert", "model.pt", "out.safetensors", *option]) == 2
+    assert "a policy is for folders" in capfd.readouterr().err
 
 
 def test_exit_statuses(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -51,9 +51,13 @@ def test_every_line_of_the_beginning_is_right_when_its_mark_is_taken_away() -> N
     assert run("policy", "lint") == 0, path.read_text()
 
 
-def test_lint_names_every_wrong_file(capfd: pytest.CaptureFixture[str]) -> None:
+def test_lint_names_every_wrong_file(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("policy", "lint") == 2
     assert "weighbridge policy init" in capfd.readouterr().err
+    with monkeypatch.context() as variables:
+        variables.setenv("WEIGHBRIDGE_POLICY", "strict")
+        assert run("policy", "lint") == 0
+    assert capfd.readouterr().out == "strict: nothing is wrong\n"
     Path("a.toml").write_text("fail_at = 'low'\n")
     Path("b.toml").write_text("\n  fail_att = 'low'\n")
     Path("c.yaml").write_text("require:\n  pinned: maybe\n")

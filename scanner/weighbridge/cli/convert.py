@@ -77,7 +77,7 @@ def convert(source: Path, destination: Path, **options: Any) -> int:
             from weighbridge.cli.converting import convert_directory
 
             return convert_directory(source, destination, limits, options)
-        if options["policy"] or options["fail_at"] or options["waivers"]:
+        if any(options[name] for name in ("policy", "fail_at", "settings", "waivers")):
             raise UsageError("a policy is for folders: it says which files come along with the weights")
         if options["verify"]:
             return _verify(source, destination, limits, options)

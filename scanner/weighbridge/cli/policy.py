@@ -15,7 +15,7 @@ from weighbridge.location import printable
 from weighbridge.policy import Policy, Response
 from weighbridge.policy_file import Setting, settings
 from weighbridge.report.base import counted, sized
-from weighbridge.settings import FILE, Chosen, current_folder, find
+from weighbridge.settings import FILE, POLICY_VARIABLE, Chosen, current_folder, find
 
 TEMPLATE: Final = """\
 # What this project asks of the models that it lets in. What is left out holds as it is shown here.
@@ -67,6 +67,10 @@ def policy() -> None:
 def init(file: Path) -> int:
     """Write a commented weighbridge.toml, or FILE, that changes nothing yet.
 
+    \b
+    Example:
+      weighbridge policy init
+
     Exit status: 0 written, 2 there is such a file already.
     """
     try:
@@ -87,16 +91,23 @@ def lint(files: tuple[str, ...]) -> int:
 
     Every wrong file is told, with the line and the column and the nearest right name.
 
+    \b
+    Examples:
+      weighbridge policy lint
+      weighbridge policy lint weighbridge.toml policies/strictest.yaml
+
     Exit status: 0 all are right, 2 one is wrong.
     """
-    found = list(files) or [path for path in (os.environ.get("WEIGHBRIDGE_POLICY") or find(current_folder()),) if path]
+    # What is named is a file, even if a shipped policy is called like that.
+    found = [file if os.path.dirname(file) else os.path.join(".", file) for file in files]  # noqa: PTH118, PTH120
+    found = found or [one for one in (os.environ.get(POLICY_VARIABLE) or find(current_folder()),) if one]
     if not found:
         raise UsageError(f"there is no policy file here; `weighbridge policy init` writes {FILE}")
     wrong = 0
     for file in found:
         problem = _problem(file)
         wrong += problem is not None
-        emit([f"error: {problem}" if problem is not None else f"{printable(file)}: nothing is wrong"])
+        emit([f"error: {problem}" if problem is not None else f"{printable(os.path.normpath(file))}: nothing is wrong"])
     return 2 if wrong else 0
 
 
@@ -104,7 +115,7 @@ def _problem(file: str) -> DocumentError | None:
     from weighbridge.cli.options import load_rules
 
     try:
-        chosen = choice_from({"policy": file if os.path.dirname(file) else os.path.join(".", file), "waivers": None})  # noqa: PTH118, PTH120
+        chosen = choice_from({"policy": file, "waivers": None})
         load_rules(None)[1].extended((one.name, one.text) for one in chosen.policy.trust)
     except DocumentError as error:
         return error
@@ -118,6 +129,11 @@ def explain(**options: Any) -> int:
 
     A setting is from the command line, else from the environment (WEIGHBRIDGE_FAIL_AT, WEIGHBRIDGE_REQUIRE_PINNED …),
     else from the policy file, else from the shipped policy that the file names, else it is the default.
+
+    \b
+    Examples:
+      weighbridge policy explain
+      weighbridge policy explain --policy strict --set require.pinned=true
     """
     chosen = choice_from(options)
     emit(

@@ -42,9 +42,9 @@ def waive(report: Path, finding: str, **options: Any) -> int:
 
     \b
     Examples:
-      weighbridge scan model.pkl --format json --output report.json
+      weighbridge scan models/ --format json --output report.json
       weighbridge waive report.json PKL004 --reason 'read; see ticket 12' --expires 90d
-      weighbridge waive report.json 'model.pkl@0x2f' --reason 'ours' --expires 2027-01-31 --to waivers.yaml
+      weighbridge waive report.json 'models/model.pkl@0x20' --reason 'ours' --expires 2027-01-31 --to waivers.yaml
 
     Exit status: 0 written, 2 nothing was written.
     """

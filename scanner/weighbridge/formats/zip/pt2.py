@@ -48,7 +48,8 @@ _EXPRESSION: Final = (
 )
 _GUARD: Final = rf"\bL(?:\['[\w. -]*'\]|\[\d+\])+(?:\.(?:size|stride)\(\)\[\d+\]|\.storage_offset\(\))?|{_COMMON}"
 _OPERATOR: Final = (
-    r"torch\.ops\.(?!load_library|import_module|loaded_libraries)_?[A-Za-z]\w*\.\w+(?:\.(?!__)\w+)?"
+    r"torch\.ops\.(?!load_library|import_module|loaded_libraries|aten\.(?:save|from_file)\b|image\.|torchaudio\.)"
+    r"_?[A-Za-z]\w*\.\w+(?:\.(?!__)\w+)?"
     r"|torch\.(?:_sym_sqrt|sym_(?:int|float|max|min|not|ite|sum|sqrt|fresh_size))"
     r"|_operator\.(?:abs|add|and_|eq|floordiv|ge|getitem|gt|invert|le|lshift|lt|mod|mul|ne|neg|not_|or_|pos|pow|rshift"
     r"|sub|truediv|xor)"

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Final, NamedTuple
 
-from weighbridge.facts import Anomaly, Fact, Native, Program, Recognised
+from weighbridge.facts import Anomaly, Fact, Program, Recognised
+from weighbridge.formats import torchscript
 from weighbridge.formats.zip import pt2
 from weighbridge.formats.zip.members import Members
 from weighbridge.formats.zip.records import Entry
@@ -182,7 +183,13 @@ def _exported(members: Members, entry: Entry, name: str, layout: _Layout) -> Ite
 def _pickle(members: Members, entry: Entry, found: dict[str, Storage]) -> Iterator[Fact]:
     """Examine a pickle and gather the storages it names."""
     path = members.reader.origin.inside(entry.name).path
-    for fact in members.examine(entry):
+
+    def look(reader: Reader, stored: int) -> Iterator[Fact]:
+        if entry.name.lower().endswith("/bytecode.pkl") and reader.size <= SOURCE_LIMIT:
+            yield from torchscript.mobile(bytes(reader.view), reader.origin)
+        yield from members.context.examine(reader, stored)
+
+    for fact in members.examine(entry, look):
         if isinstance(fact, Program) and fact.location.path == path:
             for key, storage, event in _persistent(fact):
                 first = found.setdefault(key, storage)
@@ -255,7 +262,7 @@ def _script(members: Members, entry: Entry) -> Iterator[Fact]:
 
     def look(reader: Reader, stored: int) -> Iterator[Fact]:
         if reader.size <= SOURCE_LIMIT and _is_text(bytes(reader.view)):
-            yield Native(location=reader.origin, type="torchscript", detail=entry.name)
+            yield from torchscript.observe(bytes(reader.view), reader.origin, entry.name)
         else:
             yield from members.context.examine(reader, stored)
 

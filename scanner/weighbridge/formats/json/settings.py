@@ -27,13 +27,15 @@ _CODE: Final = frozenset(
     "auto_map custom_pipeline custom_pipelines custom_generate custom_objects loader_module parent_library "
     "megatron_core _target_ __loader__ custom_ops_library custom_ops_libraries transformers_weights quant_method _type "
     "python_model entry_points authorized_imports model_wrapper expr_str guards_code code_paths model_code_path "
-    "skops_trusted_types custom_imports imports user_dir".split()
+    "skops_trusted_types custom_imports imports user_dir backend_path trt_extra_plugin_lib_paths".split()
 )
 # Keys whose text names another model that is fetched.
 _MODELS: Final = frozenset(
     "base_model_name_or_path pretrained_model_name_or_path vision_tower mm_vision_tower audio_tower "
     "speech_tower".split()
 )
+# Keys that name another model when their text is the name of a repository, and what has several such.
+_REPOSITORIES: Final = frozenset("backbone repo repo_or_path assistant_model adapters".split())
 # Flags that let code run, and the value that does.
 _PACKAGES: Final = frozenset(
     "requirements dependencies pip build_dependencies install_requires pip_requirements".split()
@@ -48,8 +50,7 @@ _FLAGS: Final = {
     "safe_mode": False,
     "weights_only": False,
 }
-_TRUE: Final = (True, "true", "yes", "on")
-_FALSE: Final = (False, "false", "no", "off")
+_FALSE: Final = ("false", "no", "off", "0", "none", "null", "")
 # Words of keys whose value is code when it looks like a name to import; and those of lists of a model's own parts.
 _NAMING: Final = frozenset(
     "class cls classname module function fn func callable callback factory loader target handler hook plugin entry "
@@ -102,6 +103,8 @@ _GRAPHS: Final = ("node", "nodes", "operators", "ops")
 _OPERATORS: Final = ("op", "op_type", "opType", "opcode", "opcode_index", "op_name")
 # Keys of a model's configuration whose lists name the kinds of its own layers.
 _TYPES: Final = ("_types", "_type")
+_REPOSITORY: Final = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+_LEAVES: Final = re.compile(r"(?:^|[/\\])\.\.(?:[/\\]|$)|^[A-Za-z]:")
 _PLAIN_NAME: Final = re.compile(r"[^/\\:\0]+")
 # Vocabularies are never rendered, and have a million texts of all kinds.
 _TABLES: Final = frozenset(("vocab", "merges"))
@@ -215,17 +218,26 @@ def _named(name: str, value: object) -> Iterator[tuple[str, str]]:
         yield from (("requirement", requirement.target(one)) for one in value if isinstance(one, str))
     elif name.endswith("_file") and isinstance(value, str) and value.endswith(_PICKLED):
         yield "pickled", value
-    elif name in _MODELS and isinstance(value, str) and value:
+    elif name == "compile_config" and isinstance(value, dict) and value.get("options"):
+        yield "compile_options", ", ".join(map(str, value["options"]))
+    elif (name in _MODELS or _is_model(name)) and isinstance(value, str) and value:
         yield name, value
+    elif name in _REPOSITORIES:
+        yield from (("repository", target) for target in _texts(value) if _REPOSITORY.fullmatch(target))
     elif name in _FLAGS and _is_set(value, when=_FLAGS[name]):
         yield name, str(value).lower()
 
 
+def _is_model(name: str) -> bool:
+    """Tell whether a key names a model to fetch; with nothing before it, it only tells where this one came from."""
+    return name.endswith("_name_or_path") and not name.startswith("_")
+
+
 def _is_set(value: object, *, when: bool) -> bool:
-    meant = value.lower() if isinstance(value, str) else value
-    return any(meant is one or (isinstance(meant, str) and meant == one) for one in (_TRUE if when else _FALSE)) or (
-        type(value) is int and bool(value) is when
-    )
+    """Tell whether a flag is what lets code run; any value is true to Python that is not empty or zero."""
+    if value is None:
+        return False
+    return (bool(value) and not (isinstance(value, str) and value.strip().lower() in _FALSE)) is when
 
 
 def _weights(table: dict[str, Any], where: _Where, key: str) -> Iterator[Fact]:
@@ -268,7 +280,7 @@ def _texts(value: object) -> Iterator[str]:
 
 def _object(value: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Yield type, key and target of what several keys of an object say together."""
-    for told in (_skops, _keras, _langchain, _pipeline, _flavour):
+    for told in (_skops, _keras, _langchain, _pipeline, _flavour, _module):
         yield from told(value)
 
 
@@ -293,6 +305,13 @@ def _flavour(value: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Yield the folder of code that MLflow puts on Python's path before it imports the module that loads."""
     if "loader_module" in value and isinstance(value.get("code"), str):
         yield "code", "code", value["code"]
+
+
+def _module(value: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield the folder of a module of sentence-transformers that is not in that of the model."""
+    match value:
+        case {"idx": _, "type": str(), "path": str(path)} if path.startswith(("/", "\\")) or _LEAVES.search(path):
+            yield "module_path", "path", path
 
 
 def _langchain(value: dict[str, Any]) -> Iterator[tuple[str, str, str]]:

@@ -330,6 +330,19 @@ def test_what_was_made_with_another_key_other_parsers_or_limits_is_none(tmp_path
     assert again is not None and again.find(Digest.of(HOSTILE), "m.pkl") is None
 
 
+def test_the_key_is_made_with_the_first_facts_and_the_first_process_makes_it(tmp_path: Path) -> None:
+    one, other = (open_cache(tmp_path / "home", Limits()) for _ in range(2))
+    assert one is not None and other is not None and one.fresh and other.fresh
+    assert not (tmp_path / "config").exists()
+    for each in (one, other, one):
+        each.keep(Digest.of(HOSTILE), "m.pkl", *examined(HOSTILE))
+        assert (tmp_path / "config" / cache.KEY).read_bytes() == one.secret
+        assert len(entries(tmp_path)) == 1
+    assert one.find(Digest.of(HOSTILE), "m.pkl") is not None
+    again = open_cache(tmp_path / "home", Limits())
+    assert again is not None and not again.fresh and again.find(Digest.of(HOSTILE), "m.pkl") is not None
+
+
 def examined(data: bytes) -> tuple[list[Fact], Tally]:
     return examine(data)
 

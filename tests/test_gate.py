@@ -163,6 +163,7 @@ def test_what_does_not_cross_leaves_no_key_behind(model: Path, reference: str) -
     (model / "other.bin").write_bytes(HOSTILE)
     assert run(["gate", reference, "--to", "out", "--offline"]) == (1 if reference == "model" else 4)
     assert not home.key_path().exists()
+    assert home.folder().exists() == (reference == "model"), "facts of it are kept"
 
 
 def test_what_the_gate_writes_passes_as_it_lies_whatever_was_waived(model: Path) -> None:

@@ -52,11 +52,15 @@ MODULES: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cache:
-    """The facts that are kept in a folder, for parsers and limits of one `version`; `secret` is the key of the MAC."""
+    """The facts that are kept in a folder, for parsers and limits of one `version`; `secret` is the key of the MAC.
+
+    A `fresh` one is not in the user's folder of settings yet, and is put there with the first facts.
+    """
 
     folder: str
     secret: bytes
     version: str
+    fresh: bool = False
 
     def has(self, digest: Digest, name: str) -> bool:
         """Tell whether there is an entry for the bytes with a digest under a name, good or bad."""
@@ -91,6 +95,8 @@ class Cache:
         except CodecError:
             return
         if len(payload) + len(_MAGIC) + _MAC > MAX_ENTRY:
+            return
+        if self.fresh and not _put_secret(self.secret):
             return
         key = self._key(digest, name)
         path = Path(self._path(key))
@@ -138,8 +144,8 @@ def open_cache(store: Path, limits: Limits) -> Cache | None:
         folder.mkdir(mode=0o700, exist_ok=True)
         if not _is_own(folder):
             return None
-        secret = _secret()
-        return Cache(folder=str(folder), secret=secret, version=_version(limits)) if secret else None
+        secret, fresh = _secret()
+        return Cache(folder=str(folder), secret=secret, version=_version(limits), fresh=fresh) if secret else None
     except (OSError, UsageError):
         return None
 
@@ -151,17 +157,25 @@ def _is_own(folder: Path) -> bool:
     return os.name != "posix" or (status.st_uid == os.geteuid() and not status.st_mode & 0o077)
 
 
-def _secret() -> bytes:
-    """Return the key of the user's cache, made the first time; nothing when another file has its place."""
+def _secret() -> tuple[bytes, bool]:
+    """Return the key of the user's cache, and whether it is a new one; nothing when another file has its place."""
     path = home.folder() / KEY
     if not path.exists():
-        home.make_folder(path.parent)
-        try:
-            home.write_new(path, secrets.token_bytes(KEY_SIZE), mode=0o600)
-        except UsageError:  # another process was first
-            return home.read_private(path)
+        return secrets.token_bytes(KEY_SIZE), True
     secret = home.read_private(path)
-    return secret if len(secret) == KEY_SIZE else b""
+    return secret if len(secret) == KEY_SIZE else b"", False
+
+
+def _put_secret(secret: bytes) -> bool:
+    """Tell whether a new key is that of the user's cache now, for which another process may have been first."""
+    path = home.folder() / KEY
+    try:
+        if not path.exists():
+            home.make_folder(path.parent)
+            home.write_new(path, secret, mode=0o600)
+        return home.read_private(path) == secret
+    except UsageError:
+        return False
 
 
 def _version(limits: Limits) -> str:

@@ -69,16 +69,26 @@ class _NewKey:
         return self._signer().sign(payload, payload_type)
 
     def _signer(self) -> Signer:
-        from weighbridge.evidence import home
-
         if self._made is None:
-            path = home.key_path()
-            if not path.exists():
-                home.make_key(path, home.public_key_path())
-                shown = printable(str(path))
-                say(f"made a key of your own, {shown}: what it approves can be loaded on this machine")
+            _make_own_key()
             self._made = signer_from(self._options)
         return self._made
+
+
+def _make_own_key() -> None:
+    """Make the user's own key, unless it is there by now; raise UsageError when it cannot be written."""
+    from weighbridge.evidence import home
+
+    path = home.key_path()
+    if path.exists():
+        return
+    try:
+        home.make_key(path, home.public_key_path())
+    except UsageError:
+        if not path.exists():
+            raise
+        return  # another process was first
+    say(f"made a key of your own, {printable(str(path))}: what it approves can be loaded on this machine")
 
 
 def approver_from(options: dict[str, Any]) -> Signer:

@@ -103,13 +103,14 @@ def test_the_environment_is_offline_and_loads_weights_only(folder: Path, monkeyp
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     monkeypatch.setenv("HF_TOKEN", "secret")
+    monkeypatch.setenv("WEIGHBRIDGE_KEY_PASSWORD", "secret")
     monkeypatch.setenv("MODEL_ID", str(folder))
     found = show(folder, str(folder))
     environment = found["environment"]
     assert {
         environment[name] for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "TORCH_FORCE_WEIGHTS_ONLY_LOAD")
     } == {"1"}
-    assert not environment.keys() & {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "HF_TOKEN"}
+    assert not environment.keys() & {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "HF_TOKEN", "WEIGHBRIDGE_KEY_PASSWORD"}
     assert environment["MODEL_ID"] == environment["WEIGHBRIDGE_MODEL"] == found["place"]
 
 

@@ -60,8 +60,8 @@ ORDINARY: dict[str, Ops] = {
     "array": P4.call("array:_array_reconstructor", P4.name("array", "array"), "d", 16, bytes(8)),
     "stored function": made("argparse:Namespace", aggregate=P4.name("builtins", "max")),
     "schedule": P4.call("builtins:getattr", P4.name("torch.optim.lr_scheduler", "CyclicLR"), "_triangular_scale_fn"),
-    "distributed checkpoint": made(
-        "torch.distributed.checkpoint.filesystem:_StorageInfo", relative_path="__0_0.distcp", offset=0, length=9
+    "part of a distributed checkpoint": made(
+        "torch.distributed.checkpoint.metadata:MetadataIndex", fqn="layer.weight", offset=None, index=0
     ),
     "word vectors": made("gensim.models.word2vec:Word2Vec", __numpys=["syn1neg"], hashfxn=P4.name("builtins", "hash")),
     "pipeline of imblearn": made("imblearn.pipeline:Pipeline", steps=[], verbose=False),
@@ -88,8 +88,8 @@ BENT: dict[str, Ops] = {
     "reduced by another": P4.call("functools:reduce", P4.name("_operator", "add"), ([1], [2])),
     "called function": P4.call("builtins:max", [1, 2], P4.name("os", "system")),
     "attribute of a schedule": P4.call("builtins:getattr", P4.name("torch.optim.lr_scheduler", "CyclicLR"), "__init__"),
-    "part in another folder": made(
-        "torch.distributed.checkpoint.filesystem:_StorageInfo", relative_path="../x.distcp", offset=0, length=9
+    "place that is unpickled": made(
+        "torch.distributed.checkpoint.filesystem:_StorageInfo", relative_path="__0_0.distcp", offset=0, length=9
     ),
     "part of a key that is missing": made("torch.distributed.checkpoint.metadata:MetadataIndex", fqn=["a"]),
     "arrays in another folder": made("gensim.models.word2vec:Word2Vec", __numpys=["../../x"]),

@@ -69,6 +69,9 @@ def export(path: Path, *, no_rules: bool, trust: Path | None, approved: tuple[Pa
     Examples:
       weighbridge bundle export gap.tar
       weighbridge bundle export gap.tar --trust trust.toml --approved models/one --approved models/two --key release.pem
+
+    Exit status: 0 written, 1 an approval or a root does not hold, 2 wrong usage or FILE cannot be written, 4 a file
+    cannot be read.
     """
     from weighbridge import airgap
     from weighbridge.rule_files import rules_directory

@@ -76,6 +76,8 @@ def add(reference: str, **options: Any) -> int:
     Examples:
       weighbridge lock add hf://org/name@main
       weighbridge lock add oci://registry.example/models/name:1.0 --lock models.lock
+
+    Exit status: 0 locked, 1 fail, 2 wrong usage, 3 inconclusive, 4 the model cannot be had.
     """
     from weighbridge.store import Store
     from weighbridge.store.layout import default_home

@@ -55,6 +55,8 @@ def pull(reference: str, destination: Path, **options: Any) -> int:
       weighbridge pull hf://org/name@refs/pr/1 --to models/name --include '*.safetensors' --include '*.json'
       weighbridge pull oci://registry.example/models/name:1.0 --to models/name --policy strict
       weighbridge pull hf://org/name --to models/name --locked
+
+    Exit status: 0 pass, 1 fail, 2 wrong usage, 3 inconclusive, 4 the model cannot be had, 70 internal error.
     """
     from weighbridge.pull import place, vacate
     from weighbridge.store import Store

@@ -71,6 +71,9 @@ def scan(**options: Any) -> int:
       weighbridge scan oci://registry.example/models/name:1.0
       weighbridge scan model.pt --policy strict --waivers waivers.yaml
       weighbridge scan models/ --format text --format sarif --output weighbridge.sarif
+
+    Exit status: 0 pass, or a triage that found nothing; 1 fail, 2 wrong usage, 3 inconclusive, 4 a file cannot be read
+    or the model not be had, 70 internal error.
     """
     limits = limits_from(options)
     remote = [canonical(path) for path in options["paths"] if is_reference(path) or _is_foreign(path)]

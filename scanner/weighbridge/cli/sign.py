@@ -42,8 +42,8 @@ def sign(folder: Path, signature: Path | None, leave_out: tuple[str, ...], **opt
       weighbridge sign models/name --key release.pem --signature name.sig
       weighbridge sign models/name --key leaf.pem --certificate leaf.crt --certificate authority.crt
 
-    Exit status: 0 signed, 1 something in DIR cannot be signed, 2 wrong usage or the signature cannot be written, 4 a file
-    cannot be read.
+    Exit status: 0 signed, 1 something in DIR cannot be signed, 2 wrong usage or the signature cannot be written, 4 a
+    file cannot be read.
     """
     from weighbridge.evidence import oms_write
 

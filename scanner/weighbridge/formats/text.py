@@ -44,7 +44,7 @@ _NOT_PROSE: Final = "|".join(
         r"__|\b(?:exec|eval|getattr|setattr|delattr|globals|locals|vars|breakpoint|builtins)\b",
         r"\b(?:open|compile|input|print|type|map|filter|iter|next|super|sorted|min|max|any|all)\s*\(",
         r"^[ \t]*(?:for|while|with|if|elif|else|try|except|def|class|async|lambda|match|case)\b.*:",
-        r"(?:^|[;:])[ \t]*import\s+\w|\bfrom\s+[\w.]+\s+import\b",
+        r"(?:^|[;:])[ \t\f]*import\s+\w|\bfrom\s+[\w.]+\s+import\b|\bfrom\s*\.[\s.]*(?:\w[\w.]*\s*)?import\b",
         r"\A[^\n]*:(?:[ \t\r\n]|\Z)",  # the first line of a YAML mapping or of a mail
         r"^[ \t]*(?:-[ \t]+)*[\"']?[a-z_][\w./-]*[\"']?[ \t]*:[ \t]+\S",  # a key among prose
         r"(?:^|[\t,;])[ ]*=[\w(@+-]",  # a formula of a spreadsheet
@@ -71,7 +71,7 @@ def _is_prose(data: bytes) -> bool:
     if any(opcode in data for opcode in _OPCODES):
         return False
     try:
-        text = data.decode("utf-8")
+        text = data.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")  # where Python ends a line
     except UnicodeDecodeError:
         return False
     if len(text.split(None, 1)) < 2:

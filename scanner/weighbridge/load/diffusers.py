@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from weighbridge.load import transformers as helper
 from weighbridge.load.pretrained import Model, Where, known, opened
+from weighbridge.load.transformers import configuration
 from weighbridge.location import printable
 from weighbridge.refusals import UnsupportedFormat
 
@@ -67,7 +67,7 @@ def _component(model: Model, name: str, named: tuple[str, str], path: Where, tru
         if issubclass(found, transformers.PreTrainedModel):
             options = {} if dtype is None else {"dtype": dtype}
             weights = part.weights(path, trust)
-            return found.from_pretrained(None, config=helper.configuration(part), state_dict=weights, **options)
+            return found.from_pretrained(None, config=configuration(part), state_dict=weights, **options)
     else:
         raise UnsupportedFormat(where, f"{name} is a {printable(kind)} of {printable(library)}, which is not loaded")
     with part.small_files() as place:

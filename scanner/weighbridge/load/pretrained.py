@@ -1,4 +1,4 @@
-"""What the helpers for transformers and diffusers share: verified documents, weights and small files of a folder."""
+"""What loading with transformers and with diffusers shares: verified documents, weights and small files of a folder."""
 
 from __future__ import annotations
 

@@ -40,6 +40,22 @@ def pointers(facts: list[Fact]) -> set[str]:
     return {fact.subject for fact in facts if isinstance(fact, Pointer)}
 
 
+@pytest.mark.parametrize(
+    ("tag", "subject"),
+    [
+        ("!!python/tuple", ""),
+        ("!!set", ""),
+        ("!!python/name:os.system", "tag=python/name:os.system"),
+        ("!!python/object:argparse.Namespace", "tag=python/object:argparse.Namespace"),
+        ("!python/tuple", "tag=!python/tuple"),
+        ("!new:os.system", "tag=!new:os.system"),
+    ],
+)
+def test_a_tag_of_yaml_is_told_unless_it_makes_a_plain_value(tag: str, subject: str) -> None:
+    facts = facts_of(f"learning_rate: 0.1\nvalue: {tag} {{}}\nepochs: 3\n".encode())
+    assert pointers(facts) == ({subject} if subject else set())
+
+
 def steps(text: str) -> set[str]:
     return {fact.subject for fact in facts_of(text.encode()) if isinstance(fact, Step)}
 

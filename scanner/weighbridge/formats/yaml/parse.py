@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 LIMIT: Final = 16 << 20  # bytes; the results in the largest model cards have 2 MB
 MAX_EVENTS: Final = 2_000_000
 _STANDARD: Final = "tag:yaml.org,2002:"
+# Tags of plain values: every reader that knows them makes the value, and the safe ones refuse some.
+_PLAIN: Final = frozenset(
+    "str int float bool null seq map set omap pairs binary timestamp python/none python/bool python/str python/unicode "
+    "python/bytes python/int python/long python/float python/complex python/list python/tuple python/dict".split()
+)
 _RESOLVED: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
@@ -112,7 +117,7 @@ class _Builder:
         """Take the next event."""
         name = type(event).__name__
         tag = getattr(event, "tag", None)
-        if tag and tag != "!":
+        if tag and tag != "!" and not (tag.startswith(_STANDARD) and tag.removeprefix(_STANDARD) in _PLAIN):
             offset = event.start_mark.index if event.start_mark is not None else 0
             self.tags.append(Tag(tag.removeprefix(_STANDARD), offset))
         if name == "ScalarEvent":

@@ -64,7 +64,12 @@ class _Result:
 @click.option("--source", metavar="REFERENCE", help="Where the files at PATH are from: which rule is for them.")
 @click.option("--checksums", type=_FILE, metavar="FILE", help="Hold the files against a SHA256SUMS.")
 @click.option("--lock", "lock_file", type=_FILE, metavar="FILE", help="Hold the files against a lock.")
-@click.option("--ignore", multiple=True, metavar="PATH", help="A file or folder that need not be covered; repeatable.")
+@click.option(
+    "--ignore",
+    multiple=True,
+    metavar="PATH",
+    help="A file or folder, by its path in the model, that need not be covered; repeatable.",
+)
 @click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", help="Text, or one JSON document."
 )

@@ -65,7 +65,7 @@ def convert(source: Path, destination: Path, **options: Any) -> int:
     Examples:
       weighbridge convert pytorch_model.bin model.safetensors
       weighbridge convert checkpoint.pt model.safetensors --state-dict ema.state_dict
-      weighbridge convert downloaded/bert converted/bert
+      weighbridge convert downloads/bert models/bert
       weighbridge convert --verify checkpoint.pt model.safetensors
 
     Exit status: 0 done, or DST is what SRC holds; 1 DST differs from SRC; 2 wrong usage; 3 SRC has no exact form in

@@ -85,6 +85,23 @@ def test_a_key_with_a_password(key: Command, tmp_path: Path, monkeypatch: pytest
     assert "an empty password encrypts nothing" in key("init", tmp_path / "other.pem", "--encrypt")[2]
 
 
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        ("", "can be loaded on this machine"),
+        ('version = 1\n[approvers]\nme = { signer = "self", verifier_id = "x" }\n', "can be loaded on this machine"),
+        ("version = 1\n", 'does not name it: under [approvers], self = { signer = "self"'),
+        ("version = 2\n", "is wrong: "),
+    ],
+)
+def test_init_says_what_the_key_is_good_for(key: Command, config: Path, policy: str, said: str) -> None:
+    config.mkdir()
+    if policy:
+        (config / "trust.toml").write_text(policy)
+    status, out, _ = key("init")
+    assert (status, said in out) == (0, True)
+
+
 def test_half_of_a_pair_is_not_left_behind(key: Command, tmp_path: Path) -> None:
     (tmp_path / "release.pub.pem").symlink_to("nowhere")
     status, _, err = key("init", tmp_path / "release.pem")

@@ -157,7 +157,7 @@ def test_older_metadata_than_was_seen_is_refused(tuf: FakeTuf, policy: Path) -> 
 
 def test_a_repository_that_is_not_there_is_an_error_of_the_source(tuf: FakeTuf, policy: Path) -> None:
     tuf.server.close()
-    with pytest.raises(SourceError):
+    with pytest.raises(SourceError, match="refused"):
         update(tuf, policy)
     assert policy.read_text() == POLICY
 

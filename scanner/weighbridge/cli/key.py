@@ -10,7 +10,7 @@ from typing import Final
 import click
 
 from weighbridge.cli.output import emit
-from weighbridge.errors import UsageError
+from weighbridge.errors import DocumentError, UsageError
 from weighbridge.location import printable
 
 _FILE: Final = click.Path(dir_okay=False, path_type=Path)
@@ -52,7 +52,22 @@ def init(path: Path | None, *, encrypt: bool) -> None:
     spki = _public(home.read_public(public), public)
     emit([f"private key  {printable(str(private))}", f"public key   {printable(str(public))}", f"sha256_spki  {spki}"])
     if path is None:
-        emit(["What this key approves can be loaded on this machine. Keep a copy of it where nobody else can read it."])
+        emit([_for_what(spki), "Keep a copy of it where nobody else can read it."])
+
+
+def _for_what(spki: str) -> str:
+    """Return what the user's own key is good for, which a trust policy may have decided before it was there."""
+    from weighbridge.evidence import trust_policy
+
+    try:
+        trust = trust_policy.default()
+    except DocumentError as error:
+        return f"The trust policy, which says what it is good for, is wrong: {error}"
+    approving = [trust.signers[one.signer] for one in trust.approvers.values()]
+    if spki in {trust_policy.bare(one.sha256_spki) for one in approving}:
+        return "What this key approves can be loaded on this machine."
+    entry = f'{trust_policy.OWN} = {{ signer = "{trust_policy.OWN}", verifier_id = "{trust_policy.OWN_VERIFIER}" }}'
+    return f"{trust.where} does not name it: under [approvers], {entry} lets be loaded here what it approves."
 
 
 @key.command()

@@ -106,12 +106,18 @@ def fetch(
         updater = _updater(base, folder, start)
         return {name: _target(updater, name, base) for name in names}
     except DownloadError as error:
-        raise UnavailableError(f"{printable(base)}: {printable(str(error))}") from error
+        raise UnavailableError(f"{printable(base)}: {_said(error)}") from error
     except (RepositoryError, ValueError) as error:
         reason = f"its metadata does not verify: {printable(str(error))}"
         raise TrustCorrupt(printable(base), reason, "ask who runs the instance") from error
     except OSError as error:
         raise SourceError(f"{printable(str(folder))}: {error.strerror or error}") from error
+
+
+def _said(error: Exception) -> str:
+    """Return why there was no answer; where tuf has no words for it, urllib3 has."""
+    before = error.__cause__ or error.__context__
+    return printable(str(error) or str(getattr(before, "reason", before)) or type(error).__name__)
 
 
 def _updater(base: str, folder: Path, start: bytes | None) -> Updater:

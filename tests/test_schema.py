@@ -34,7 +34,7 @@ class Everything:
         return type(value) in (int, str, tuple)
 
     def members(self, value: Call) -> list[Value]:
-        return [flat("step", 1)] if value.arguments == (1,) else [1]
+        return ["a", flat("step", 1)] if value.arguments == (1,) else ["a", 1]
 
     def spend(self, parts: int) -> None:
         self.work += parts

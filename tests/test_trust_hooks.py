@@ -56,6 +56,11 @@ ORDINARY = {
         param_groups=[{"params": [PARAMETER], "lr": 0.1, "betas": (0.9, 0.999), "foreach": None}],
     ),
     "optimiser with a dict": optimizer("sgd:SGD", state={PARAMETER: {"momentum_buffer": PARAMETER}}),
+    "module with tables": layer(
+        _parameters=P4.call("collections:OrderedDict"),
+        _buffers=P4.set_item(P4.call("collections:OrderedDict"), "running_mean", PARAMETER),
+        _modules=P4.call("collections:OrderedDict", [P4.list_of("0", layer())]),
+    ),
     "estimator": made("sklearn.preprocessing._data:StandardScaler", {"with_mean": True, "_sklearn_version": "1.7.0"}),
     "isotonic regression": made(
         "sklearn.isotonic:IsotonicRegression",

@@ -116,6 +116,15 @@ ABUSES: dict[str, Ops] = {
     "optimizer-groups": optimizer("adamw:AdamW", param_groups=layer()),
     "optimizer-method": optimizer("adamax:Adamax", _patch_step_function=FUNCTION),
     "optimizer-method-of-class": optimizer("adadelta:Adadelta", profile_hook_step=FUNCTION),
+    "module-table": made(
+        "torch.nn.modules.linear:Linear",
+        {"_parameters": made("torch.nn.modules.container:Sequential", {"_modules": holder(values=FUNCTION)})},
+    ),
+    "module-table-named": layer(_buffers={"__array_interface__": POINTERS}),
+    "module-table-ordered": layer(
+        _buffers=P4.set_item(P4.call("collections:OrderedDict"), "__array_interface__", POINTERS)
+    ),
+    "module-table-of-pairs": layer(_buffers=P4.call("collections:OrderedDict", [("__array__", FUNCTION)])),
     # what fits, forms and warns when an estimator or a distribution takes a state
     "regression-method": made(
         "sklearn.isotonic:IsotonicRegression",

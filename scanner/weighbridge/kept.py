@@ -56,9 +56,9 @@ def _kept(program: Program) -> list[Value]:
 
 
 def set_in_results(program: Program) -> dict[Call, list[Value]]:
-    """Return the values that are set under any key in the result of each call."""
+    """Return the keys and values, by turns, that are set in the result of each call."""
     members: dict[Call, list[Value]] = {}
     for event in each_event(program.events):
         if type(event) is Items and type(event.target) is Call and event.opcode.startswith("SETITEM"):
-            members.setdefault(event.target, []).extend(event.values[1::2])
+            members.setdefault(event.target, []).extend(event.values)
     return members

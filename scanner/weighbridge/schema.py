@@ -75,7 +75,7 @@ class Session(Protocol):
         """Tell whether hashing and comparing a value runs nothing that was not reviewed."""
 
     def members(self, value: Call) -> list[Value]:
-        """Return the values that the program sets in the result of a call, whatever their keys."""
+        """Return the keys and values, by turns, that the program sets in the result of a call."""
 
     def spend(self, parts: int) -> None:
         """Count visited parts; raise WorkError over WORK_LIMIT."""
@@ -200,7 +200,9 @@ def _tables(value: Value, session: Session) -> bool:
     if type(value) is not Call or session.tag(value) is None or value.subject != "collections.defaultdict":
         return False
     given = value.arguments[1:] if type(value.arguments) is tuple else (None,)
-    return all(_tables(part, session) for part in given) and all(type(part) is Dict for part in session.members(value))
+    return all(_tables(part, session) for part in given) and all(
+        type(part) is Dict for part in session.members(value)[1::2]
+    )
 
 
 def _nested(value: Value, session: Session) -> bool:

@@ -50,6 +50,8 @@ _PACKAGES: Final = rb"^packages:\s*\[([^\]]*)\]"
 _NOTHING: Final = TrustFile("", {})
 _HEAD: Final = 2048  # bytes of a trust file in which `packages` stands
 REMEMBERED: Final = 10_000  # imports; a hostile stream may name a million
+# What a module of torch looks up attributes in that it misses, while it takes its state too.
+_TABLES: Final = frozenset({"_parameters", "_buffers", "_modules"})
 _PLAIN: Final = frozenset({str, int, float, bool, type(None), bytes, complex}) | ELISIONS
 
 NO_ENTRY: Final = "no trust entry names it"
@@ -166,6 +168,7 @@ class _Session:
         self._filled: set[Call] = set()
         self._work = 0
         self._plain_keys: list[Value] = []
+        self._tables: list[int] = []
 
     def tag(self, value: Call | PersistentId) -> str | None:
         """Return the tag of what a trusted call or persistent id results in, None when it is not trusted."""
@@ -209,7 +212,7 @@ class _Session:
         return type(value) is Span and value.kind != "bytearray"
 
     def members(self, value: Call) -> list[Value]:
-        """Return the values that the program sets in the result of a call, whatever their keys."""
+        """Return the keys and values, by turns, that the program sets in the result of a call."""
         return self._members.get(value, [])
 
     @cached_property
@@ -345,13 +348,25 @@ class _Session:
             return False
         keys = state[::2]
         # Objects of one class share the strings of their keys, so this compares pointers.
-        if keys == self._plain_keys:
-            return True
-        for key in keys:
-            if type(key) is not str or (key.startswith("__") and key.endswith("__")):
-                return False
-        self._plain_keys = keys
-        return True
+        if keys != self._plain_keys:
+            for key in keys:
+                if type(key) is not str or (key.startswith("__") and key.endswith("__")):
+                    return False
+            self._plain_keys = keys
+            self._tables = [2 * at + 1 for at, key in enumerate(keys) if key in _TABLES]
+        return all(self._is_table(state[at]) for at in self._tables)
+
+    def _is_table(self, value: Value) -> bool:
+        """Tell whether a value is a dict or an OrderedDict of ordinary names."""
+        pairs: list[Value] = []
+        if type(value) is Dict:
+            pairs = value
+        elif type(value) is Call and value.subject == "collections.OrderedDict" and value in self._tags:
+            given = value.arguments[0] if type(value.arguments) is tuple and value.arguments else []
+            pairs = [*self.members(value), *(part for pair in given for part in pair)]
+        else:
+            return value is None
+        return all(type(key) is str and not key.startswith("__") for key in pairs[::2])
 
     def _reason_of_items(self, event: Items) -> str:
         target = event.target

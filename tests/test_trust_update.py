@@ -91,6 +91,14 @@ def test_the_rest_of_the_policy_stays_as_it_is_written(tuf: FakeTuf, policy: Pat
     )
 
 
+def test_links_to_the_policy_and_the_root_stay(tuf: FakeTuf, policy: Path) -> None:
+    policy.rename(policy.with_name("real.toml"))
+    policy.symlink_to("real.toml")
+    assert update(tuf, policy).changed
+    assert policy.is_symlink()
+    assert trust_policy.read(policy).roots["fake"].updated == TODAY
+
+
 def test_an_update_after_the_first_starts_from_what_is_known(tuf: FakeTuf, policy: Path) -> None:
     update(tuf, policy)
     same = update(tuf, policy, first=False)

@@ -188,7 +188,7 @@ def _read(path: Path) -> Lock:
 def _write(lock_: Lock, path: Path) -> None:
     from weighbridge.lock import write
 
-    write(lock_, path)
+    write(lock_, path.resolve())  # a link stays one
 
 
 def _chosen(lock_: Lock, references: tuple[str, ...], path: Path) -> list[Locked]:

@@ -189,5 +189,6 @@ def _edited(text: str, name: str, sha256: str, today: date) -> str:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Write a file in the place of another, with the rights that the other had."""
-    write(path, [data], error=UsageError, mode=path.stat().st_mode & 0o777 if path.exists() else 0o644)
+    """Write a file in the place of another, with the rights that the other had; a link stays one."""
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+    write(path.resolve(), [data], error=UsageError, mode=mode)

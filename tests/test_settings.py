@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import base64
 import json
+import pickle
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from benchmarks.corpus import repository_texts, settings_files
 from fixtures.config_files import CARD, CHATML, PICTURE, PLAIN, files
 from fixtures.gguf_files import Writer
 from weighbridge.examination import Examination
-from weighbridge.facts import Fact, Inert, Native, Pointer, Step, Template
+from weighbridge.facts import Fact, Gap, Inert, Native, Pointer, Program, Step, Template
 from weighbridge.formats.json.parse import LIMIT
 from weighbridge.formats.source import is_no_python, opens_no_program
 from weighbridge.judgement import check
@@ -38,6 +40,37 @@ HOSTILE = {sample.name: sample for sample in settings_files.samples()}
 
 def pointers(facts: list[Fact]) -> set[str]:
     return {fact.subject for fact in facts if isinstance(fact, Pointer)}
+
+
+def serialized(text: str) -> list[Fact]:
+    """Return the facts of what stable-baselines3 keeps of an object: its pickle, and what it says of it for people."""
+    said = {":type:": "<class 'abc.ABCMeta'>", ":serialized:": text, "__module__": "os.path", "__doc__": "A policy."}
+    return facts_of(json.dumps({"policy_class": said, "seed": 3}, indent=1).encode())
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("noise", ["", "!", "\n "])
+def test_a_pickle_under_the_key_of_stable_baselines3_is_examined(protocol: int, noise: str) -> None:
+    text = base64.b64encode(pickle.dumps(complex, protocol)).decode()
+    facts = serialized(noise.join(text))
+    programs = [fact for fact in facts if isinstance(fact, Program)]
+    assert [event.subject for program in programs for event in program.events] == ["builtins.complex"]
+    assert not [fact for fact in facts if isinstance(fact, Gap)]
+    assert pointers(facts) == set()
+
+
+@pytest.mark.parametrize("text", ["", "no base64", base64.b64encode(b"no pickle at all").decode()])
+def test_what_is_no_pickle_under_that_key_is_a_gap(text: str) -> None:
+    assert any(isinstance(fact, Gap) and "pickle in base64" in fact.reason for fact in serialized(text))
+
+
+@pytest.mark.parametrize(
+    ("loader", "name", "told"),
+    [("JsonNode", "str", False), ("TypeNode", "int", False), ("FunctionNode", "str", True), ("JsonNode", "eval", True)],
+)
+def test_a_plain_value_of_skops_is_none_that_calls(loader: str, name: str, told: bool) -> None:
+    node = {"__class__": name, "__module__": "builtins", "__loader__": loader, "content": "1"}
+    assert (f"class=builtins.{name}" in pointers(facts_of(json.dumps(node, indent=1).encode()))) == told
 
 
 @pytest.mark.parametrize(

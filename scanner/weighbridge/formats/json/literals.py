@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from weighbridge.facts import Fact, Member, Native
+from weighbridge.facts import Fact, Gap, Member, Native
 from weighbridge.formats import pickle
 from weighbridge.formats.base import Context
 from weighbridge.formats.pickle.embedded import BASE64
@@ -41,6 +41,24 @@ def statement(text: str) -> str:
     """Return the first statement of Python in a text, nothing when there is none."""
     found = _STATEMENT.search(text)
     return found[1] if found else ""
+
+
+def serialized(text: str, place: Location, origin: Location, context: Context) -> Iterator[Fact]:
+    """Yield the pickle that a loader makes of a text in base64, examined as `origin`; a gap when it is none.
+
+    stable-baselines3 keeps so what is no JSON. It drops whatever is no base64 before it decodes the rest.
+    """
+    try:
+        data = base64.b64decode(text)
+    except ValueError:
+        data = b""
+    reader = from_bytes(data, origin)
+    if not pickle.sniff(reader.sample):
+        yield Gap(location=place, reason="a pickle in base64 that cannot be read", size=len(text))
+        return
+    context.budget.spend_members(place)
+    yield Member(location=place, name=origin.path[-1], size=len(data), type="literal")
+    yield from context.examine(reader, 0)
 
 
 def encoded(text: str, place: Location, origin: Location, context: Context) -> Iterator[Fact]:

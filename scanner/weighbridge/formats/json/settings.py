@@ -99,6 +99,12 @@ _PROGRAMS: Final = {
     ("modelTopology",): "a model of TensorFlow.js",
     ("graph_module",): "a program that torch exported",
 }
+# What stable-baselines3 keeps pickled, and what it says beside it for people: its loader looks at the pickle alone.
+_PICKLE: Final = ":serialized:"
+_DESCRIBING: Final = (_PICKLE, ":type:", "__module__", "__doc__")
+# Nodes of skops that make a plain value of their content, or name its type, and call nothing.
+_PLAIN_NODES: Final = frozenset("JsonNode DictNode ListNode TupleNode SetNode SliceNode BytesNode TypeNode".split())
+_PLAIN_TYPES: Final = frozenset("str int float bool complex NoneType list tuple dict set frozenset slice bytes".split())
 _GRAPHS: Final = ("node", "nodes", "operators", "ops")
 _OPERATORS: Final = ("op", "op_type", "opType", "opcode", "opcode_index", "op_name")
 # Keys of a model's configuration whose lists name the kinds of its own layers.
@@ -144,7 +150,7 @@ def observe(tree: Any, reader: Reader, data: bytes, context: Context) -> Iterato
         elif isinstance(node.value, dict):
             for type_, key, target in _object(node.value):
                 yield where.pointer(type_, f"{node.path}.{key}".strip("."), target, key)
-            yield from _members(node, where, stack)
+            yield from _members(node, where, stack, context)
         elif isinstance(node.value, list):
             stack.extend(
                 _Node(f"{node.path}[{index}]", node.key, value, node.depth + 1)
@@ -187,11 +193,16 @@ def _graph(tree: Any) -> str:
     return ""
 
 
-def _members(node: _Node, where: _Where, stack: list[_Node]) -> Iterator[Fact]:
+def _members(node: _Node, where: _Where, stack: list[_Node], context: Context) -> Iterator[Fact]:
     """Yield what the keys of an object say, and leave its values to be looked at."""
+    pickled = isinstance(node.value.get(_PICKLE), str)
     for key, value in node.value.items():
         path = f"{node.path}.{key}" if node.path else key
         name = key.lower()
+        if pickled and key == _PICKLE:
+            yield from literals.serialized(value, where.location, where.reader.origin.inside(path[:SHOWN]), context)
+        if pickled and key in _DESCRIBING:
+            continue
         for type_, target in _named(name, value):
             yield where.pointer(type_, path, target, key)
         if name == "weight_map" and isinstance(value, dict):
@@ -287,6 +298,8 @@ def _object(value: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
 def _skops(value: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     if isinstance(value.get("__class__"), str):
         module = value.get("__module__")
+        if module == "builtins" and value["__class__"] in _PLAIN_TYPES and value.get("__loader__") in _PLAIN_NODES:
+            return
         yield "class", "__class__", f"{module}.{value['__class__']}" if isinstance(module, str) else value["__class__"]
 
 

@@ -345,6 +345,7 @@ def test_every_refusal_has_the_code_that_its_page_says() -> None:
         if isinstance(kind, type) and issubclass(kind, Refusal) and name in listed
     }
     assert codes == listed
+    assert all(getattr(refusals, name).usual_fix for name in listed), "a refusal says what to do"
     assert len(set(listed.values())) == len(listed) > 30
     wanted = (
         "SIG_MISSING SIG_MALFORMED SIG_UNSUPPORTED SIG_METHOD SIG_INVALID SIGNER_UNTRUSTED SIGNER_CHANGED "

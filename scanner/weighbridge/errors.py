@@ -98,12 +98,14 @@ class WholeOnlyError(SourceError):
 class Refusal(WeighbridgeError):
     """Something is refused: `where` is the file or what else was looked at, `fix` says what to do.
 
-    The message is one line: where, why, the code and the fix.
+    The message is one line: where, why, the code and the fix, which is that of the kind where nothing better is known.
     """
 
     code: ClassVar[str]
+    usual_fix: ClassVar[str] = ""
 
     def __init__(self, where: str, reason: str, fix: str = "") -> None:
+        fix = fix or self.usual_fix
         super().__init__(f"{where}: {reason} [{self.code}]" + (f"; {fix}" if fix else ""))
         self.where = where
         self.reason = reason

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 from approving import approved
+from examining import facts_of
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from weighbridge.approve import telling
 from weighbridge.formats import sniff
@@ -101,3 +104,26 @@ def test_a_program_before_an_archive_is_a_program() -> None:
     assert found[0] == "zip"
     with pytest.raises(RemoteCode):
         gate("model.bin", data, formats={"model.bin": telling(found)})
+
+
+KEYS = (
+    "__class__ __module__ __loader__ __doc__ :serialized: :type: idx type path class_name module registered_name lc id "
+    "_class_name _diffusers_version compile_config options weight_map vocab nodes op loader_module code chat_template "
+    "auto_map trust_remote_code adapters backbone quant_method requirements command model_file source a_name_or_path"
+).split()
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.sampled_from(KEYS)
+    | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), values, max_size=5))
+@example({"__class__": "str", "__module__": "builtins", "__loader__": []})
+def test_no_value_under_a_key_that_loaders_read_stops_the_reading(document: dict[str, Any]) -> None:
+    assert facts_of(json.dumps(document).encode())

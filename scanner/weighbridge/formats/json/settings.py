@@ -298,7 +298,8 @@ def _object(value: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
 def _skops(value: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     if isinstance(value.get("__class__"), str):
         module = value.get("__module__")
-        if module == "builtins" and value["__class__"] in _PLAIN_TYPES and value.get("__loader__") in _PLAIN_NODES:
+        node = str(value.get("__loader__"))
+        if module == "builtins" and value["__class__"] in _PLAIN_TYPES and node in _PLAIN_NODES:
             return
         yield "class", "__class__", f"{module}.{value['__class__']}" if isinstance(module, str) else value["__class__"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -101,6 +102,21 @@ def test_programs_get_a_document(verify: Command, model: Path, public: Path) -> 
     found = json.loads(out)
     assert (status, err, found["verified"], found["code"]) == (1, "", False, "CONTENT_MISMATCH")
     assert (found["changed"], found["missing"], found["extra"]) == (["config.json"], [], ["\\u202eevil"])
+
+
+def test_a_document_says_which_step_failed_and_who_signed(verify: Command, model: Path, public: Path) -> None:
+    signed = json.loads(bundle(payload()))
+    envelope = signed["dsseEnvelope"]
+    envelope["payload"] = base64.b64encode(payload(ignore_paths=["x"])).decode()
+    (model / "model.sig").write_text(json.dumps(signed))
+    found = json.loads(verify(model, "--key", public, "--format", "json")[1])
+    assert (found["code"], found["step"]) == ("SIG_INVALID", "signature")
+    (model / "model.sig").write_bytes(instance().envelope(payload()))
+    (model.parent / "root.json").write_text(json.dumps(instance().trusted_root()))
+    who = ("--identity", "bob@acme.test", "--issuer", ALICE.issuer, "--trusted-root", model.parent / "root.json")
+    found = json.loads(verify(model, *who, "--format", "json")[1])
+    assert found["code"] == "SIGNER_UNTRUSTED" and found["fix"]
+    assert ALICE.identity in found["actual"] and "bob@acme.test" in found["expected"]
 
 
 def test_every_file_of_a_mismatch_is_named_and_nothing_drives_the_terminal(

@@ -346,9 +346,9 @@ def _evidence(one: Evidence) -> dict[str, Any]:
 
 
 def _refused(model: str, error: Refusal) -> dict[str, Any]:
-    from weighbridge.refusals import ContentMismatch
+    from weighbridge.refusals import ContentMismatch, SignatureInvalid, SignerUntrusted
 
-    document = {
+    document: dict[str, Any] = {
         "name": printable(model),
         "verified": False,
         "code": error.code,
@@ -359,6 +359,10 @@ def _refused(model: str, error: Refusal) -> dict[str, Any]:
     if isinstance(error, ContentMismatch):
         for kind, paths in (("changed", error.changed), ("missing", error.missing), ("extra", error.extra)):
             document[kind] = [printable(path) for path in paths]
+    if isinstance(error, SignatureInvalid):
+        document["step"] = error.step
+    if isinstance(error, SignerUntrusted):
+        document |= {"actual": printable(error.actual), "expected": printable(error.expected)}
     return document
 
 

@@ -325,6 +325,30 @@ def test_a_pull_that_is_killed_is_taken_up_by_the_next(hub: FakeHub) -> None:
     assert set(contents("m")) == {*MODEL, "big.safetensors"} and store_is_sound()
 
 
+TERMINATED = """
+import os, signal, sys
+from weighbridge import cli
+from weighbridge.store import materialise
+real = materialise.fill
+def fill(*arguments, **options):
+    real(*arguments, **options)
+    if os.fork() == 0:  # such as those that share a scan
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert os.wait()[1] == signal.SIGTERM
+    os.kill(os.getpid(), signal.SIGTERM)
+materialise.fill = fill
+sys.argv[1:] = ["pull", "hf://acme/m", "--to", "m", "-q"]
+cli.main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_pull_that_is_told_to_end_clears_away_what_it_has_built(hub: FakeHub) -> None:
+    ended = subprocess.run([sys.executable, "-c", TERMINATED], capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stderr) == (-signal.SIGTERM, "weighbridge: terminated\n")
+    assert list(Path().iterdir()) == [] and store_is_sound()
+
+
 def test_layers_that_are_archives_become_files() -> None:
     with fake_registry() as registry:
         modelpack(registry, "acme/m", "v1")

@@ -42,10 +42,31 @@ def _start(arguments: list[str]) -> int:
     else:
         from weighbridge.cli.group import run
 
+        _unwind_when_terminated()
     gc.freeze()
     gc.set_threshold(_COLLECT_EVERY)
     gc.enable()
     return run(arguments)
+
+
+class _TerminatedError(BaseException):
+    """Somebody has asked this process to end, by SIGTERM."""
+
+
+def _unwind_when_terminated() -> None:
+    """Have SIGTERM leave as little behind as Ctrl-C does; a process that was forked from this one just ends."""
+    import signal
+
+    owner = os.getpid()
+
+    def end(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        if os.getpid() != owner:
+            os.kill(os.getpid(), number)
+        raise _TerminatedError
+
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, end)
 
 
 def is_plain(arguments: list[str]) -> bool:
@@ -68,6 +89,8 @@ def _run(run: Callable[[list[str]], int], arguments: list[str]) -> int:
         return _say(f"refused: {error}", EXIT_REFUSED)
     except KeyboardInterrupt:
         return _say("interrupted", EXIT_INTERRUPTED)
+    except _TerminatedError:
+        return _end_as_asked()
     except Exception as error:  # noqa: BLE001 - the process edge: a crash must not look like a verdict
         if isinstance(error, FileNotFoundError) and _is_nowhere():
             return _say("error: the current folder was removed; change to one that is there", EXIT_USAGE)
@@ -77,6 +100,15 @@ def _run(run: Callable[[list[str]], int], arguments: list[str]) -> int:
             mutter(traceback.format_exc())
         hint = "; --verbose shows where"
         return _say(f"internal error: {type(error).__name__}: {_printable(str(error))}{hint}", EXIT_INTERNAL)
+
+
+def _end_as_asked() -> int:
+    """End by the signal that asked for it, which is what the parent waits for; the status is for where that is late."""
+    import signal
+
+    say("terminated")
+    os.kill(os.getpid(), signal.SIGTERM)
+    return 128 + signal.SIGTERM
 
 
 def _is_nowhere() -> bool:

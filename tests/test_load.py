@@ -107,6 +107,17 @@ def test_a_handle_gives_names_texts_tensors_and_parts(folder: Path, mode: Mode) 
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_a_closed_handle_gives_nothing(folder: Path, mode: Mode) -> None:
+    with weighbridge.open(folder, mode=mode) as handle:
+        part, kept = handle.get_slice("deep"), handle.get_tensor("deep")
+    for ask in (handle.keys, handle.get_tensors, lambda: handle.get_tensor("deep"), lambda: part[0]):
+        with pytest.raises(ValueError, match="the model is closed"):
+            ask()
+    handle.close()
+    assert np.array_equal(kept, ARRAYS["deep"])
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_what_is_written_to_a_tensor_stays_with_it(folder: Path, mode: Mode) -> None:
     weighbridge.load(folder, mode=mode)["wide"][:] = 0
     assert same(weighbridge.load(folder, mode=mode), ARRAYS)

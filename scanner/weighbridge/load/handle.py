@@ -19,8 +19,8 @@ class Handle:
     """An open model; a context manager.
 
     `get_tensor` and `get_slice` raise DigestMismatch when the bytes are not the approved ones and ChangedDuringLoad
-    when the file was written to; KeyError when there is no such tensor. Closing ends that, and leaves the tensors that
-    were taken as they are.
+    when the file was written to; KeyError when there is no such tensor. Closing ends that, with a ValueError as that of
+    a closed file, and leaves the tensors that were taken as they are.
     """
 
     def __init__(self, folder: Folder, sources: Mapping[str, Source], framework: Framework) -> None:
@@ -28,6 +28,7 @@ class Handle:
         self._folder = folder
         self._sources = sources
         self._framework = framework
+        self._closed = False
         self._tensors: dict[str, tuple[str, Tensor]] = {}
         for path, source in sources.items():
             for tensor in source.header.tensors:
@@ -48,15 +49,20 @@ class Handle:
         for source in self._sources.values():
             source.close()
         self._folder.close()
-        self._tensors = {}
+        self._closed = True
+
+    def _held(self) -> dict[str, tuple[str, Tensor]]:
+        if self._closed:
+            raise ValueError("the model is closed")
+        return self._tensors
 
     def keys(self) -> list[str]:
         """Return the names of the tensors, sorted."""
-        return sorted(self._tensors)
+        return sorted(self._held())
 
     def offset_keys(self) -> list[str]:
         """Return the names of the tensors in the order of the files and of their bytes."""
-        return list(self._tensors)
+        return list(self._held())
 
     def metadata(self) -> dict[str, str]:
         """Return the texts that writers left in the headers, where files agree on them."""
@@ -68,7 +74,7 @@ class Handle:
 
     def get_tensor(self, name: str) -> Any:
         """Return a tensor, all of it verified."""
-        path, tensor = self._tensors[name]
+        path, tensor = self._held()[name]
         view = self._sources[path].view(tensor)
         self._check(view, tensor, path)
         return self._framework.place(self._framework.tensor(view, tensor))
@@ -79,15 +85,16 @@ class Handle:
 
     def get_tensors(self) -> dict[str, Any]:
         """Return all tensors by their names, in the order of the files and of their bytes."""
-        return {name: self.get_tensor(name) for name in self._tensors}
+        return {name: self.get_tensor(name) for name in self._held()}
 
     def get_slice(self, name: str) -> Slice:
         """Return what gives parts of a tensor, of which only the chunks that are touched are read and verified."""
-        path, tensor = self._tensors[name]
+        path, tensor = self._held()[name]
         if BITS[tensor.dtype] < 8:
             raise UnsupportedFormat(self._folder.where(path), f"{tensor.dtype} has no parts of whole bytes")
 
         def taken(index: object) -> Any:
+            self._held()
             parts = normal(index, tensor.shape)
             view = self._sources[path].part(tensor, needed(parts, tensor.shape, BITS[tensor.dtype] // 8))
             self._check(view, tensor, path)

@@ -16,7 +16,7 @@ from loading import Part, approved_folder, packed
 
 import weighbridge
 from weighbridge.errors import UsageError
-from weighbridge.isolation import LAYERS, lockdown
+from weighbridge.isolation import LAYERS, lockdown, missing_layers
 from weighbridge.isolation.calls import CALLS
 from weighbridge.isolation.landlock import version
 from weighbridge.isolation.seccomp import program
@@ -330,3 +330,9 @@ def test_the_numbers_are_those_of_the_headers_of_this_system() -> None:
 
 def test_it_is_there_for_the_asking() -> None:
     assert weighbridge.lockdown is lockdown
+
+
+@pytest.mark.skipif(not LINUX or not 0 < version() < 8, reason="it is not to be had, or binds all threads")
+def test_where_nobody_tells_how_many_threads_run_landlock_is_not_promised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weighbridge.isolation._TASKS", Path("/nowhere"))
+    assert "threads, if there are any, that run beside this one" in missing_layers()["landlock"]

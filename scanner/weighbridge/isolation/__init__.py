@@ -25,6 +25,7 @@ from weighbridge.rule_files import shipped_folder
 
 LAYERS: Final = ("rlimits", "undumpable", "no_new_privs", "landlock", "seccomp")
 
+_TASKS: Final = Path("/proc/self/task")
 _SET_DUMPABLE: Final = 4  # PR_SET_DUMPABLE
 _SET_NO_NEW_PRIVS: Final = 38  # PR_SET_NO_NEW_PRIVS
 
@@ -120,14 +121,23 @@ def missing_layers() -> dict[str, str]:
 
     missing: dict[str, str] = {}
     known = _landlock()
-    threads = Path("/proc/self/task").stat().st_nlink - 2  # a folder for each; listing them may be forbidden already
+    threads = _threads()
     if not known:
         missing["landlock"] = "the kernel has it not, or it is switched off"
-    elif threads > 1 and known < ALL_THREADS_SINCE:
-        missing["landlock"] = f"version {known} of it does not bind the {threads - 1} threads that run beside this one"
+    elif threads != 1 and known < ALL_THREADS_SINCE:
+        others = f"the {threads - 1} threads" if threads else "threads, if there are any,"
+        missing["landlock"] = f"version {known} of it does not bind {others} that run beside this one"
     if platform.machine() not in ARCHITECTURES:
         missing["seccomp"] = f"its list of calls is not known for {platform.machine()}"
     return missing
+
+
+def _threads() -> int:
+    """Return how many threads this process has, 0 when the system does not tell: there may be no `/proc`."""
+    try:
+        return _TASKS.stat().st_nlink - 2  # a folder for each; listing them may be forbidden already
+    except OSError:
+        return 0
 
 
 def _landlock() -> int:

@@ -88,7 +88,7 @@ def _make_own_key() -> None:
         if not path.exists():
             raise
         return  # another process was first
-    say(f"made a key of your own, {printable(str(path))}: what it approves can be loaded on this machine")
+    say(f"made a key of your own to sign with, {printable(str(path))}")
 
 
 def approver_from(options: dict[str, Any]) -> Signer:

@@ -7,6 +7,7 @@ import hashlib
 import math
 import os
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -20,11 +21,12 @@ from shelf import PIECE, REFERENCE, Shelf, git_sha1
 
 import weighbridge.store.partial as partial_module
 import weighbridge.store.transfer as transfer_module
-from weighbridge.artifact import Artifact, File
+from weighbridge.artifact import Artifact, File, Manifest
 from weighbridge.digest import Digest
 from weighbridge.errors import SourceError, UnavailableError
 from weighbridge.store import Fetched, Progress, Store, fetch
 from weighbridge.store.layout import default_home
+from weighbridge.store.materialise import materialise
 from weighbridge.store.partial import Partial
 from weighbridge.store.upkeep import collect, held, verify
 
@@ -560,3 +562,13 @@ def test_where_the_store_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert default_home() == tmp_path / "weighbridge"
     monkeypatch.setenv("WEIGHBRIDGE_HOME", str(tmp_path / "mine"))
     assert default_home() == tmp_path / "mine"
+
+
+def test_what_stands_in_the_way_of_a_folder_is_named(tmp_path: Path) -> None:
+    way = tmp_path / "models"
+    way.write_text("no folder")
+    with (
+        Store(tmp_path / "home") as store,
+        pytest.raises(SourceError, match=f"m: File exists .{re.escape(str(way))}.$"),
+    ):
+        materialise(store, Manifest(entries=()), way / "m", texts={})

@@ -19,6 +19,7 @@ from typing import Final
 
 from weighbridge.artifact import Manifest
 from weighbridge.errors import SourceError
+from weighbridge.location import printable
 from weighbridge.store.layout import PRIVATE, READ_ONLY, Store, sync, wait
 
 _BESIDE: Final = ".weighbridge-"
@@ -64,7 +65,8 @@ def building(store: Store, destination: Path) -> Iterator[Path]:
         with _beside(store, destination) as folder:
             yield folder
     except OSError as error:
-        raise SourceError(f"{destination}: {error.strerror or error}") from error
+        at = f" ({error.filename})" if error.filename not in (None, str(destination)) else ""
+        raise SourceError(printable(f"{destination}: {error.strerror or error}{at}")) from error
 
 
 @contextmanager

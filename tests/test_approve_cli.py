@@ -42,6 +42,14 @@ def said(raw: bytes) -> statement.Statement:
     return statement.parse(content.payload, content.payload_type, "x")
 
 
+def test_whom_loaders_do_not_ask_is_told(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("approve", "model") == 0
+    assert "will not take it" not in capfd.readouterr().err
+    home.trust_path().write_text("version = 1\n")
+    assert run("approve", "model") == 0
+    assert f"loaders that ask {home.trust_path()} will not take it" in capfd.readouterr().err
+
+
 def test_a_folder_in_the_place_of_an_approval_is_refused(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (model / "approval.json").mkdir()
     assert run("approve", "model", "--check") == 1

@@ -158,6 +158,12 @@ def test_the_same_again_does_nothing_and_says_so(model: Path, capfd: pytest.Capt
     assert Path("out/approval.json").stat().st_ino != before[Path("out/approval.json")][1]
 
 
+def test_whom_loaders_do_not_ask_is_told(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    Path("trust.toml").write_text("version = 1\n")
+    assert run(["gate", "model", "--to", "out", "--trust", "trust.toml"]) == 0
+    assert "loaders that ask trust.toml will not take it" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("reference", ["nowhere", "hf://acme/bert", "model"])
 def test_what_does_not_cross_leaves_no_key_behind(model: Path, reference: str) -> None:
     (model / "other.bin").write_bytes(HOSTILE)

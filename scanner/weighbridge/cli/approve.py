@@ -14,6 +14,7 @@ from weighbridge.cli.approving import (
     expiry_from,
     reference_of,
     refused_lines,
+    unaccepted,
     verifier_from,
 )
 from weighbridge.cli.fetching import desk_from, tell
@@ -81,6 +82,7 @@ def _approve(folder: Path, options: dict[str, Any]) -> int:
     from weighbridge.approve import RESERVED, Terms, files_of, unmet
     from weighbridge.approve import approve as sign
     from weighbridge.attest import manifest_of
+    from weighbridge.evidence import trust_policy
     from weighbridge.policy import refuse
     from weighbridge.sources import scan_folder
 
@@ -111,7 +113,8 @@ def _approve(folder: Path, options: dict[str, Any]) -> int:
     )
     granted = sign(folder, verdict, approver_from(options), terms).approval
     said = f"  of {printable(granted.resource)}{'' if options['source'] else _by_lock(folder, granted)}"
-    for line in (_line(folder, granted), said, *_beside(folder), *refused_lines(found.refused)):
+    refused = (*refused_lines(found.refused), *unaccepted(folder, trust_policy.default(), now))
+    for line in (_line(folder, granted), said, *_beside(folder), *refused):
         tell(line, options)
     return 0
 

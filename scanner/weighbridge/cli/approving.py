@@ -12,7 +12,9 @@ from weighbridge.cli import say
 from weighbridge.cli.options import day_from
 from weighbridge.cli.signing import signer_from, signer_options
 from weighbridge.errors import DocumentError, UsageError
+from weighbridge.evidence.bundle import LIMIT
 from weighbridge.location import printable
+from weighbridge.reading import read_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from weighbridge.artifact import Manifest
     from weighbridge.cli.options import F
     from weighbridge.evidence.signers import Signer
+    from weighbridge.evidence.trust_policy import TrustPolicy
     from weighbridge.load.config_gate import Demand
 
 # Half a year: long enough that nobody approves without looking, short enough that somebody looks again.
@@ -129,6 +132,20 @@ def refused_lines(refused: tuple[Demand, ...]) -> list[str]:
         for one in refused[:LINES]
     ]
     return [*lines, *([f"… and {len(refused) - LINES} more"] if len(refused) > LINES else [])]
+
+
+def unaccepted(folder: Path, trust: TrustPolicy, now: datetime) -> list[str]:
+    """Return a line that says why loaders with a trust policy would not take what was approved in a folder, if so."""
+    from weighbridge import approval
+    from weighbridge.refusals import NotApproved
+
+    where = printable(str(folder))
+    try:
+        raw = read_file(folder / approval.NAME, LIMIT)
+        approval.verify(raw, trust=trust, now=now, where=where)
+    except NotApproved as error:
+        return [f"loaders that ask {trust.where} will not take it: {error.reason}"]
+    return []
 
 
 def reference_of(folder: Path, manifest: Manifest) -> str:

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from weighbridge.cli.approving import approval_options, approver_from, expiry_from, refused_lines, verifier_from
+from weighbridge.cli.approving import (
+    approval_options,
+    approver_from,
+    expiry_from,
+    refused_lines,
+    unaccepted,
+    verifier_from,
+)
 from weighbridge.cli.fetching import (
     canonical,
     desk_from,
@@ -92,9 +99,12 @@ def gate(reference: str, destination: Path, **options: Any) -> int:
         )
     report(crossed.verdict, options)
     tell_kept(crossed.verdict, options)
-    crossing = replace(crossing, trust=trust_from_file(options, canonical(reference)))  # a key may have been made since
-    for line in (*_outcome(crossed, destination), *_unaccepted(crossed, crossing, destination)):
+    for line in _outcome(crossed, destination):
         tell(line, options)
+    if crossed.approval is not None:
+        trust = trust_from_file(options, canonical(reference))  # once more: a key may have been made since
+        for line in unaccepted(crossing.destination, trust, crossing.now):
+            tell(line, options)
     return exit_status(crossed.verdict)
 
 
@@ -150,21 +160,3 @@ def _outcome(crossed: Crossed, destination: Path) -> list[str]:
     ]
     lines += [f"left out {printable(path)}: {printable(why)}" for path, why in crossed.left_out.items()]
     return lines + refused_lines(crossed.refused)
-
-
-def _unaccepted(crossed: Crossed, crossing: Crossing, destination: Path) -> list[str]:
-    """Return a line that says why loaders with the same trust policy would not take what was approved, if so."""
-    from weighbridge import approval
-    from weighbridge.refusals import NotApproved
-
-    if crossed.approval is None:
-        return []
-    shown = printable(str(destination))
-    folder = os.open(crossing.destination, os.O_RDONLY)
-    try:
-        approval.read(folder, trust=crossing.trust, now=crossing.now, where=shown)
-    except NotApproved as error:
-        return [f"loaders that ask {crossing.trust.where} will not take it: {error.reason}"]
-    finally:
-        os.close(folder)
-    return []

@@ -166,8 +166,6 @@ def test_merged_spans_cover_what_the_tensors_cover(spans: list[tuple[int, int]])
 
 
 FOREIGN = {
-    "HDF5": b"\x89HDF\r\n\x1a\n" + b"\0" * 8 + b"a layer of byte code",
-    "HDF5 behind a block of the user": bytes(range(256)) * 4 + b"\x89HDF\r\n\x1a\n" + b"abcd" * 8,
     "TensorFlow Lite": b"\x1c\0\0\0TFL3" + bytes(range(1, 64)),
     "RAR": b"Rar!\x1a\x07\x01\x00" + bytes(range(64)),
     "DOS": b"MZqFpD='\n" + bytes(range(64)),

@@ -46,6 +46,13 @@ def details(facts: list[Fact], code: str) -> list[str]:
     return [fact.detail for fact in facts if isinstance(fact, Anomaly) and fact.code == code]
 
 
+@pytest.mark.parametrize("name", ["\n\x05serve", "x\x12\x02ab", "a\x1fb"])
+def test_a_producer_that_is_a_message_to_another_reader_is_a_gap(name: str) -> None:
+    model = library([helper.make_node("Relu", ["x"], ["y"])])
+    model.producer_name = name
+    assert "producer_name is no text" in reasons(facts_of(model.SerializeToString()))
+
+
 def test_an_ordinary_model_is_operators_metadata_tensors_and_inert_data() -> None:
     weights = helper.make_tensor("w", TensorProto.FLOAT, [40, 50], bytes(8000), raw=True)
     model = library([helper.make_node("MatMul", ["x", "w"], ["z"]), helper.make_node("Relu", ["z"], ["y"])], [weights])

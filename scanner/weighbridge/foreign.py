@@ -1,22 +1,18 @@
 """Bytes that no format here reads, and some other program runs or loads: they are no raw numbers of a tensor.
 
 A file of raw numbers is inert because of what a graph says of it. A graph can say that of any file, also of one that
-its user opens with another program: a model of Keras in HDF5, whose layers hold byte code, or a graph of TensorFlow
-that reads and writes files. So a file that begins as such a file does, or has a name by which loaders choose it, is
-what it was before the graph spoke: not understood.
+its user opens with another program, such as a graph of TensorFlow that reads and writes files. So a file that begins
+as such a file does, or has a name by which loaders choose it, is what it was before the graph spoke: not understood.
 
-Sources: the HDF5 file format specification, II.A; https://protobuf.dev/programming-guides/encoding/;
-https://www.tensorflow.org/lite/ (`TFL3`).
+Sources: https://protobuf.dev/programming-guides/encoding/; https://www.tensorflow.org/lite/ (`TFL3`).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from typing import Final
 
 _HEAD: Final = 16
-_HDF5: Final = b"\x89HDF\r\n\x1a\n"
 _BEGINS: Final = {
     b"Rar!\x1a\x07": "a RAR archive",
     b"MSCF": "a cabinet",
@@ -58,19 +54,9 @@ def foreign(name: str, path: str) -> str:
                 return what
         if head[4:8] in _BEHIND:
             return _BEHIND[head[4:8]]
-        if any(os.pread(descriptor, len(_HDF5), at) == _HDF5 for at in _superblocks(size)):
-            return "HDF5"
         if _is_message(descriptor, size):
             return "a message of protobuf"
     return ""
-
-
-def _superblocks(size: int) -> Iterator[int]:
-    """Yield where HDF5 may begin: at 0, 512, and every double of it."""
-    at = 0
-    while at < size:
-        yield at
-        at = max(512, 2 * at)
 
 
 def _is_message(descriptor: int, size: int) -> bool:

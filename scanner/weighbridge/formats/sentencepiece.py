@@ -33,6 +33,7 @@ _MESSAGES: Final[dict[str, dict[tuple[int, int], str]]] = {
         **{(number, _FIXED32): "" for number in (10, 15, 51)},
     },
 }
+_PREFIX: Final = 2  # the path without its ending under which the trainer wrote the model
 _SETTINGS: Final = {3: "model_type", 4: "vocab_size"}
 
 
@@ -74,6 +75,9 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
             if inner:
                 stack.append((inner, content, position))
                 pieces += number == _PIECES and kind == "model"
+            elif kind == "trainer" and number == _PREFIX and any(byte < 32 for byte in data[content:position]):
+                # a graph of TensorFlow has the same number in a model of its own, which reads the rest as nothing
+                raise ArtifactError(reader.at(start), "a prefix of the model's name that is no text")
             elif kind == "trainer" and number in _SETTINGS:
                 yield Metadata(location=reader.at(start), key=_SETTINGS[number], value=str(value))
         context.budget.check_time(reader.origin)

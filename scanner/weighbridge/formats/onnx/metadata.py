@@ -34,6 +34,9 @@ def facts(scene: Scene, model: ModelProto, place: Place, visit: Visit) -> Iterat
             span = place.content(scene.reader, numbers("Model")[name])
             yield Metadata(location=scene.at(span.offset if span else 0), key=name, value=bounded(value))
             yield from visit.text(value, place, name)
+    if any(ord(character) < ord(" ") for character in text(model.producer_name)):
+        # the message of a graph of TensorFlow has the same number in a model of its own, and reads the rest as nothing
+        yield Gap(location=scene.at(0), reason="onnx: producer_name is no text", size=0)
     for name in _NUMBERS:
         if model.HasField(name):
             yield Metadata(location=scene.at(0), key=name, value=str(getattr(model, name)))

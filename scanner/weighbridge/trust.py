@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from weighbridge import rule_files
 from weighbridge.errors import DocumentError
 from weighbridge.facts import Program
+from weighbridge.formats.pickle.joblib import AS_OPCODES
 from weighbridge.kept import imports_kept, set_in_results
 from weighbridge.location import printable
 from weighbridge.schema import WORK_LIMIT, Signature, WorkError
@@ -164,6 +165,7 @@ class _Session:
         self._entries: dict[Global, Entry | None] = {}
         self._tags: dict[Value, str] = {}
         self._owners: dict[Value, Global] = {}
+        self._taken_for: dict[Global, Global] = {}
         self._denied: set[Call] = set()
         self._filled: set[Call] = set()
         self._work = 0
@@ -265,7 +267,13 @@ class _Session:
         try:
             return self._entries[name]
         except KeyError:
-            entry = self._entries[name] = self._trust.entry(name.module, name.name)
+            entry = self._trust.entry(name.module, name.name)
+            if entry is None and name.name == "dtype" and self._program.reading.startswith(AS_OPCODES):
+                # In the pickle of an array of objects, plain pickle takes another text of the memo for the `numpy` of
+                # `numpy.dtype`. A module by that name that has a `dtype` has it of numpy; without one, it raises.
+                self._taken_for[name] = Global(name.origin, name.offset, name.spelled, "numpy", "dtype")
+                entry = self._trust.entry("numpy", "dtype")
+            self._entries[name] = entry
             return entry
 
     def _storable(self, name: Global) -> bool:
@@ -312,7 +320,7 @@ class _Session:
         owner = self._owners.get(call, call.callable)
         while type(owner) is Call or type(owner) is PersistentId:
             owner = self._owners.get(owner, owner.callable if type(owner) is Call else None)
-        return owner if type(owner) is Global else None
+        return self._taken_for.get(owner, owner) if type(owner) is Global else None
 
     def _reason_of_state(self, event: State) -> str:
         target, state = event.target, event.state

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 from typing import Final
 
 from weighbridge.errors import ArtifactError
 from weighbridge.facts import Anomaly, Fact, Gap, Inert, Member, Program, Recognised
 from weighbridge.formats.base import Context, Format
 from weighbridge.formats.pickle import nested, torch_legacy
+from weighbridge.formats.pickle.joblib import AS_OPCODES
 from weighbridge.formats.pickle.machine import ENDED, Machine
+from weighbridge.formats.pickle.raising import raises
 from weighbridge.formats.pickle.recorder import FRAMES, OLD_FRAMES, PROTOCOL
 from weighbridge.limits import Budget, Limits
 from weighbridge.location import Location
@@ -30,7 +33,6 @@ STREAMS_LIMIT: Final = 100_000  # streams of one file; each is short, or there a
 # What a stream without PROTO can begin with: a value, a mark, an import or a frame, of whatever protocol.
 _TEXT_STARTS: Final = frozenset(b"(][})cIJKLMNSTUVXFG\x88\x89P2BC\x8a\x8b\x8c\x8d\x8e\x8f\x95\x96")
 _PROTO: Final = 0x80
-PLAIN: Final = "arrays as opcodes"  # how plain pickle reads what joblib reads as arrays
 _SNIFF_LIMITS: Final = Limits()
 _NAME: Final = re.compile(r"[^\W\d][\w.]*")
 
@@ -153,9 +155,11 @@ def _stream(machine: Machine, reader: Reader, context: Context) -> Iterator[Fact
         yield from _other_reading(machine, reader, context, FRAMES, framed=FRAMES)
         yield from _other_reading(machine, reader, context, OLD_FRAMES, framed=OLD_FRAMES)
     if machine.apart is not None:
-        yield from _other_reading(machine, reader, context, PLAIN, interleaved=False)
+        yield from _other_reading(machine, reader, context, AS_OPCODES, interleaved=False)
         if machine.straddles:
-            yield from _other_reading(machine, reader, context, f"{PLAIN}, {FRAMES}", interleaved=False, framed=FRAMES)
+            yield from _other_reading(
+                machine, reader, context, f"{AS_OPCODES}, {FRAMES}", interleaved=False, framed=FRAMES
+            )
 
 
 def _arrays(machine: Machine) -> Iterator[Fact]:
@@ -187,10 +191,16 @@ def _exactly(machine: Machine, reader: Reader, program: Program, begin: int) -> 
         again.run()
         if again.limit is not None:
             return None
-        events = [event for event in again.events if event.offset >= begin]
+        told = _until_it_raises(again.events) if program.reading else again.events
+        events = [event for event in told if event.offset >= begin]
         return _program(again, reader, events, program.reading, nested.the_same(program, events))
 
     return run
+
+
+def _until_it_raises(events: list[Event]) -> Iterator[Event]:
+    """Yield the events before the first instead of which every unpickler raises."""
+    return takewhile(lambda event: not raises(event), events)
 
 
 def _other_reading(
@@ -203,7 +213,7 @@ def _other_reading(
     other = Machine(reader.view, machine.start, reader.origin, context.budget, interleaved=interleaved, framed=framed)
     other.run()
     begin = machine.start if interleaved or machine.apart is None else machine.apart
-    events = [event for event in other.events if event.offset >= begin]
+    events = [event for event in _until_it_raises(other.events) if event.offset >= begin]
     if events:
         yield _program(other, reader, events, reading, frozenset(), begin)
     if other.limit is not None:

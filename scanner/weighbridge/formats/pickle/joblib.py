@@ -1,10 +1,11 @@
 """Arrays that joblib writes into the middle of a pickle stream.
 
 `joblib.numpy_pickle.NumpyArrayWrapper` is pickled, and the array's bytes follow its BUILD opcode directly; joblib's
-unpickler reads them before it goes on. Plain `pickle.load` would run those bytes as opcodes instead, which is
-why a stream with such arrays has two readings (see `formats.pickle`).
+unpickler reads them before it goes on. An array of objects is a pickle of its own there, with a memo of its own, that
+an ordinary unpickler reads. Plain `pickle.load` would run those bytes as opcodes instead, with the memo of the stream
+around them, which is why a stream with such arrays has two readings (see `formats.pickle`).
 
-Source: joblib/numpy_pickle.py, `NumpyArrayWrapper.read_array`, joblib 0.10 to 1.5.
+Source: joblib/numpy_pickle.py, `NumpyArrayWrapper.read_array`, joblib 0.10 to 1.6.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ WRAPPERS: Final = frozenset(
         "sklearn.externals.joblib.numpy_pickle.NumpyArrayWrapper",
     }
 )
+AS_OPCODES: Final = "arrays as opcodes"  # how plain pickle reads what joblib reads as arrays
+_STRINGS: Final = "numpy._core._internal._convert_to_stringdtype_kwargs"  # makes a dtype whose items are objects
 _DTYPE: Final = re.compile(r"[<>|=]?([?biufcSUVMm])([0-9]*)(?:\[[0-9a-zA-Z]+\])?")
 _BARE_SIZES: Final = {"?": 1, "b": 1, "S": 0, "U": 0, "V": 0}
 _SIZE: Final = 5  # where the state of a dtype says its bytes per item
@@ -42,6 +45,8 @@ def holds_objects(dtype: Value) -> bool | None:
 
 def _walk(dtype: Value, depth: int) -> bool | None:
     text = _type_string(dtype)
+    if isinstance(dtype, Call) and dtype.subject == _STRINGS:
+        return True
     if depth == 0 or text is None or not isinstance(dtype, Call):
         return None
     if text.lstrip("<>|=").startswith("O"):

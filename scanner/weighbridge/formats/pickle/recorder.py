@@ -13,6 +13,7 @@ from weighbridge.errors import LimitError
 from weighbridge.facts import Anomaly
 from weighbridge.formats.pickle import joblib, literals
 from weighbridge.formats.pickle.embedded import PROGRAM_LENGTH, PROGRAM_STARTS, begins
+from weighbridge.formats.pickle.raising import is_no_text
 from weighbridge.limits import Budget
 from weighbridge.location import Location
 from weighbridge.names import normalise
@@ -203,6 +204,8 @@ class Recorder:
         if type(module) is str and type(name) is str:
             return self._global(module, name, pos)
         self.events.append(ComputedName(self.origin, self._at(pos), module, name))
+        if is_no_text(module) or is_no_text(name):
+            raise ValueError("the name of an import is no text")
         return Opaque("computed import")
 
     def _proto(self, protocol: int, pos: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkpoints import checkpoint
+from checkpoints import checkpoint, values
 from loading import Part, packed
 
 from weighbridge import approval, cli
@@ -101,6 +101,23 @@ def test_bytes_that_change_in_the_store_after_the_scan_are_not_approved(
     monkeypatch.setattr("weighbridge.gate.fill", poisoned)
     assert gate(model) == 4
     assert not Path("out").exists()
+
+
+def test_a_checkpoint_whose_checksum_does_not_hold_is_not_converted(
+    model: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pickled(model)
+    place = model / "pytorch_model.bin"
+    data = place.read_bytes()
+    assert data.count(values(5, 1)) == 1
+    place.write_bytes(data.replace(values(5, 1), values(5, 2)))
+    assert (gate(model), Path("out").exists()) == (1, False)
+    place.write_bytes(data)
+    assert gate(model) == 0
+    capfd.readouterr()
+    place.write_bytes(data.replace(values(5, 1), values(5, 2)))
+    assert run("gate", str(model), "--to", "out") == 1
+    assert "archive/data/1 has CRC" in capfd.readouterr().out
 
 
 def test_an_approval_that_lasts_longer_than_is_asked_now_is_not_the_same(model: Path) -> None:

@@ -91,6 +91,7 @@ def convert(source: Path, destination: Path, **options: Any) -> int:
             max_output=options["max_output"],
             verify=not options["copy_only"],
             digests=not (options["copy_only"] or options["no_digest"]),
+            checksums=not options["no_digest"],
             overwrite=options["overwrite"],
             limits=limits,
         )

@@ -45,6 +45,7 @@ def convert_directory(source: Path, destination: Path, limits: Limits, options: 
         max_output=options["max_output"],
         verify=not options["copy_only"],
         digests=not (options["copy_only"] or options["no_digest"]),
+        checksums=not options["no_digest"],
         limits=limits,
     )
     emit(made.text().splitlines() if options["form"] == "json" else _text(made))

@@ -57,6 +57,7 @@ def convert(
     max_output: int | None = None,
     verify: bool = True,
     digests: bool = True,
+    checksums: bool = True,
     overwrite: bool = False,
     follower: Follower | None = None,
     once: bool = False,
@@ -66,9 +67,9 @@ def convert(
 
     `state_dict` is the path of the group of tensors that is wanted, "." for all; without it there has to be only one.
     `drop_aliases` writes tied tensors once. `max_output` is how many bytes of tensors the output may have, by default
-    5 % and 16 MiB more than the source. `verify` compares every byte afterwards; `digests` computes those of all
-    tensors, and checks the checksums of the source's container. What `follower` raises is raised here. A source that
-    nobody will read again is read `once`, and leaves memory to what is written.
+    5 % and 16 MiB more than the source. `verify` compares every byte afterwards. In the same pass `digests` computes
+    those of all tensors, and `checksums` checks those that the source's container has of their bytes. What `follower`
+    raises is raised here. A source that nobody will read again is read `once`, and leaves memory to what is written.
 
     Raises UnconvertibleError and other ArtifactErrors when the source has no exact form, MismatchError when the proof
     fails, SourceError when a file cannot be read or written or changes meanwhile, UsageError when the destination
@@ -91,7 +92,7 @@ def convert(
                     aside.enter_context(_aside(partial(follower, output.descriptor, front), front))
                 if verify or digests:
                     aside.enter_context(_aside(partial(_copy, inputs, chosen, output, front), front))
-                    found = _prove(source, plan, output, limits, front, digests=digests, once=once)
+                    found = _prove(source, plan, output, limits, front, digests=digests, checksums=checksums, once=once)
                 else:
                     _copy(inputs, chosen, output, front)
             inputs.check_unchanged()
@@ -171,12 +172,20 @@ def _aside(work: Callable[[], None], front: Front) -> Iterator[None]:
 
 
 def _prove(
-    source: Path, plan: Plan, output: NewFile, limits: Limits, front: Front, *, digests: bool, once: bool
+    source: Path,
+    plan: Plan,
+    output: NewFile,
+    limits: Limits,
+    front: Front,
+    *,
+    digests: bool,
+    checksums: bool,
+    once: bool,
 ) -> dict[str, Digest]:
     """Plan again from the source, opened anew, and compare the output with it, byte for byte, behind its front."""
     with opened(source, limits) as inputs, opened(output.path, limits, output.descriptor) as written:
         again = planned(inputs, Options(state_dict=plan.state_dict))
-        return prove(again, inputs, written, digests=digests, front=front, once=once)
+        return prove(again, inputs, written, digests=digests, checksums=checksums, front=front, once=once)
 
 
 def _publish(output: NewFile, made: Conversion, *, overwrite: bool) -> None:
@@ -206,7 +215,7 @@ def verify(
     with opened(source, limits) as inputs, opened(destination, limits) as written:
         plan = planned(inputs, Options(state_dict=chosen))
         names.check(plan, list(plan.tensors), source_size=0, max_output=1 << 62, origin=inputs.reader.origin)
-        prove(plan, inputs, written, digests=False)
+        prove(plan, inputs, written)
         inputs.check_unchanged()
         written.check_unchanged()
     return plan

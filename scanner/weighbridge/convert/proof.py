@@ -32,7 +32,14 @@ _METADATA: Final = "__metadata__."
 
 
 def prove(
-    plan: Plan, inputs: Inputs, output: Inputs, *, digests: bool, front: Front | None = None, once: bool = False
+    plan: Plan,
+    inputs: Inputs,
+    output: Inputs,
+    *,
+    digests: bool = False,
+    checksums: bool = False,
+    front: Front | None = None,
+    once: bool = False,
 ) -> dict[str, Digest]:
     """Compare an output with a plan of its source; return the digests of its tensors by name, if they are wanted.
 
@@ -43,7 +50,7 @@ def prove(
     2. It has every tensor of the plan, under its name or as one that its metadata names, and no other.
     3. Each has the plan's dtype and shape.
     4. Each has the source's bytes.
-    5. With `digests`, the checksums that the source's container has of those bytes hold.
+    5. With `checksums`, those that the source's container has of the bytes hold.
 
     Raises MismatchError at a difference, ArtifactError when the output is not safetensors, UnconvertibleError for a
     checksum.
@@ -58,7 +65,7 @@ def prove(
             raise MismatchError(f"{tensor.location}: tensor {printable(tensor.name)} is {what}")
     pairs.sort(key=lambda pair: pair[1].begin)  # as they are written
     compare = _Comparison(plan, inputs.stores, output, front, digests=digests, once=once)
-    sums: dict[Range | None, Checksum] = {one.data: one for one in plan.checksums} if digests else {}
+    sums: dict[Range | None, Checksum] = {one.data: one for one in plan.checksums} if checksums else {}
     work: list[Callable[[], Digest | None]] = [
         _bound(compare.tensor, planned, tensor, sums.pop(_whole(planned), None))
         for planned, tensor in pairs  # 4, 5
@@ -96,21 +103,22 @@ def _pairs(
 class _Passing:
     """What is computed of the bytes of a tensor while they pass: its digest, and a checksum of its container."""
 
-    def __init__(self, planned: PlannedTensor, checksum: Checksum | None) -> None:
-        self._digest = begun(planned)
-        self._summed = checksum is not None
+    def __init__(self, planned: PlannedTensor, *, digested: bool, summed: bool) -> None:
+        self._digest = begun(planned) if digested else None
+        self._summed = summed
         self.crc = 0
 
     def update(self, piece: Block) -> None:
         """Add the next bytes."""
-        self._digest.update(piece)
+        if self._digest is not None:
+            self._digest.update(piece)
         if self._summed:
             self.crc = zlib.crc32(piece, self.crc)
 
     @property
-    def digest(self) -> Digest:
-        """The digest of all bytes so far."""
-        return Digest("sha256", self._digest.hexdigest())
+    def digest(self) -> Digest | None:
+        """The digest of all bytes so far, if it is wanted."""
+        return None if self._digest is None else Digest("sha256", self._digest.hexdigest())
 
 
 class _Comparison:
@@ -133,7 +141,8 @@ class _Comparison:
         A `checksum` of just these bytes is checked on the way.
         """
         data = written.data[0] if isinstance(written.data, tuple) and written.data else Range(begin=0, size=0)
-        passing = _Passing(planned, checksum) if self._digests else None
+        summed = checksum is not None
+        passing = _Passing(planned, digested=self._digests, summed=summed) if self._digests or summed else None
         position, end = data.begin, data.begin + data.size
         self.front.wait(end)
         if isinstance(planned.data, Strided) or planned.swap > 1:

@@ -31,7 +31,7 @@ def sniff(sample: Sample) -> bool:
         at *= 2
     view = sample.view
     while view is not None and at < sample.size:
-        if view[at : at + len(SIGNATURE)] == SIGNATURE:
+        if bytes(view[at : at + len(SIGNATURE)]) == SIGNATURE:
             return True
         at *= 2
     return False

@@ -21,6 +21,7 @@ from weighbridge import leaves
 from weighbridge.artifact import MAX_FILES
 from weighbridge.facts import Gap, Pointer
 from weighbridge.formats import leaves as leaves_format
+from weighbridge.formats.json import settings, verdict
 from weighbridge.formats.source import can_call, is_no_python
 from weighbridge.pipeline import scan
 from weighbridge.policy import Outcome
@@ -108,6 +109,12 @@ def test_a_report_in_json_tells_of_names_and_names_none() -> None:
     assert pointers(told) == []
     del told["schema"]
     assert "waived[0].waiver.subject=os.getcwd" in pointers(told)
+
+
+def test_no_key_of_a_report_is_one_by_which_a_loader_finds_code() -> None:
+    finding = (settings._CODE, settings._MODELS, settings._PACKAGES, settings._NAMING, settings._TABLED)
+    for keys in (*finding, settings._COMMANDS, settings._FLAGS):
+        assert verdict._KEYS.isdisjoint(keys)
 
 
 @pytest.mark.parametrize(

@@ -341,8 +341,9 @@ def test_an_archive_behind_anything_is_recognised(behind: int) -> None:
 
 def test_more_members_than_the_limit_are_a_gap() -> None:
     data = archive(*((f"{n}.pkl", BENIGN) for n in range(20)))
-    gaps = [fact for fact in facts_of(data, Limits(max_members=10)) if isinstance(fact, Gap)]
-    assert [gap.limit for gap in gaps] == ["max_members"]
+    facts = facts_of(data, Limits(max_members=10))
+    assert [fact.limit for fact in facts if isinstance(fact, Gap)] == ["max_members"]
+    assert anomalies(facts) == set(), "an archive does not contradict itself because it is left"
 
 
 def test_a_bomb_is_a_gap_and_its_neighbours_are_examined() -> None:

@@ -168,6 +168,8 @@ def listing(view: Bytes, directory: Directory, limit: int, archive: Archive) -> 
     archive.covered.append((start, position))
     for place, detail in odd:
         archive.note("zip-header-field", place, detail)
+    if count > limit:
+        return  # the directory was left, and what is behind says nothing against it
     wrapped = claim.members == count & SENTINEL16  # a writer without zip64 counts modulo 65536
     if position != stop or not (claim.members == count or wrapped):
         detail = f"{count} entries in {position - start} bytes, the end record says {claim.members} in {claim.size}"

@@ -11,12 +11,19 @@ import sysconfig
 from pathlib import Path
 from types import ModuleType
 
+import click
 import pytest
 
-from weighbridge.cli.group import run
+from weighbridge.cli.group import run, weighbridge
 
 TREE = Path(__file__).resolve().parent.parent
 PAGES = [*TREE.glob("*.md"), *(TREE / "docs").glob("*.md")]
+# What else calls the command.
+SCRIPTS = [
+    *(TREE / "deploy").glob("*/*"),
+    *(TREE / "templates").iterdir(),
+    *(TREE / name for name in ("Dockerfile", "Makefile", ".pre-commit-hooks.yaml")),
+]
 
 
 def generator() -> ModuleType:
@@ -83,3 +90,30 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+def calls(text: str) -> list[tuple[click.Command, set[str]]]:
+    """Return the commands that a text names after the program's name, each with the options that it gives them."""
+    found = []
+    for line in re.findall(r"\bweighbridge ((?:[a-z-]+ ?)[^`#|\n]*)", text.replace("\\\n", " ")):
+        words = line.partition(" -- ")[0].split()
+        command: click.Command | None = weighbridge
+        context = click.Context(weighbridge)
+        while isinstance(command, click.Group) and words and (inner := command.get_command(context, words[0])):
+            command, words = inner, words[1:]
+        if command is not None and command is not weighbridge:
+            found.append((command, {word.strip("[]();:,.\"'") for word in words if re.match(r"[\[(]?--[a-z]", word)}))
+    return found
+
+
+@pytest.mark.parametrize("page", [*PAGES, *SCRIPTS], ids=lambda page: page.name)
+def test_commands_that_are_shown_have_the_options_that_they_are_shown_with(page: Path) -> None:
+    for command, given in calls(page.read_text(encoding="utf-8")):
+        known = {option for one in command.params for option in (*one.opts, *one.secondary_opts)}
+        wrong = {one for one in given if one.partition("=")[0] not in {*known, "--help"}}
+        assert not wrong, f"{command.name} {wrong}"
+
+
+def test_options_that_there_are_not_are_found() -> None:
+    (found,) = calls("run `weighbridge key init release.pem --encryptt` now")
+    assert (found[0].name, found[1]) == ("init", {"--encryptt"})

@@ -11,7 +11,7 @@ from examining import facts_of, formats_of, reasons
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weighbridge.facts import Anomaly, Inert, Native
+from weighbridge.facts import Anomaly, Inert, Native, Pointer
 from weighbridge.formats import script, text
 from weighbridge.reader import HEAD, TAIL, Sample
 
@@ -59,10 +59,10 @@ def test_prose_and_single_words_are_inert(data: str) -> None:
         "for f in [open]: f ('a', 'w')\n",
         "exec 'import os'\n",
         "A title; import os\n",
-        "\"\"\"A sentence of a few words about a model.\"\"\"\nfrom.evil import x\n",
-        "\"\"\"A sentence of a few words about a model.\"\"\"\nfrom . evil import*\n",
-        "\"\"\"A sentence of a few words about a model.\"\"\"\rimport evil\r",
-        "\"\"\"A sentence of a few words about a model.\"\"\"\r\x0cimport evil\r",
+        '"""A sentence of a few words about a model."""\nfrom.evil import x\n',
+        '"""A sentence of a few words about a model."""\nfrom . evil import*\n',
+        '"""A sentence of a few words about a model."""\rimport evil\r',
+        '"""A sentence of a few words about a model."""\r\x0cimport evil\r',
         "# coding: utf-7\nwords and more words\n",
         "#!/bin/sh\nrm file\n",
         "@echo off\nstart calc\n",
@@ -159,3 +159,8 @@ def test_a_program_that_names_python_as_what_runs_it_is_no_polyglot() -> None:
     facts = facts_of(b"#!/usr/bin/env python\nimport torch\n")
     assert {fact.type for fact in facts if isinstance(fact, Native)} == {"script", "python"}
     assert not [fact for fact in facts if isinstance(fact, Anomaly)]
+
+
+@pytest.mark.parametrize(("data", "named"), [("torch\n", ["torch"]), ("evil", ["evil"]), ("MIT\n", []), ("v1.2", [])])
+def test_a_word_in_small_letters_is_a_package_to_whoever_installs_what_is_listed(data: str, named: list[str]) -> None:
+    assert [fact.target for fact in facts_of(data.encode()) if isinstance(fact, Pointer)] == named

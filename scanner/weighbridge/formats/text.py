@@ -12,13 +12,15 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from weighbridge.facts import Fact, Inert
-from weighbridge.formats import pickle, pointer
+from weighbridge.facts import Fact, Inert, Pointer
+from weighbridge.formats import pickle, pointer, requirement
 from weighbridge.formats.base import Context, Format
 from weighbridge.formats.source import is_no_python
 from weighbridge.reader import TAIL, Reader, Sample
 
 _WORD_LIMIT: Final = 256  # of a text that is one word, such as a version or an identifier
+# A digest is none, and what begins with a number or a capital is a version or the name of a licence.
+_PACKAGE: Final = rb"(?![0-9a-f]{32,}\Z|v[0-9][0-9.]*\Z)[a-z][\w.+-]*"
 _TOKEN_LIMIT: Final = 200  # no word of a sentence is longer, most addresses are not
 _STARTS: Final = frozenset(b"{[<-@!%&*|>#\0\x80\x1f\x93")  # of documents, scripts and binary formats
 _WORD: Final = r"[A-Za-z0-9._+-]+\s*"
@@ -122,7 +124,11 @@ def _ends_in_global(word: str) -> bool:
 
 
 def parse(reader: Reader, context: Context) -> Iterator[Fact]:
-    """Yield the text as inert."""
+    """Yield the text as inert, and a word in small letters as the package that it is to an installer."""
+    words = bytes(reader.view).split(None, 1)
+    if len(words) == 1 and re.fullmatch(_PACKAGE, words[0]) is not None:
+        target = requirement.target(words[0].decode("ascii"))
+        yield Pointer(location=reader.origin, type="requirement", key="text", target=target)
     yield Inert(location=reader.origin, size=reader.size, reason="plain text that no loader executes")
 
 

@@ -17,6 +17,7 @@ from . import (
     containers,
     differentials,
     exhaustion,
+    flows,
     forms,
     gadgets,
     graphs,
@@ -41,6 +42,7 @@ FAMILIES = (
     settings_files,
     value_abuse,
     hook_abuse,
+    flows,
     text_abuse,
 )
 

@@ -100,15 +100,21 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
             return
         programs.append(program)
         position = machine.position
-        if len(programs) == 1 and machine.result == torch_legacy.MAGIC:
-            yield Recognised(location=reader.origin, format="torch-legacy", size=reader.size)
-        elif len(programs) == 2 and not _legacy(programs):
-            detail = "another pickle follows the first; a loop of pickle.load runs both"
-            yield Anomaly(
-                location=reader.at(program.location.offset - reader.origin.offset), code="pickle-stacked", detail=detail
-            )
+        yield from _place(programs, reader)
     if position < reader.size:
         yield from _trailing(reader, position, programs, context)
+
+
+def _place(programs: list[Program], reader: Reader) -> Iterator[Fact]:
+    """Tell what it means that the last of the programs so far stands where it does."""
+    if len(programs) == 1 and _legacy(programs):
+        yield Recognised(location=reader.origin, format="torch-legacy", size=reader.size)
+    elif len(programs) == 2 and _legacy(programs):
+        yield from torch_legacy.parse_version(programs[1])
+    elif len(programs) == 2:
+        detail = "another pickle follows the first; a loop of pickle.load runs both"
+        start = reader.at(programs[1].location.offset - reader.origin.offset)
+        yield Anomaly(location=start, code="pickle-stacked", detail=detail)
 
 
 def _legacy(programs: list[Program]) -> bool:

@@ -69,10 +69,14 @@ def holds_storage(programs: Sequence[Program]) -> bool:
     return isinstance(result, PersistentId) and storage(result.value) is not None
 
 
+def parse_version(program: Program) -> Iterator[Fact]:
+    """Yield a gap for a version of the format that is no number: torch compares it, and an object would answer."""
+    if type(program.result) is not int:
+        yield Gap(location=program.location, reason="torch-legacy: the version of the format is not a number")
+
+
 def parse_storages(reader: Reader, programs: list[Program]) -> Iterator[Fact]:
     """Yield the account of the storages behind the five pickles; the cursor stands at the first."""
-    if type(programs[1].result) is not int:  # torch compares it with a number, which an object would answer
-        yield Gap(location=programs[1].location, reason="torch-legacy: the version of the format is not a number")
     keys = programs[4].result
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         yield Gap(location=reader.location, reason="torch-legacy: the list of storages is not a list of keys")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import pickle
 import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 from converting import convert_to, load
 from torch_pickles import DATA, legacy, persistent, refusal, storage, tar, view, viewed, write
@@ -13,6 +15,10 @@ from torch_pickles import DATA, legacy, persistent, refusal, storage, tar, view,
 from fixtures.archives import Entry, torch_entries, zip_archive
 from fixtures.assemble import P2, Ops
 from weighbridge.convert.conversion import convert, verify
+from weighbridge.convert.numpy_scalars import number
+from weighbridge.formats.pickle.machine import Machine
+from weighbridge.limits import Budget, Limits
+from weighbridge.location import Location
 
 
 def test_views_are_gathered_from_their_storage(tmp_path: Path) -> None:
@@ -101,6 +107,51 @@ def test_what_is_beside_the_state_dict_is_recorded(tmp_path: Path) -> None:
         {"path": "args", "tensors": 0, "what": "argparse.Namespace"},
     ]
     assert record["tensors"]["w"]["digest"].startswith("sha256:")
+
+
+def kind_of(name: str, *orders: str) -> Ops:
+    """Return code for a dtype of numpy that is told its order of bytes so often."""
+    made = P2.call("numpy:dtype", name, False, True)
+    for order in orders:
+        made = P2.build(made, (3, order, None, None, None, -1, -1, 0))
+    return made
+
+
+def single(kind: Ops, data: object) -> Ops:
+    return P2.call("numpy._core.multiarray:scalar", kind, data)
+
+
+def encoded(data: bytes) -> Ops:
+    return P2.call("_codecs:encode", data.decode("latin-1"), "latin1")
+
+
+def test_numbers_of_numpy_are_recorded_as_numbers(tmp_path: Path) -> None:
+    wanted = {"f8": ("<d", 0.1), "f2": ("<e", 1.5), "i8": ("<q", -3), "u8": ("<Q", 1 << 63), "u1": ("<B", 200)}
+    values = {name: single(kind_of(name, "<"), encoded(struct.pack(*one))) for name, one in wanted.items()}
+    values["big"] = single(kind_of("i4", ">"), encoded(struct.pack(">i", 7)))
+    values["true"] = single(kind_of("b1", "|"), encoded(b"\1"))
+    values["nan"] = single(kind_of("f4", "<"), encoded(struct.pack("<f", float("nan"))))
+    others = {
+        "short": single(kind_of("f8", "<"), encoded(b"1234567")),
+        "complex": single(kind_of("c8", "<"), encoded(bytes(8))),
+        "twice": single(kind_of("i4", "<", ">"), encoded(bytes(4))),
+        "told": P2.build(single(kind_of("u1", "|"), encoded(b"a")), {"a": 1}),
+        "wide": single(kind_of("u1", "|"), P2.call("_codecs:encode", "\u0100", "latin1")),
+    }
+    made, found = convert_to(write(tmp_path, {"model": {"w": view()}, **values, **others}))
+    assert list(found) == ["w"]
+    numbers = {name: value for name, (_, value) in wanted.items()}
+    assert made.scalars == {**numbers, "big": 7, "true": True, "nan": "nan", "told.a": 1}
+    assert [one.path for one in made.dropped] == list(others)
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+@pytest.mark.parametrize("name", "f8 f4 f2 i8 i4 i2 i1 u8 u4 u2 u1 b1 >f8 >i4".split())
+def test_numbers_are_what_numpy_would_load(name: str, protocol: int) -> None:
+    for value in np.array([0, 1, 100]).astype(name):
+        machine = Machine(memoryview(pickle.dumps(value, protocol)), 0, Location(()), Budget(Limits()))
+        machine.run()
+        assert number(machine.result) == value.item()
 
 
 def test_members_that_the_pickle_does_not_name_are_recorded(tmp_path: Path) -> None:

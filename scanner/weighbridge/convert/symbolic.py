@@ -11,6 +11,7 @@ from collections.abc import Container, Iterator
 from enum import Enum, auto
 from typing import Final
 
+from weighbridge.convert.numpy_scalars import number
 from weighbridge.convert.plan import Scalar
 from weighbridge.convert.torch_tensors import Around, Leaf, Unfit, View, tensor
 from weighbridge.errors import LimitError
@@ -231,6 +232,8 @@ class Walker:
             return True, value  # type: ignore[return-value]
         if isinstance(value, float) and kind not in ELISIONS:
             return True, value if value - value == 0 else str(value)
+        if isinstance(value, Call) and (found := self._number(value)) is not None:
+            return True, found
         match value:
             case Span(kind="str", size=size) if size <= TEXT_LIMIT:
                 return True, str(self._reader.read(value.offset, value.size), "utf-8", "replace")
@@ -243,6 +246,15 @@ class Walker:
             case list() | tuple() if kind is list or kind is tuple:
                 return self._scalars(value)
         return False, None
+
+    def _number(self, value: Call) -> Scalar:
+        """Return a number of numpy's, None when a value is none, or its type was changed on the way."""
+        found, parts = number(value), value.arguments
+        if found is None or id(value) in self._items or not isinstance(parts, tuple):
+            return None
+        if any(len(self._states.get(id(part), ())) > 1 for part in parts):
+            return None
+        return str(found) if isinstance(found, float) and found - found != 0 else found
 
     def _scalars(self, values: list[Value] | tuple[Value, ...]) -> tuple[bool, Scalar]:
         """Return whether a list holds nothing but numbers, texts and the like, and it."""

@@ -78,6 +78,11 @@ ORDINARY: dict[str, Ops] = {
     "slice of dill": P4.call(SLICE, 0, 4, 1),
     "array of dill": array_of_dill(RECONSTRUCT),
     "objects of dill": array_of_dill(RECONSTRUCT, "O8", ["a"]),
+    "counts": P4.call("nltk.probability:FreqDist", {"a": 2}),
+    "sentences": made(
+        "nltk.tokenize.punkt:PunktSentenceTokenizer", _Token=P4.name("nltk.tokenize.punkt", "PunktToken")
+    ),
+    "recommender": made("surprise.prediction_algorithms.matrix_factorization:SVD", n_factors=3),
     "adapter": P4.call("peft.utils.peft_types:PeftType", "LORA"),
 }
 BENT: dict[str, Ops] = {
@@ -110,6 +115,8 @@ BENT: dict[str, Ops] = {
     "function of dill": P4.call("dill._dill:_load_type", "FunctionType"),
     "call of dill": array_of_dill(P4.name("os", "system")),
     "pointers of dill": array_of_dill(RECONSTRUCT, "O8", bytes(8)),
+    "counts of anything": P4.call("nltk.probability:FreqDist", P4.newobj("argparse:Namespace")),
+    "parser of another program": made("nltk.parse.malt:MaltParser", working_dir="/"),
     "whole model of adapters": made("peft.peft_model:PeftModel", base_model=None),
 }
 

@@ -58,7 +58,6 @@ class Directory(NamedTuple):
     claim: Claim
 
 
-
 class Archive:
     """The union of what all readers see. `covered` are the (begin, end) of records and members' data."""
 

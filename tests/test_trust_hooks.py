@@ -116,3 +116,24 @@ def test_a_state_is_given_once() -> None:
     once = made("torch.nn.modules.linear:Linear", {"training": True})
     assert reasons(once) == []
     assert reasons(P4.build(once, {"training": False})) == ["the object has a state already"]
+
+
+def stored_array(text: str) -> bytes:
+    """Return an array of objects of joblib, in which plain pickle takes `text` for the module that has `dtype`."""
+    texts = b"(" + b"".join(P4.text(one) + b"\x94" for one in ("a", "b", text)) + b"t0"
+    head = P4.text("numpy._core.multiarray") + b"\x94" + P4.text("_reconstruct") + b"\x94\x93"
+    empty = head + P4.text("numpy") + b"\x94" + P4.text("ndarray") + b"\x93" + P4.tuple_of((0,), b"b")[:-1] + b"\x87R"
+    kind = b"h\x02" + P4.text("dtype") + b"\x93" + P4.tuple_of("O8", False, True) + b"R"
+    state = P4.tuple_of(3, "|", None, None, None, -1, -1, 63)
+    inner = b"\x80\x04" + empty + b"(K\x01K\x01\x85" + kind + state + b"b\x89](Netb."
+    return texts + wrapped(Ops(b""))[: -len(P4.stream(Ops(b""), framed=False))] + inner
+
+
+@pytest.mark.parametrize("text", ["antigravity", "evil", "evil.sub", "idlelib.idle", "sklearn.__check_build", "_evil"])
+def test_a_text_that_plain_pickle_takes_for_a_module_is_no_module_of_the_files_choice(text: str) -> None:
+    assert "no trust entry names it" in reasons(Ops(stored_array(text)))
+
+
+@pytest.mark.parametrize("text", ["numpy", "estimator", "RandomForestClassifier", "2026-01-01", "sklearn.svm._classes"])
+def test_a_text_of_an_ordinary_pickle_in_the_place_of_a_module_is_trusted(text: str) -> None:
+    assert reasons(Ops(stored_array(text))) == []

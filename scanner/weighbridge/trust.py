@@ -124,6 +124,15 @@ class Trust:
                 self._entries[module, name] = entry
             return entry
 
+    def is_ordinary(self, text: str) -> bool:
+        """Tell whether a text of an ordinary pickle may be imported as a module without doing what a file chose.
+
+        That is no name of a module at all, a class's, an attribute's of an estimator, or a module of a known package.
+        """
+        if "." in text:
+            return "__" not in text and text.partition(".")[0] in self._names
+        return not text.isidentifier() or text[0].isupper() or text in self.file_of("joblib").words
+
     def _load(self, name: str) -> TrustFile:
         file = self._files.get(name)
         if file is None:
@@ -271,6 +280,9 @@ class _Session:
             if entry is None and name.name == "dtype" and self._program.reading.startswith(AS_OPCODES):
                 # In the pickle of an array of objects, plain pickle takes another text of the memo for the `numpy` of
                 # `numpy.dtype`. A module by that name that has a `dtype` has it of numpy; without one, it raises.
+                if not self._trust.is_ordinary(name.module):
+                    self._entries[name] = None
+                    return None
                 self._taken_for[name] = Global(name.origin, name.offset, name.spelled, "numpy", "dtype")
                 entry = self._trust.entry("numpy", "dtype")
             self._entries[name] = entry

@@ -29,7 +29,7 @@ T = TypeVar("T")
 Compiler = Callable[[str, Mapping[str, Check]], T]
 
 _SECTIONS: Final = ("call", "new", "state", "items", "keys", "classes", "references", "persistent", "define")
-_TEXTS: Final = ("framework", "packages", "reviewed", "stored")
+_TEXTS: Final = ("framework", "packages", "reviewed", "stored", "words")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +121,11 @@ class TrustFile:
         return tuple(f"{name}." for name in self._text("stored").split()) if "stored" in self._nodes else ()
 
     @cached_property
+    def words(self) -> frozenset[str]:
+        """Texts that another reading of a pickle of the framework may take for the name of a module."""
+        return frozenset(self._text("words").split()) if "words" in self._nodes else frozenset()
+
+    @cached_property
     def keys(self) -> Check | None:
         """Which results of the framework's calls may be hashed and compared, None when none may."""
         return self._schema(self._nodes["keys"]) if "keys" in self._nodes else None
@@ -169,7 +174,7 @@ class TrustFile:
         for section in sections:
             for name in section:
                 section[name]
-        _ = self.framework, self.reviewed, self.packages, self.persistent, self.keys, self.stored
+        _ = self.framework, self.reviewed, self.packages, self.persistent, self.keys, self.stored, self.words
 
     def _all_names(self) -> Iterator[tuple[str, Node]]:
         for section in ("call", "new"):

@@ -52,6 +52,7 @@ def config(key_type: object = ANY, **state: object) -> Ops:
 
 ORDINARY: dict[str, Ops] = {
     "method of a text": P4.call("builtins:getattr", P4.name("builtins", "str"), "lower"),
+    "error of numpy": P4.call("numpy.linalg:LinAlgError", "Singular matrix"),
     "hint": P4.call("operator:getitem", P4.name("typing", "Optional"), P4.name("builtins", "int")),
     "union": P4.call(
         "functools:reduce", P4.name("_operator", "or_"), (P4.name("builtins", "int"), P4.name("builtins", "str"))

@@ -55,6 +55,18 @@ def _array_behind_frame(payload: Payload, write: Spelling) -> bytes:
     return proto(4) + frame(begin) + put(ORDINARY, size) + b"0g0\ng1\n\x93g2\nR" + STOP
 
 
+def _loop_in_array(payload: Payload, write: Spelling) -> bytes:
+    """To a loop of plain pickle, an array is the end of one pickle and another one."""
+    code = STOP + P2.stream(payload.call(P2))
+    return proto(3) + wrapper(len(code), "u1") + code + STOP
+
+
+def _loop_behind_array(payload: Payload, write: Spelling) -> bytes:
+    """To a loop of plain pickle, what follows an inner pickle begins with an empty memo."""
+    inner = proto(2) + array(OBJECT, ["a"]) + STOP
+    return proto(4) + memoised(ORDINARY) + _behind_wrapper(inner) + memoised(payload) + GET_AND_CALL + STOP
+
+
 def _behind_wrapper(inner: bytes) -> bytes:
     state = {"subclass": P4.name("numpy", "ndarray"), "shape": (1,), "order": "C", "dtype": OBJECT}
     return P4.build(P4.newobj("joblib.numpy_pickle:NumpyArrayWrapper"), state) + inner
@@ -64,6 +76,8 @@ MEMOS: dict[str, Technique] = {
     "memo-of-outer": _memo_of_outer,
     "memo-of-inner": _memo_of_inner,
     "array-behind-frame": _array_behind_frame,
+    "loop-in-array": _loop_in_array,
+    "loop-behind-array": _loop_behind_array,
 }
 
 

@@ -129,8 +129,10 @@ class Trust:
 
         That is no name of a module at all, a class's, an attribute's of an estimator, or a module of a known package.
         """
+        if text.partition(".")[0] in self._names:
+            return "__" not in text
         if "." in text:
-            return "__" not in text and text.partition(".")[0] in self._names
+            return False
         return not text.isidentifier() or text[0].isupper() or text in self.file_of("joblib").words
 
     def _load(self, name: str) -> TrustFile:

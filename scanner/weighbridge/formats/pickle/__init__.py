@@ -10,7 +10,7 @@ that joblib reads for arrays of objects as the opcodes that plain `pickle.load` 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from itertools import takewhile
 from typing import Final
 
@@ -26,9 +26,10 @@ from weighbridge.limits import Budget, Limits
 from weighbridge.location import Location
 from weighbridge.reader import Reader, Sample
 from weighbridge.records import replace
-from weighbridge.symbols import Event, Global
+from weighbridge.symbols import Event, Global, Value
 
 STREAMS_LIMIT: Final = 100_000  # streams of one file; each is short, or there are not many
+LOOP_LIMIT: Final = 1000  # streams that a loop of plain pickle takes from inside one stream of joblib
 
 # What a stream without PROTO can begin with: a value, a mark, an import or a frame, of whatever protocol.
 _TEXT_STARTS: Final = frozenset(b"(][})cIJKLMNSTUVXFG\x88\x89P2BC\x8a\x8b\x8c\x8d\x8e\x8f\x95\x96")
@@ -125,6 +126,10 @@ def _goes_on(reader: Reader, position: int, programs: list[Program]) -> bool:
     """Tell whether another pickle begins at `position`."""
     if _legacy(programs):
         return len(programs) < torch_legacy.PICKLES
+    return _begins(reader, position)
+
+
+def _begins(reader: Reader, position: int) -> bool:
     return sniff(Reader(reader.view[position:], reader.origin).sample)
 
 
@@ -156,12 +161,12 @@ def _stream(machine: Machine, reader: Reader, context: Context) -> Iterator[Fact
             yield part
     yield from machine.anomalies
     yield from _arrays(machine)
-    yield _program(machine, reader, machine.events, "", examined)
+    yield _program(machine, reader, "", examined)
     if machine.straddles:
         yield from _other_reading(machine, reader, context, FRAMES, framed=FRAMES)
         yield from _other_reading(machine, reader, context, OLD_FRAMES, framed=OLD_FRAMES)
-    if machine.apart is not None:
-        yield from _other_reading(machine, reader, context, AS_OPCODES, interleaved=False)
+    if machine.apart is not None or machine.inner_end is not None:
+        yield from _as_opcodes(machine, reader, context)
         if machine.straddles:
             yield from _other_reading(
                 machine, reader, context, f"{AS_OPCODES}, {FRAMES}", interleaved=False, framed=FRAMES
@@ -173,13 +178,16 @@ def _arrays(machine: Machine) -> Iterator[Fact]:
         yield Inert(location=machine.origin.at(machine.origin.offset + offset), size=size, reason="array data")
 
 
-def _program(
-    machine: Machine, reader: Reader, events: list[Event], reading: str, examined: frozenset[int], begin: int = 0
-) -> Program:
+def _program(machine: Machine, reader: Reader, reading: str, examined: frozenset[int], begin: int = 0) -> Program:
+    """Return what a machine did: all of it, or in another reading what it did from `begin` on."""
+    events, result = machine.events, machine.result
+    if reading:
+        events, result = _until_it_raises(machine)
+        events = [event for event in events if event.offset >= begin]
     program = Program(
         location=reader.at(machine.start),
         events=events,
-        result=machine.result,
+        result=result,
         size=machine.position - machine.start,
         complete=machine.complete,
         reading=reading,
@@ -197,21 +205,21 @@ def _exactly(machine: Machine, reader: Reader, program: Program, begin: int) -> 
         again.run()
         if again.limit is not None:
             return None
-        told = _until_it_raises(again.events) if program.reading else again.events
-        events = [event for event in told if event.offset >= begin]
-        return _program(again, reader, events, program.reading, nested.the_same(program, events))
+        examined = nested.the_same(program, again.events)
+        return _program(again, reader, program.reading, examined, begin)
 
     return run
 
 
-def _until_it_raises(events: list[Event]) -> Iterator[Event]:
-    """Yield the events before the first instead of which every unpickler raises."""
-    return takewhile(lambda event: not raises(event), events)
+def _until_it_raises(machine: Machine) -> tuple[list[Event], Value]:
+    """Return the events before the first instead of which every unpickler raises, and the result if there is none."""
+    events = list(takewhile(lambda event: not raises(event), machine.events))
+    return events, machine.result if len(events) == len(machine.events) else None
 
 
 def _other_reading(
     machine: Machine, reader: Reader, context: Context, reading: str, *, interleaved: bool = True, framed: str = ""
-) -> Iterator[Fact]:
+) -> Generator[Fact, None, Machine]:
     """Run the stream as another reader takes it; what it does beyond the first reading is a program of its own.
 
     How such a reading breaks is no gap: the bytes were accounted for by the first one.
@@ -219,11 +227,32 @@ def _other_reading(
     other = Machine(reader.view, machine.start, reader.origin, context.budget, interleaved=interleaved, framed=framed)
     other.run()
     begin = machine.start if interleaved or machine.apart is None else machine.apart
-    events = [event for event in _until_it_raises(other.events) if event.offset >= begin]
-    if events:
-        yield _program(other, reader, events, reading, frozenset(), begin)
-    if other.limit is not None:
-        raise ArtifactError(reader.at(machine.start), f"{reading}: {other.limit.reason}") from other.limit
+    yield from _told(other, reader, reading, begin)
+    return other
+
+
+def _told(machine: Machine, reader: Reader, reading: str, begin: int) -> Iterator[Fact]:
+    """Yield what a stream does from `begin` on in another reading."""
+    if any(event.offset >= begin for event in _until_it_raises(machine)[0]):
+        yield _program(machine, reader, reading, frozenset(), begin)
+    if machine.limit is not None:
+        raise ArtifactError(reader.at(machine.start), f"{reading}: {machine.limit.reason}") from machine.limit
+
+
+def _as_opcodes(machine: Machine, reader: Reader, context: Context) -> Iterator[Fact]:
+    """Run a stream with arrays as plain pickle takes it, and what a loop of plain pickle takes next from its bytes."""
+    begin = machine.inner_end
+    if machine.apart is not None:
+        other = yield from _other_reading(machine, reader, context, AS_OPCODES, interleaved=False)
+        begin = other.position if other.complete else None
+    for _ in range(LOOP_LIMIT):
+        if begin is None or begin >= machine.position or not _begins(reader, begin):
+            return
+        other = Machine(reader.view, begin, reader.origin, context.budget, interleaved=False)
+        other.run()
+        yield from _told(other, reader, AS_OPCODES, begin)
+        begin = other.position if other.complete else None
+    yield Gap(location=reader.at(machine.start), reason=f"pickle: more than {LOOP_LIMIT} pickles inside of arrays")
 
 
 FORMAT: Final = Format("pickle", "Python pickle", sniff, parse, may_begin=_may_begin)

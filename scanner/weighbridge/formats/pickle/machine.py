@@ -93,4 +93,6 @@ class Machine(Loop):
             raise inner.limit
         if not inner.complete:
             raise ValueError(f"in an object array: {inner.broken}")
+        if self.inner_end is None:
+            self.inner_end = inner.position
         return inner.position, inner.result

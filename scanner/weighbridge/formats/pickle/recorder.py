@@ -92,7 +92,8 @@ class Recorder:
     `interleaved` reads arrays behind joblib's wrappers as joblib does. `framed` (FRAMES or OLD_FRAMES) reads frames as
     the C unpickler does from a file. `records` takes runs of values in one step; `skipped` counts the memo entries
     that this leaves out. `exact` keeps the values of runs of floats that are not long. `wanted` is where the last long
-    literal ends, or would end. `apart` is from where on plain pickle reads something else than joblib does.
+    literal ends, or would end. `apart` is from where on plain pickle reads something else than joblib does,
+    `inner_end` where the first pickle for an array of objects ends, and plain pickle with it.
     """
 
     def __init__(
@@ -133,6 +134,7 @@ class Recorder:
         self.literals: list[tuple[int, int, Value]] = []
         self.arrays: list[tuple[int, int]] = []
         self.apart: int | None = None
+        self.inner_end: int | None = None
         self.result: Value = None
         self.complete = False
         self.straddles = False

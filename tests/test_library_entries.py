@@ -53,6 +53,10 @@ def config(key_type: object = ANY, **state: object) -> Ops:
 ORDINARY: dict[str, Ops] = {
     "method of a text": P4.call("builtins:getattr", P4.name("builtins", "str"), "lower"),
     "error of numpy": P4.call("numpy.linalg:LinAlgError", "Singular matrix"),
+    "part of a call": P4.build(
+        P4.call("functools:partial", P4.name("numpy", "clip")), (P4.name("numpy", "clip"), (), {"a_min": 0}, None)
+    ),
+    "default that is stored": P4.call("collections:defaultdict", P4.name("numpy", "float64")),
     "hint": P4.call("operator:getitem", P4.name("typing", "Optional"), P4.name("builtins", "int")),
     "union": P4.call(
         "functools:reduce", P4.name("_operator", "or_"), (P4.name("builtins", "int"), P4.name("builtins", "str"))
@@ -89,6 +93,9 @@ ORDINARY: dict[str, Ops] = {
 BENT: dict[str, Ops] = {
     "format of a text": P4.call("builtins:getattr", P4.name("builtins", "str"), "format"),
     "class of a text": P4.call("builtins:getattr", P4.name("builtins", "str"), "__class__"),
+    "part of a call that is not stored": P4.call("functools:partial", P4.name("os", "system"), "id"),
+    "default that is not stored": P4.call("collections:defaultdict", P4.name("os", "getcwd")),
+    "part of a part": P4.call("functools:partial", P4.name("functools", "partial"), P4.name("os", "system")),
     "compiled hint": P4.call("operator:getitem", P4.name("typing", "Optional"), "__import__('os')"),
     "item of anything": P4.call("operator:getitem", {"a": 1}, "a"),
     "reduced by another": P4.call("functools:reduce", P4.name("_operator", "add"), ([1], [2])),

@@ -187,6 +187,36 @@ def test_what_a_key_on_a_token_signs(number: int, name: str, module: str) -> Non
     assert identity == str(keys.key_digest(KEYS[name].public_key()))
 
 
+def test_a_model_is_signed_and_approved_with_a_key_on_a_token(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the commands, as a machine runs them: the PIN is in the environment, where other users cannot read it."""
+    model, public, uri = tmp_path / "m", tmp_path / "p256.pub", f"pkcs11:token=test;id=%01?module-path={module}"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    public.write_bytes(public_pem(KEYS["p256"]))
+    for name, value in (("CONFIG", str(tmp_path / "config")), ("KEY_PASSWORD", PIN)):
+        monkeypatch.setenv(f"WEIGHBRIDGE_{name}", value)
+
+    def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "weighbridge", *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+
+    for words in (
+        ("sign", model, "--pkcs11", uri, "--signature", tmp_path / "m.sig"),
+        ("verify", model, "--key", public, "--signature", tmp_path / "m.sig"),
+        ("attest", model, "--pkcs11", uri, "--output", tmp_path / "scan.json"),
+        ("verify-attestation", tmp_path / "scan.json", model, "--key", public, "--passed"),
+        ("approve", model, "--pkcs11", uri, "--verifier", "urn:acme:gate"),
+    ):
+        done = run(*words)
+        assert done.returncode == 0, done.stderr
+    verified((model / "approval.json").read_bytes(), public_pem(KEYS["p256"]))
+    monkeypatch.delenv("WEIGHBRIDGE_KEY_PASSWORD")
+    done = run("sign", model, "--pkcs11", uri)
+    assert (done.returncode, done.stderr.count("WEIGHBRIDGE_KEY_PASSWORD gives it")) == (2, 1)
+
+
 @pytest.mark.parametrize(
     ("uri", "pin", "said"),
     [

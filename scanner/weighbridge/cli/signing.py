@@ -72,9 +72,7 @@ def signer_from(options: dict[str, Any]) -> Signer:
     if options["keyless"] or options["identity_token"] is not None or options["sigstore"] is not None:
         return _keyless(options)
     if options["pkcs11"] is not None and not certificates:
-        return Pkcs11Signer(
-            options["pkcs11"], lambda: ask("PIN of the token", "pin-value in the query of the URI gives it")
-        )
+        return Pkcs11Signer(options["pkcs11"], lambda: _secret("PIN of the token"))
     if certificates and named is None:
         raise UsageError("--certificate goes with --key, the private key of the certificate")
     pem, where = _private_key(named)
@@ -147,8 +145,13 @@ def password_of(pem: bytes, where: str) -> bytes | None:
     """Return the password of a key that is encrypted, asking a person for it when no variable has it."""
     if b"ENCRYPTED" not in pem:
         return None
+    return _secret(f"Password of {where}").encode()
+
+
+def _secret(what: str) -> str:
+    """Return what opens a key: the variable has it, where nobody else can read it, or a person is asked."""
     given = os.environ.get(VARIABLE)
-    return (given if given is not None else ask(f"Password of {where}", f"{VARIABLE} gives it")).encode()
+    return given if given is not None else ask(what, f"{VARIABLE} gives it")
 
 
 def ask(what: str, otherwise: str, *, twice: bool = False) -> str:

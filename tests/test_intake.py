@@ -189,6 +189,25 @@ def test_a_folder_on_this_machine_is_pulled_in_one_reading(
     assert (tmp_path / "to" / "weights.npy").read_bytes() == numpy_file(1 << 20)
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_the_lock_leaves_out_is_not_taken(
+    linked: bool, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (model / "more.npy").write_bytes(numpy_file(1 << 20))
+    for home, command in (
+        ("first", ["lock", "add", "model", "--exclude", "weights.npy"]),
+        ("second", ["pull", "link" if linked else "model", "--to", "to", "--locked"]),
+    ):
+        monkeypatch.setenv("WEIGHBRIDGE_HOME", str(tmp_path / home))
+        Path("link").unlink(missing_ok=True)
+        Path("link").symlink_to("model")
+        assert run([*command, "-q"]) == 0
+        with Store(tmp_path / home) as opened:
+            assert sha256(LARGE) not in opened.names("files")
+    assert sorted(path.name for path in Path("to").iterdir()) == ["more.npy", "notes.md", "weighbridge.lock"]
+
+
 def numpy_file(count: int) -> bytes:
     head = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({count},), }}".encode()
     head += b" " * (-(len(head) + 11) % 64) + b"\n"

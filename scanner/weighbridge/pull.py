@@ -112,13 +112,24 @@ def _intake(
     ready: Callable[[Artifact], None],
     allowed: Callable[[Artifact], bool],
 ) -> Intake:
-    """Return what takes in files of this machine that the order wants, when the artifact was shown and is allowed."""
+    """Return what takes in files of this machine that the order wants, when the artifact was shown and is allowed.
+
+    Of a locked model these are the files that the lock has.
+    """
+    locked: set[str] = set()
 
     def admits(artifact: Artifact) -> bool:
         ready(artifact)
+        model = None
+        if order.lock is not None:
+            model = order.lock.find(order.reference) or order.lock.matching(artifact)
+        locked.update(one.path for one in (model.files if model is not None else ()))
         return allowed(artifact)
 
-    return Intake(store, wanted=lambda path: wanted(path, order.patterns), admits=admits, progress=received)
+    def takes(path: str) -> bool:
+        return wanted(path, order.patterns) if order.lock is None else path in locked
+
+    return Intake(store, wanted=takes, admits=admits, progress=received)
 
 
 def _obtained(

@@ -57,10 +57,6 @@ ORDINARY: dict[str, Ops] = {
         P4.call("functools:partial", P4.name("numpy", "clip")), (P4.name("numpy", "clip"), (), {"a_min": 0}, None)
     ),
     "default that is stored": P4.call("collections:defaultdict", P4.name("numpy", "float64")),
-    "hint": P4.call("operator:getitem", P4.name("typing", "Optional"), P4.name("builtins", "int")),
-    "union": P4.call(
-        "functools:reduce", P4.name("_operator", "or_"), (P4.name("builtins", "int"), P4.name("builtins", "str"))
-    ),
     "generic": P4.call("types:GenericAlias", P4.name("builtins", "list"), (P4.name("builtins", "int"),)),
     "array": P4.call("array:_array_reconstructor", P4.name("array", "array"), "d", 16, bytes(8)),
     "stored function": made("argparse:Namespace", aggregate=P4.name("builtins", "max")),
@@ -96,7 +92,8 @@ BENT: dict[str, Ops] = {
     "part of a call that is not stored": P4.call("functools:partial", P4.name("os", "system"), "id"),
     "default that is not stored": P4.call("collections:defaultdict", P4.name("os", "getcwd")),
     "part of a part": P4.call("functools:partial", P4.name("functools", "partial"), P4.name("os", "system")),
-    "compiled hint": P4.call("operator:getitem", P4.name("typing", "Optional"), "__import__('os')"),
+    "compiled hint": P4.call("types:GenericAlias", P4.name("builtins", "list"), ("__import__('os')",)),
+    "getter of items": P4.call("operator:itemgetter", 1),
     "item of anything": P4.call("operator:getitem", {"a": 1}, "a"),
     "reduced by another": P4.call("functools:reduce", P4.name("_operator", "add"), ([1], [2])),
     "called function": P4.call("builtins:max", [1, 2], P4.name("os", "system")),

@@ -100,11 +100,15 @@ OBJECT_STATE = (3, "|", None, None, None, -1, -1, 63)
 WRAPPER = len(wrapped(Ops(b""))) - len(P4.stream(Ops(b""), framed=False))
 
 
-@pytest.mark.parametrize("fourth", ["model", "joblib.numpy_pickle", "pandas", "subclass", [], 1, P4.call("collections:OrderedDict")])
+@pytest.mark.parametrize(
+    "fourth", ["model", "joblib.numpy_pickle", "pandas", "subclass", [], 1, P4.call("collections:OrderedDict")]
+)
 def test_plain_pickle_that_cannot_read_an_array_is_no_reason(fourth: object) -> None:
     assert reasons(written_by_joblib(fourth)) == []
 
 
-@pytest.mark.parametrize("fourth", ["torch", "weighbridge_unlisted", P4.name("string", "digits"), P4.call("weighbridge_unlisted:text")])
+@pytest.mark.parametrize(
+    "fourth", ["torch", "weighbridge_unlisted", P4.name("string", "digits"), P4.call("weighbridge_unlisted:text")]
+)
 def test_plain_pickle_that_may_read_on_is_followed(fourth: object) -> None:
     assert len(reasons(written_by_joblib(fourth))) > len(reasons(stream(P4.list_of(fourth))))

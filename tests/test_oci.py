@@ -108,7 +108,7 @@ def test_the_files_in_packed_layers_reach_the_store(real: DockerRegistry, tmp_pa
         "weights/model.safetensors": WEIGHTS,
         "config.json": CARD,
         "docs/a.md": b"# A\n",
-        "code/run.py": b"pass\n",
+        "code/run.py": b"# nothing yet\n",
         "data/x.csv": b"1,2\n",
     }
 

@@ -62,7 +62,7 @@ def modelpack(registry: Registry, repository: str, tag: str = "") -> Descriptor:
         ),
         registry.blob(repository, CARD, f"{kind}.weight.config.v1.raw", annotations={FILEPATH: "config.json"}),
         registry.blob(repository, tar({"docs/a.md": b"# A\n"}), f"{kind}.doc.v1.tar", annotations={FILEPATH: "docs"}),
-        registry.blob(repository, gzipped(tar({"code/run.py": b"pass\n"})), f"{kind}.code.v1.tar+gzip"),
+        registry.blob(repository, gzipped(tar({"code/run.py": b"# nothing yet\n"})), f"{kind}.code.v1.tar+gzip"),
         registry.blob(repository, zstd(tar({"data/x.csv": b"1,2\n"})), f"{kind}.dataset.v1.tar+zstd"),
     ]
     config = registry.blob(repository, b'{"modelfs": {"type": "layers"}}', f"{kind}.config.v1+json")

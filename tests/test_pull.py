@@ -371,7 +371,7 @@ def test_a_layer_that_was_damaged_in_the_store_is_not_unpacked() -> None:
                 store.path(one) for one in store.names("files") if b"ode/run.py" in store.path(one).read_bytes()
             ]
         layer.chmod(0o600)
-        layer.write_bytes(layer.read_bytes().replace(b"pass", b"exit"))
+        layer.write_bytes(layer.read_bytes().replace(b"nothing", b"Nothing"))
         with pytest.raises(SourceError, match="damaged"):
             run([*arguments, "--to", "n"])
         assert run([*arguments, "--to", "n"]) == 0 and contents("n") == contents("m")

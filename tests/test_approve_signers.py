@@ -125,9 +125,9 @@ def test_statements_are_signed_without_a_key(model: Path, served: SigstoreServer
 
 def test_a_certificate_approves(model: Path) -> None:
     now = datetime.now(UTC)
-    days = {"begin": now - timedelta(days=1), "end": now + timedelta(days=1)}
-    root = certifying.authority("Root", **days)
-    leaf = certifying.signer(root, **days)
+    begin, end = now - timedelta(days=1), now + timedelta(days=1)
+    root = certifying.authority("Root", begin=begin, end=end)
+    leaf = certifying.signer(root, begin=begin, end=end)
     Path("leaf.pem").touch(mode=0o600)
     digest = hashlib.sha256(root.pem).hexdigest()
     write(Path(), {"leaf.pem": leaf.key_pem, "leaf.crt": leaf.pem, "root.crt": root.pem})

@@ -197,6 +197,21 @@ def test_a_command_in_the_folder_itself_works_in_the_copy(folder: Path) -> None:
     assert running.stderr == ""
 
 
+def test_a_place_that_is_named_from_the_current_folder_is_the_same_place(folder: Path) -> None:
+    (folder.parent / "bin").mkdir()
+    stub = folder.parent / "bin/vllm"
+    stub.write_text('#!/bin/sh\necho "$@"\n')
+    stub.chmod(0o755)
+    command = ["run", "--approved", folder.name, "--place", "place", "-q", "--", "vllm", "serve", folder.name]
+    path = f"{stub.parent}{os.pathsep}{os.environ['PATH']}"
+    running = subprocess.run(
+        [sys.executable, "-m", "weighbridge", *command],
+        capture_output=True, text=True, cwd=folder.parent, timeout=60, env=os.environ | {"PATH": path},
+    )  # fmt: skip
+    assert running.returncode == 0, running.stderr
+    assert running.stdout.startswith(f"serve {folder.parent / 'place'}/weighbridge-")
+
+
 def refused(folder: Path, *words: str, status: int = 1) -> str:
     found, out, err = finish(start(folder, *words))
     assert (found, out) == (status, ""), err

@@ -35,7 +35,8 @@ _SPARE: Final = 16 << 20  # bytes that a disk should have left
 def private_folder(parent: str | os.PathLike[str] | None = None) -> Iterator[Path]:
     """Make a folder that this user alone can enter; it is removed when the context ends in an error."""
     try:
-        root = Path(tempfile.mkdtemp(prefix="weighbridge-", dir=parent))
+        # Its whole path, which is what the command is told and what arguments are compared with.
+        root = Path(tempfile.mkdtemp(prefix="weighbridge-", dir=parent and Path(parent).absolute()))
     except OSError as error:
         raise SourceError(f"{printable(str(parent or tempfile.gettempdir()))}: {error.strerror}") from error
     try:

@@ -7,7 +7,6 @@ Source: `GBDT::SaveModelToString`, src/boosting/gbdt_model_text.cpp; `Tree::ToSt
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Final
@@ -89,6 +88,8 @@ def _number(reader: Reader, line: bytes, at: int) -> int:
 
 def _categories(reader: Reader, line: bytes, at: int) -> None:
     """Make sure that the categories, which the package reads as JSON, are."""
+    import json  # not needed by a scan that meets no such model
+
     try:
         json.loads(line.removeprefix(_CATEGORIES))
     except (ValueError, RecursionError) as error:

@@ -13,11 +13,11 @@ from typing import Any, Final
 from weighbridge.errors import ArtifactError, LimitError, TruncatedError
 from weighbridge.facts import Fact
 from weighbridge.formats.base import Context, Format
-from weighbridge.formats.json import settings
 from weighbridge.reader import Reader, Sample
 
 LIMIT: Final = 1 << 30  # bytes of a document
 MAX_VALUES: Final = 4_000_000  # outside of arrays of one type
+MAX_DEPTH: Final = 128  # as in JSON
 _HEAD: Final = b"{L\0"
 _NUMBERS: Final = {ord(mark): size for mark, size in zip("iUIlLdD", (1, 1, 2, 4, 8, 4, 8), strict=True)}
 _INTEGERS: Final = frozenset(b"iUIlL")
@@ -39,6 +39,8 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     tree = document.value(document.mark(), 0)
     if document.at != reader.size:
         raise ArtifactError(reader.at(document.at), f"{reader.size - document.at} bytes behind the document")
+    from weighbridge.formats.json import settings  # not needed by a scan that meets no such document
+
     yield from settings.observe(tree, reader, b"", context)
 
 
@@ -97,8 +99,8 @@ class _Document:
         self._values += 1
         if self._values > MAX_VALUES:
             raise LimitError(self.reader.origin, f"more than {MAX_VALUES} values")
-        if depth > settings.MAX_DEPTH:
-            raise LimitError(self.reader.origin, f"nested deeper than {settings.MAX_DEPTH}")
+        if depth > MAX_DEPTH:
+            raise LimitError(self.reader.origin, f"nested deeper than {MAX_DEPTH}")
         if mark in _NUMBERS:
             self.skip(_NUMBERS[mark])
             return 0

@@ -18,14 +18,13 @@ from weighbridge.reader import Reader, Sample
 
 LIMIT: Final = 256 << 20  # bytes; a thousand trees of a thousand leaves take 100 MB
 _HEAD: Final = b"tree\nversion=v"
-_LINE: Final = re.compile(rb"[^\n]*\n?")
+# Compiled when a model comes by, for it takes a millisecond.
+_LINE: Final = rb"[^\n]*\n?"
 _VALUE: Final = rb"[^\x00-\x08\x0a-\x1f\x7f]*"
-_TREE: Final = re.compile(rb"(?:Tree=\d{1,9}|average_output|[a-z_]{1,40}=" + _VALUE + rb")?")
+_TREE: Final = rb"(?:Tree=\d{1,9}|average_output|[a-z_]{1,40}=" + _VALUE + rb")?"
 _IMPORTANCE: Final = rb"[^\x00-\x20=\x7f]" + _VALUE + rb"=[0-9.eE+-]{1,40}"
 _SETTING: Final = rb"\[\w{1,80}: " + _VALUE + rb"\]"
-_BEHIND: Final = re.compile(
-    rb"(?:feature_importances:|parameters:|end of parameters|" + _IMPORTANCE + rb"|" + _SETTING + rb")?"
-)
+_BEHIND: Final = rb"(?:feature_importances:|parameters:|end of parameters|" + _IMPORTANCE + rb"|" + _SETTING + rb")?"
 _END: Final = b"\nend of trees\n"
 _CATEGORIES: Final = b"pandas_categorical:"
 _STRANGE: Final = "not a line that a model of LightGBM has"
@@ -49,25 +48,27 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     if end < 0:
         raise ArtifactError(reader.at(reader.size), "the trees do not end")
     trees = _trees(reader, data[: end + 1], context)
+    known = re.compile(_BEHIND)
     for line, at in _lines(data, end + len(_END)):
         if line.startswith(_CATEGORIES):
             _categories(reader, line, at)
-        elif not _BEHIND.fullmatch(line):
+        elif not known.fullmatch(line):
             raise ArtifactError(reader.at(at), _STRANGE)
     yield Metadata(location=reader.origin, key="trees", value=str(trees))
 
 
 def _lines(data: bytes, begin: int) -> Iterator[tuple[bytes, int]]:
     """Yield every line from `begin` on, without its end, and where it begins."""
-    for found in _LINE.finditer(data, begin):
+    for found in re.compile(_LINE).finditer(data, begin):
         yield found[0].rstrip(b"\r\n"), found.start()
 
 
 def _trees(reader: Reader, data: bytes, context: Context) -> int:
     """Return how many trees there are."""
+    known = re.compile(_TREE)
     trees = leaves = 0
     for line, at in _lines(data, len(b"tree\n")):
-        if not _TREE.fullmatch(line):
+        if not known.fullmatch(line):
             raise ArtifactError(reader.at(at), _STRANGE)
         if line.startswith(b"Tree="):
             trees += 1

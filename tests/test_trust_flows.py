@@ -11,9 +11,11 @@ from examining import facts_of
 from benchmarks.corpus.flows import (
     ABUSES,
     CALLED_ONLY,
+    FLOAT,
     FLOATS,
     MEMOS,
     STORABLE,
+    first_format,
     from_bytes,
     legacy,
     persistent,
@@ -59,6 +61,7 @@ ORDINARY = {
     "class that may be stored": stream(wrapped(array(OBJECT, [P4.name("numpy", "float64")]))),
     "storage in a literal": P4.stream(tensor(from_bytes(FLOATS))),
     "storage in a literal by itself": P4.stream(P4.list_of(from_bytes(FLOATS))),
+    "torch's first format": first_format((1, "cpu", FLOAT), views=((2, 1, 0, 0),), tensors=((3, 2, FLOAT),)),
     "class of a layer by persistent id": legacy(
         P2.list_of(persistent("module", STORABLE, "linear.py", "class Linear"))
     ),

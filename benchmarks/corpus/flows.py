@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
+from fixtures.archives import tar_archive, tar_member
 from fixtures.assemble import P2, P4, STOP, Ops, Spelling, discard, frame, proto, short_text
 
 from .differentials import wrapper
@@ -19,6 +20,7 @@ MAGIC = 0x1950A86A20F9469CFC6C
 ORDINARY = Payload("collections", "OrderedDict", ())
 GET_AND_CALL = b"h\0h\1\x93h\2R"
 STORABLE = P2.name("torch.nn.modules.linear", "Linear")
+FLOAT = P2.name("torch", "FloatStorage")
 CALLED_ONLY = P2.name("torch.amp.grad_scaler", "GradScaler")
 MADE_WITH_SOURCE = "class Linear: ..."
 
@@ -97,13 +99,27 @@ def from_bytes(data: bytes) -> Ops:
     return P4.call("torch.storage:_load_from_bytes", data)
 
 
-STORAGE = persistent("storage", P2.name("torch", "FloatStorage"), "0", "cpu", 2, None)
+STORAGE = persistent("storage", FLOAT, "0", "cpu", 2, None)
 FLOATS = legacy(STORAGE, keys=("0",), data=struct.pack("<q2f", 2, 0.5, 1.5))
 
 
 def tensor(storage: Ops) -> Ops:
     """Return a tensor of two numbers in a storage."""
     return P4.call("torch._utils:_rebuild_tensor", storage, 0, (2,), (1,))
+
+
+def first_format(
+    storage: object, *, views: tuple[object, ...] = (), tensors: tuple[object, ...] = (), result: object = None
+) -> bytes:
+    """Return a file of torch before 0.2 with one storage of no items, and tensors of no dimension."""
+    storages = P2.stream(1) + P2.stream(storage) + bytes(8) + P2.stream(list(views))
+    shapes = b"".join(P2.stream(one) + bytes(16) for one in tensors)
+    return tar_archive(
+        tar_member("sys_info", P2.stream({"protocol_version": 1000})),
+        tar_member("pickle", P2.stream(result)),
+        tar_member("tensors", P2.stream(len(tensors)) + shapes),
+        tar_member("storages", storages),
+    )
 
 
 ABUSES: dict[str, bytes] = {
@@ -126,6 +142,12 @@ ABUSES: dict[str, bytes] = {
         P2.call("torch.jit._pickle:restore_type_tag", persistent("module", CALLED_ONLY, "", ""), "x")
     ),
     "persistent-storage": legacy(tensor(persistent("module", STORABLE, "linear.py", MADE_WITH_SOURCE))),
+    # what torch looks up, asks how it begins, or multiplies
+    "first-format-key": first_format((GENERATION, "cpu", FLOAT)),
+    "first-format-location": first_format((1, holder(startswith=FUNCTION), FLOAT)),
+    "first-format-view": first_format((1, "cpu", FLOAT), views=((GENERATION, 1, 0, 0),)),
+    "first-format-views": first_format((1, "cpu", FLOAT), views=((2, 1, 0, layer()),)),
+    "first-format-tensor": first_format((1, "cpu", FLOAT), tensors=((GENERATION, 1, FLOAT),)),
     # what torch compares with a number
     "version-of-torch": legacy(P2.dict_of({}), version=GENERATION),
 }

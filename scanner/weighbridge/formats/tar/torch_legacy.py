@@ -2,7 +2,8 @@
 
 torch still loads it (without `weights_only` since 2.6). `storages` is a pickled count, per storage a pickled
 (key, location, storage class), an int64 count of elements and the data, then a pickled list of views; `tensors` is a
-pickled count and per tensor a pickled (key, storage, class) with its shape, strides and offset.
+pickled count and per tensor a pickled (key, storage, class) with its shape, strides and offset. torch looks keys up,
+adds numbers and asks locations how they begin, so these are plain: an object would answer with code.
 
 Source: torch/serialization.py, `legacy_load`, torch 0.1 to 2.13; CVE-2025-32434.
 """
@@ -60,19 +61,38 @@ def parse_storages(reader: Reader, context: Context) -> Iterator[Fact]:
     for _ in range(count):
         start = reader.location
         match (yield from _take_pickle(reader, context)):
-            case (_, _, Global(name=name)) if name in ITEM_SIZES:
+            case (int() | str(), str(), Global(name=name)) if name in ITEM_SIZES:
                 yield from _inert(reader, ITEM_SIZES[name] * max(0, int.from_bytes(reader.peek(8), "little")) + 8)
             case _:
-                raise ArtifactError(start, "a storage of the torch tar has no known class")
-    yield from _take_pickle(reader, context)
+                raise ArtifactError(start, "a storage of the torch tar has no plain key, location and known class")
+    start = reader.location
+    views = yield from _take_pickle(reader, context)
+    if not isinstance(views, list) or not all(_is_view(view) for view in views):
+        raise ArtifactError(start, "the views of the torch tar are not plain")
     yield from _end(reader, context)
 
 
+def _is_view(view: Value) -> bool:
+    """Tell whether a value is (key, key of a storage, offset, count)."""
+    match view:
+        case (int() | str(), int() | str(), int(), int()):
+            return True
+    return False
+
+
 def parse_tensors(reader: Reader, context: Context) -> Iterator[Fact]:
-    """Yield the pickles of `tensors` and the account of the shapes between them."""
+    """Yield the pickles of `tensors` and the account of the shapes between them.
+
+    Raises ArtifactError at a tensor whose keys are not plain.
+    """
     count = yield from _take_count(reader, context)
     for _ in range(count):
-        yield from _take_pickle(reader, context)
+        start = reader.location
+        match (yield from _take_pickle(reader, context)):
+            case (int() | str(), int() | str(), _):
+                pass
+            case _:
+                raise ArtifactError(start, "a tensor of the torch tar has no plain keys")
         dimensions = int.from_bytes(reader.peek(4), "little")
         yield from _inert(reader, 8 + 16 * dimensions + 8)
     yield from _end(reader, context)

@@ -193,6 +193,10 @@ HOSTILE = {
     "a container in itself": (Ops(b"]q\x07h\x07a"), "holds itself"),
     "a storage": ({"x": storage()}, "persistent id"),
     "a sparse tensor": ({"x": P2.call("torch._utils:_rebuild_sparse_tensor", 0, ())}, "sparse"),
+    "a sparse tensor and its layout": (
+        {"x": P2.call("torch._utils:_rebuild_sparse_tensor", P2.call("torch.serialization:_get_layout", "s"), ())},
+        "a sparse tensor; save its to_dense",
+    ),
     "a class of tensor": ({"x": OF_A_CLASS}, "class evil.T"),
 }  # fmt: skip
 

@@ -55,9 +55,10 @@ class Builder:
         for event in self._events:
             if isinstance(event, Extension | ComputedName):
                 raise self._refusal(f"{event.kind} of the stream")
+        found = self._value(value, 0)
         for name in self._walker.unseen():
             raise self._refusal(f"a call of {name}, whose result nothing holds")
-        return self._value(value, 0)
+        return found
 
     def _refusal(self, what: str) -> UnsupportedFormat:
         return UnsupportedFormat(self._where, f"not tensors and plain data: {printable(what)}", _FIX)

@@ -129,6 +129,9 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     if len(words) == 1 and re.fullmatch(_PACKAGE, words[0]) is not None:
         target = requirement.target(words[0].decode("ascii"))
         yield Pointer(location=reader.origin, type="requirement", key="text", target=target)
+    from weighbridge.formats.yaml.parse import aside
+
+    yield from aside(bytes(reader.view).decode("utf-8"), reader, context)
     yield Inert(location=reader.origin, size=reader.size, reason="plain text that no loader executes")
 
 

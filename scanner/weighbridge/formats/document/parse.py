@@ -10,7 +10,7 @@ from weighbridge.errors import ArtifactError
 from weighbridge.facts import Fact, Gap
 from weighbridge.formats.base import Context
 from weighbridge.formats.jinja.steps import beside
-from weighbridge.formats.yaml.parse import decode, observe, read, take
+from weighbridge.formats.yaml.parse import aside, decode, observe, read, take
 from weighbridge.reader import Reader
 
 _FRONT: Final = re.compile(r"\s*---[ \t]*\r?\n(.*?)(?:\r?\n|\A)---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
@@ -43,6 +43,7 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
             reason = f"document: a line that opens like one of a program: {line[0].strip()[:40]!r}"
             yield Gap(location=reader.at(len(body[: line.start()].encode())), reason=reason, size=reader.size)
     yield from beside(source, reader.origin)
+    yield from aside(source, reader, context)
 
 
 def _front(source: str, front: re.Match[str] | None, reader: Reader, data: bytes, context: Context) -> Iterator[Fact]:

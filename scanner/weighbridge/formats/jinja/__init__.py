@@ -50,7 +50,11 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
 
     if reader.size > LIMIT:
         raise LimitError(reader.origin, f"{reader.size} bytes of a template, limit is {LIMIT}")
-    yield from observe(decoded(reader), reader.origin)
+    source = decoded(reader)
+    yield from observe(source, reader.origin)
+    from weighbridge.formats.yaml.parse import aside
+
+    yield from aside(source, reader, context)
 
 
 FORMAT: Final = Format("jinja", "Jinja template", sniff, parse, TEXT_STARTS, textual=True)

@@ -12,6 +12,7 @@ from weighbridge.formats import document, pickle, pointer, requirement, script, 
 from weighbridge.formats.base import Context
 from weighbridge.formats.jinja.steps import beside
 from weighbridge.formats.source import can_call
+from weighbridge.formats.yaml.parse import aside
 from weighbridge.reader import TAIL, Reader, Sample
 
 LIMIT: Final = 64 << 20  # bytes; the largest vocabularies have 15 MB
@@ -145,9 +146,11 @@ def _is_table(lines: list[bytes], separator: bytes) -> bool:
     return shown * 2 >= len(cells) or len(cells) > 2
 
 
-def _template(reader: Reader) -> Iterator[Fact]:
-    """Yield what the text does when somebody renders it, once it has been read to its end."""
-    yield from beside(bytes(reader.view).decode("utf-8"), reader.origin)
+def _beside(reader: Reader, context: Context) -> Iterator[Fact]:
+    """Yield what the text does when somebody renders it, or reads it as YAML, once it has been read to its end."""
+    source = bytes(reader.view).decode("utf-8")
+    yield from beside(source, reader.origin)
+    yield from aside(source, reader, context)
 
 
 def _read(reader: Reader, *forms: re.Pattern[bytes], comments: bool = True) -> Iterator[tuple[int, bytes]]:
@@ -183,7 +186,7 @@ def parse_attributes(reader: Reader, context: Context) -> Iterator[Fact]:
             if name not in seen:
                 seen.add(name)
                 yield Pointer(location=reader.at(offset), type="driver", key="attributes", target=name.decode())
-    yield from _template(reader)
+    yield from _beside(reader, context)
 
 
 def parse_requirements(reader: Reader, context: Context) -> Iterator[Fact]:
@@ -191,7 +194,7 @@ def parse_requirements(reader: Reader, context: Context) -> Iterator[Fact]:
     for offset, line in _read(reader, _ANY):
         target = requirement.target(line.decode())[:200]
         yield Pointer(location=reader.at(offset), type="requirement", key="requirements", target=target)
-    yield from _template(reader)
+    yield from _beside(reader, context)
 
 
 def _plain(form: re.Pattern[bytes], *, comments: bool = False) -> Callable[[Reader, Context], Iterator[Fact]]:
@@ -201,7 +204,7 @@ def _plain(form: re.Pattern[bytes], *, comments: bool = False) -> Callable[[Read
         for offset, _ in _read(reader, form, comments=comments):
             if offset & 0xFFFF == 0:
                 context.budget.check_time(reader.origin)
-        yield from _template(reader)
+        yield from _beside(reader, context)
 
     return parse
 
@@ -216,7 +219,7 @@ def parse_table(reader: Reader, context: Context) -> Iterator[Fact]:
             context.budget.check_time(reader.origin)
         if _cells(line, separator) != count:
             raise ArtifactError(reader.at(offset), "a row with another number of cells")
-    yield from _template(reader)
+    yield from _beside(reader, context)
 
 
 def _fits(lines: list[bytes], index: int) -> bool:

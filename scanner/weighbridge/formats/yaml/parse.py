@@ -5,6 +5,7 @@ The events come from libyaml, which the readers of Python use as well: another g
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 LIMIT: Final = 16 << 20  # bytes; the results in the largest model cards have 2 MB
 MAX_EVENTS: Final = 2_000_000
+_LINE: Final = "[^\n\r\x85\u2028\u2029]*[\n\r\x85\u2028\u2029]?"
+_MARK: Final = "[\n\r\x85\u2028\u2029]\ufeff*(?:---|[.]{3})(?=[ \t\n\r\x85\u2028\u2029]|$)"
+_FIRST_MARK: Final = "^\ufeff*(?:---(?=[ \t\n\r\x85\u2028\u2029]|$))?"
+# What begins a node that is no plain text: an entry, a key, a collection, a tag, an anchor, a quotation.
+_NODE: Final = r"(?:[-?:](?:[ \t]|$)|[{\[!&*\"'|>]|.*:(?:[ \t]|$))"
 _STANDARD: Final = "tag:yaml.org,2002:"
 # Tags of plain values: every reader that knows them makes the value, and the safe ones refuse some.
 _PLAIN: Final = frozenset(
@@ -56,6 +62,53 @@ def parse(reader: Reader, context: Context) -> Iterator[Fact]:
     yield from beside(source, reader.origin)
     if can_call(source):
         yield Gap(location=reader.origin, reason="yaml: the text could be a program of Python", size=reader.size)
+
+
+def aside(source: str, reader: Reader, context: Context) -> Iterator[Fact]:
+    """Yield what a text of another format says as YAML, whoever reads it by its name, up to where it is none.
+
+    A reader of several documents constructs each before it looks at the next, so an error hides none before it. A
+    document that begins as a plain text is one to its end. Raises LimitError when there is too much to be read.
+    """
+    if not any(map(_is_node, _openings(source))):
+        return
+    if len(source) > LIMIT:
+        raise LimitError(reader.origin, f"{len(source)} characters of text, limit is {LIMIT}")
+    tree = _whole_documents(reader, source)
+    yield from observe(tree._replace(duplicates=[]), reader, b"", context)
+
+
+def _openings(source: str) -> Iterator[str]:
+    """Yield the first line of every document, comments and blank lines left out."""
+    line = re.compile(_LINE)
+    for begin in (0, *(found.end() for found in re.finditer(_MARK, source))):
+        for found in line.finditer(source, begin):
+            text = re.sub(_FIRST_MARK, "", found[0]).strip()
+            if text and not text.startswith(("#", "%")):
+                yield text
+                break
+
+
+def _is_node(line: str) -> bool:
+    return re.match(_NODE, line) is not None
+
+
+def _whole_documents(reader: Reader, source: str) -> Tree:
+    """Return the documents that end before the first error, and the tags in them."""
+    import yaml
+
+    builder = _Builder(reader)
+    documents = tags = 0
+    try:
+        for count, event in enumerate(yaml.parse(source, Loader=yaml.CBaseLoader)):
+            if count > MAX_EVENTS:
+                raise LimitError(reader.origin, f"more than {MAX_EVENTS} values")
+            builder.take(event)
+            if type(event) is yaml.DocumentEndEvent:
+                documents, tags = len(builder.documents), len(builder.tags)
+    except (yaml.YAMLError, UnicodeEncodeError):
+        pass  # what comes behind is no YAML
+    return Tree(builder.documents[:documents], builder.tags[:tags], [])
 
 
 def take(reader: Reader) -> bytes:

@@ -263,6 +263,24 @@ def test_a_rule_whose_examples_do_not_hold_is_named(models: Path, capfdbinary: p
     assert capfdbinary.readouterr().out == b"TST001 does not report plain.bin\nTST001 reports hostile.bin\n"
 
 
+def test_a_wrong_trust_entry_is_named_though_no_example_needs_it(
+    models: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (models / "TST001-odd.yaml").write_text(
+        "id: TST001\ntitle: t\nseverity: low\ndescription: d\nremediation: r\nmatch: {names: {os: system}}\n"
+        "examples: {match: [hostile.bin], no_match: [plain.bin]}\n"
+    )
+    (models / "trust").mkdir()
+    mine = models / "trust/mine.yaml"
+    mine.write_text("framework: mine\npackages: [mine]\nreviewed: 2026-01-31\n")
+    words = ["rules", "test", "--rules", "models", "--fixtures", "models"]
+    assert run(words) == 0
+    assert capfd.readouterr().out == "1 rule, trust entries for 1 package: all hold\n"
+    mine.write_text("framework: mine\npackages: [mine]\nreviewed: 2026-01-31\ncal:\n  mine.run: any\n")
+    assert cli._run(run, words) == 2
+    assert "trust/mine.yaml:5:3: unknown key 'cal', did you mean 'call'?" in capfd.readouterr().err
+
+
 def test_inspect_shows_what_is_known_of_each_name(models: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     (models / "three.bin").write_bytes(
         b"\x80\x04(cos\nsystem\n(X\x02\x00\x00\x00lstRcmy_project.models\nConfig\n)\x81ccollections\nOrderedDict\n)Rt."

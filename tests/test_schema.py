@@ -61,6 +61,7 @@ def flat(*items: Value) -> Dict:
         ("any", [None, [Opaque("x")], ref("good.Class"), call("bad.f")], [ref("bad.f")]),
         ("none", [None], [0, False]),
         ("bool", [True], [1]),
+        ("false", [False], [True, 0, None]),
         ("int", [-1, 1 << 70], [True, 1.0]),
         ("uint", [0], [-1, True]),
         ("float", [1.5, ELIDED], [1]),

@@ -74,6 +74,12 @@ def _behind_wrapper(inner: bytes) -> bytes:
     return P4.build(P4.newobj("joblib.numpy_pickle:NumpyArrayWrapper"), state) + inner
 
 
+def _mapped(objects: Ops) -> Ops:
+    """Return an array whose pointers joblib takes from the file when it is told to map arrays into memory."""
+    state = {"subclass": P4.name("numpy", "ndarray"), "shape": (1,), "order": "C", "dtype": OBJECT, "allow_mmap": True}
+    return Ops(P4.build(P4.newobj("joblib.numpy_pickle:NumpyArrayWrapper"), state) + P4.stream(objects, framed=False))
+
+
 MEMOS: dict[str, Technique] = {
     "memo-of-outer": _memo_of_outer,
     "memo-of-inner": _memo_of_inner,
@@ -131,6 +137,7 @@ ABUSES: dict[str, bytes] = {
     "array-of-joblib-items": stream(wrapped(array(OBJECT, [CLASS]))),
     "array-of-joblib-key": stream(keyed(wrapped(GENERATION))),
     "array-of-joblib-state": stream(P4.build(wrapped(layer()), {"forward": FUNCTION})),
+    "array-of-joblib-mapped": stream(_mapped(array(OBJECT, ["a"]))),
     # what torch loads from a literal is used as a storage
     "literal-list": P4.stream(tensor(from_bytes(legacy(P2.list_of(1))))),
     "literal-class": P4.stream(P4.list_of(from_bytes(legacy(STORABLE)))),

@@ -4,7 +4,7 @@
 
 A schema is compiled once into a function of a value and the session of one program.
 
-* `any none bool int uint float number str text bytes literal list tuple dict set ints` are kinds of values;
+* `any none bool false int uint float number str text bytes literal list tuple dict set ints` are kinds of values;
   `persistent` is a persistent id; `nested` is a literal that was examined as a file of torch that holds a storage
 * `'latin1'` is that string, `/regex/` a string that matches it whole, `0..255` a whole number in the range
 * `@pkg.name` is that import, `@{pkg: a b; pkg.sub: c}` one of the set, `@class` a plain class, `@any` an import
@@ -213,6 +213,7 @@ _WORDS: Final[dict[str, Check]] = {
     "any": _any,
     "none": _none,
     "bool": _is(bool),
+    "false": lambda value, _: value is False,
     "int": _is(int, ElidedInt, ElidedUint),
     "uint": _uint,
     "float": _is(float, Elided),

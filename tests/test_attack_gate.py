@@ -14,7 +14,8 @@ from checkpoints import checkpoint, values
 from loading import Part, packed
 
 from weighbridge import approval, cli
-from weighbridge.approve import check
+from weighbridge import gate as gating
+from weighbridge.approve import check, measure_folder
 from weighbridge.artifact import Entry, Manifest
 from weighbridge.cli import group
 from weighbridge.digest import Digest
@@ -101,6 +102,21 @@ def test_bytes_that_change_in_the_store_after_the_scan_are_not_approved(
     monkeypatch.setattr("weighbridge.gate.fill", poisoned)
     assert gate(model) == 4
     assert not Path("out").exists()
+
+
+def test_what_somebody_writes_to_the_destination_meanwhile_is_not_replaced(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert gate(model) == 0
+
+    def measured(*arguments: Any) -> Any:
+        Path("out/mine").write_text("mine")
+        return measure_folder(*arguments)
+
+    monkeypatch.setattr(gating, "measure_folder", measured)
+    (model / "config.json").write_bytes(CONFIG.replace(b"bert", b"bort"))
+    assert (gate(model), Path("out/mine").read_text()) == (2, "mine")
+    assert Path("out/config.json").read_bytes() == CONFIG
 
 
 def test_a_checkpoint_whose_checksum_does_not_hold_is_not_converted(

@@ -93,7 +93,7 @@ def gate(
         return Crossed(verdict=record.close(verdict), approval=held, unchanged=True)
     uncovered = dict.fromkeys(judged.uncovered, "no signature covers it")
     record.left_out(uncovered)
-    crossed = _cross(crossing, fetched, files, judged.locked, record.close(verdict), store, desk)
+    crossed = _cross(crossing, fetched, files, judged.locked, record.close(verdict), store, desk, unchanged)
     return replace(crossed, left_out={**uncovered, **crossed.left_out}) if crossed.approval else crossed
 
 
@@ -106,9 +106,16 @@ def _refuse_other(crossing: Crossing, artifact: Artifact, held: Approval | None)
 
 
 def _cross(
-    crossing: Crossing, fetched: Fetched, files: Manifest, locked: Locked, verdict: Verdict, store: Store, desk: Desk
+    crossing: Crossing,
+    fetched: Fetched,
+    files: Manifest,
+    locked: Locked,
+    verdict: Verdict,
+    store: Store,
+    desk: Desk,
+    unchanged: Callable[[], None],
 ) -> Crossed:
-    """Build the folder beside its place, approve it, and put it there."""
+    """Build the folder beside its place, approve it, and put it there if what stands there is still `unchanged`."""
     if taken := reserved([entry.path for entry in files.entries]):
         name = f"{printable(fetched.artifact.reference)}: {printable(taken)}"
         raise SourceError(f"{name} is a name of the gate's own; --exclude leaves it out")
@@ -139,6 +146,7 @@ def _cross(
         found, refused = _approve(crossing, fetched, locked, verdict, final, new, measured)
         for place in (one for one in new.rglob("*") if one.is_file()):
             place.chmod(READ_ONLY)
+        unchanged()
         put(new, crossing.destination)
     record.approved(found, crossing.signer.identity)
     verdict = record.close(verdict)

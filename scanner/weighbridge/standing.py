@@ -14,7 +14,7 @@ from weighbridge.approval import Approval
 from weighbridge.approve import compare
 from weighbridge.artifact import Manifest
 from weighbridge.crossing import Crossing, converts, unneeded
-from weighbridge.errors import UsageError, WeighbridgeError
+from weighbridge.errors import SourceError, UsageError, WeighbridgeError
 from weighbridge.evidence import trust_policy
 from weighbridge.limits import Limits
 from weighbridge.location import printable
@@ -71,9 +71,13 @@ def check_unchanged(place: Path, held: Approval) -> None:
 
 
 def checking(place: Path, held: Approval | None) -> Callable[[], None]:
-    """Begin with `check_unchanged`, which reads everything, and return what waits for it and raises what it raises."""
+    """Begin with `check_unchanged`, which reads everything, and return what waits for it and raises what it raises.
+
+    Whenever that is called, it raises UsageError also if somebody has written to the folder since the beginning.
+    """
     if held is None:
         return lambda: None
+    before = _states(place)
     done: Future[None] = Future()
 
     def check() -> None:
@@ -85,9 +89,29 @@ def checking(place: Path, held: Approval | None) -> Callable[[], None]:
         finally:
             done.cancel()  # of what nobody has foreseen, so that nobody waits for ever
 
+    def unchanged() -> None:
+        done.result()
+        if _states(place) != before:
+            raise UsageError(f"{printable(str(place))}: somebody is changing what was approved; name another folder")
+
     # A daemon, for nobody is to wait for it who is interrupted.
     Thread(target=check, name="check", daemon=True).start()
-    return done.result
+    return unchanged
+
+
+def _states(place: Path) -> dict[str, tuple[int, int, int]]:
+    """Return what changes when somebody writes to a folder: what is where in it, of what size, written when.
+
+    Raises SourceError when the system refuses, or something goes away meanwhile.
+    """
+    found = {}
+    try:
+        for path in (place, *place.rglob("*")):
+            status = path.lstat()
+            found[str(path)] = (status.st_ino, status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        raise SourceError(f"{printable(str(place))}: {error.strerror or error}") from error
+    return found
 
 
 def is_same(crossing: Crossing, held: Approval, fetched: Fetched, files: Manifest, verdict: Verdict) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -215,6 +216,25 @@ def test_a_model_is_signed_and_approved_with_a_key_on_a_token(
     monkeypatch.delenv("WEIGHBRIDGE_KEY_PASSWORD")
     done = run("sign", model, "--pkcs11", uri)
     assert (done.returncode, done.stderr.count("WEIGHBRIDGE_KEY_PASSWORD gives it")) == (2, 1)
+
+
+def test_a_token_signs_for_us_and_for_model_signing_alike(module: str, tmp_path: Path) -> None:
+    pytest.importorskip("PyKCS11")
+    model, public = tmp_path / "m", tmp_path / "p256.pub"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    public.write_bytes(public_pem(KEYS["p256"]))
+    place = f"pkcs11:token=test;object=p256;id=%01?module-path={module}&pin-value={PIN}"
+
+    def run(program: str, *words: str | Path) -> None:
+        command = [sys.executable, "-m", program, *map(str, words)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=os.environ | {"HOME": tmp_path})
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    run("model_signing", "sign", "pkcs11-key", model, "--signature", tmp_path / "theirs.sig", "--pkcs11_uri", place)
+    run("weighbridge", "verify", model, "--key", public, "--signature", tmp_path / "theirs.sig")
+    run("weighbridge", "sign", model, "--pkcs11", place, "--signature", tmp_path / "ours.sig")
+    run("model_signing", "verify", "key", model, "--signature", tmp_path / "ours.sig", "--public_key", public)
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def statements(folder: Path, package: str) -> list[Statement]:
         parts = path.relative_to(folder).with_suffix("").parts
         module = ".".join(parts).removesuffix(".__init__")
         if "tests" not in parts:
-            tree = ast.parse(path.read_text(encoding="utf-8"))
+            tree = ast.parse(path.read_text(encoding="utf-8-sig"))
             found += [statement(module, node) for node in tree.body if isinstance(node, ast.ClassDef)]
     return found
 

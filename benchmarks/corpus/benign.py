@@ -29,6 +29,7 @@ FAMILIES = {
     "transformers": ("transformers_files", "build"),
     "onnx": ("onnx_files", "build"),
     "values": ("value_files", "build"),
+    "libraries": ("library_files", "build"),
     "repositories": ("repositories", "build"),
 }
 

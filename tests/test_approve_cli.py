@@ -143,6 +143,26 @@ def test_an_approval_by_a_stranger_is_refused(model: Path, capfd: pytest.Capture
     assert "none of the approvers self signed it" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("approve", "model", "--check", "--key", "gate.pem"),
+        ("approve", "model", "--check", "--allow", "config.json"),
+        ("gate", "model", "--to", "there", "--lock", "models.lock"),
+        ("gate", "model", "--to", "there", "--no-convert", "--state-dict", "ema"),
+        ("pull", "model", "--to", "there", "--lock", "models.lock"),
+        ("scan", "model", "--lock", "models.lock"),
+    ],
+    ids=" ".join,
+)
+def test_options_that_would_change_nothing_are_wrong_usage(
+    model: Path, words: tuple[str, ...], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*words) == 2
+    assert capfd.readouterr().err.startswith("weighbridge: error: ")
+    assert not Path("there").exists()
+
+
 def test_what_a_scan_found_is_attested_and_verified(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run("key", "init") == 0
     assert run("attest", "model", "--output", "a.json") == 0

@@ -72,7 +72,12 @@ def approve(folder: Path, **options: Any) -> int:
 
     Exit status: 0 approved, 1 fail or refused, 2 wrong usage, 3 inconclusive, 4 a file cannot be read.
     """
-    return _check(folder, options["trust"], options["source"]) if options["check"] else _approve(folder, options)
+    if not options["check"]:
+        return _approve(folder, options)
+    signing = ("key", "certificates", "pkcs11", "keyless", "identity_token", "sigstore", "verifier", "allowed")
+    if any(options[name] for name in signing):
+        raise UsageError("--check approves nothing: options on who approves and what is allowed make no sense with it")
+    return _check(folder, options["trust"], options["source"])
 
 
 def _approve(folder: Path, options: dict[str, Any]) -> int:

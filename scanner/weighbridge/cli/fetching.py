@@ -47,10 +47,8 @@ _LOCKING: Final = (
         "--lock",
         "lock_file",
         type=click.Path(dir_okay=False),
-        default="weighbridge.lock",
-        show_default=True,
         metavar="FILE",
-        help="The lock for --locked.",
+        help="The lock for --locked.  [default: weighbridge.lock]",
     ),
 )
 trust_option = click.option(
@@ -76,17 +74,19 @@ def locked_options(command: F) -> F:
 
 
 def order_from(reference: str, options: dict[str, Any]) -> Order:
-    """Return what the options ask to fetch."""
+    """Return what the options ask to fetch; raise UsageError when they name a lock and do not hold to it."""
     from pathlib import Path
 
-    from weighbridge.lock import read
+    from weighbridge.lock import NAME, read
     from weighbridge.pull import Order
     from weighbridge.walk import Patterns
 
+    if options.get("locked") is False and options["lock_file"]:
+        raise UsageError(f"--lock {printable(options['lock_file'])}: it binds nothing without --locked")
     return Order(
         reference=canonical(reference),
         patterns=Patterns(include=tuple(options["include"]), exclude=tuple(options["exclude"])),
-        lock=read(Path(options["lock_file"])) if options.get("locked") else None,
+        lock=read(Path(options["lock_file"] or NAME)) if options.get("locked") else None,
         connections=options.get("connections", 4),
     )
 

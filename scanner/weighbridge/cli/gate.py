@@ -32,6 +32,7 @@ from weighbridge.cli.judging import Reporting, clock, policy_from, policy_option
 from weighbridge.cli.options import color_option, limit_options, rules_option, verbose_option
 from weighbridge.cli.progress import received, scanned
 from weighbridge.cli.remote import registry_options, settings_from
+from weighbridge.errors import UsageError
 from weighbridge.location import printable
 from weighbridge.records import replace
 from weighbridge.report.base import counted, exit_status, sized
@@ -114,6 +115,8 @@ def _crossing(reference: str, destination: Path, options: dict[str, Any]) -> Cro
 
     from weighbridge.crossing import Crossing
 
+    if options["no_convert"] and options["state_dict"] is not None:
+        raise UsageError("--state-dict says what to convert, and --no-convert that nothing is")
     now = datetime.now(UTC).replace(microsecond=0)
     expires, verifier = expiry_from(options, now), verifier_from(options)
     policy = policy_from(options, [canonical(reference), destination])

@@ -81,8 +81,8 @@ def scan(**options: Any) -> int:
         raise UsageError(f"{remote[0]} is a reference, which is scanned alone; name one at a time")
     if options["triage"] and not remote:
         raise UsageError("--triage is for references: files that are here are read whole")
-    if options["locked"] and not remote:
-        raise UsageError("--locked is for references; `weighbridge lock check` compares a folder with its lock")
+    if (options["locked"] or options["lock_file"]) and not remote:
+        raise UsageError("a lock is for references; `weighbridge lock check` compares a folder with its lock")
     verdict = _scan_reference(remote[0], options, limits) if remote else _scan_paths(options, limits)
     report(verdict, options)
     tell_kept(verdict, options)

@@ -132,6 +132,8 @@ def test_an_error_names_the_line_and_column(old: str, new: str, message: str) ->
         ("[" * 100_000, "t.json", "t.json: nested too deeply"),
         ('{"title": "a", "colour": "blue"}', "t.json", "t.json:1:16: colour: 'blue' is not one of red, green"),
         ('{"title": "a",\n "titel": ""}', "t.json", "t.json:2:2: titel: unknown key 'titel', did you mean 'title'?"),
+        ('{"ti": ""}', "t.json", "t.json:1:2: ti: unknown key 'ti', did you mean 'title'?"),
+        ('{"zzz": ""}', "t.json", "t.json:1:2: zzz: unknown key 'zzz'; known are title, "),
         ('title = "a"\ntitle = "b"', "t.toml", "t.toml: Cannot overwrite a value"),
         ("title = t", "t.toml", "t.toml:1:9: Invalid value"),
         (

@@ -131,6 +131,7 @@ def suggest(word: str, known: list[str]) -> str:
     import difflib
 
     near = difflib.get_close_matches(word, known, n=1)
+    near = near or [one for one in known if word and (one.startswith(word) or word.startswith(one))]
     return f", did you mean {near[0]!r}?" if near else ""
 
 
@@ -208,7 +209,8 @@ def _decode_fields(node: Node, into: Any, name: str) -> Any:
     for key, value in pairs(node, name):
         if key not in hints:
             place = next(k for k, v in node.value if v is value)
-            raise DocumentError(where(place, name), f"unknown key {key!r}{suggest(key, list(hints))}")
+            near = suggest(key, list(hints)) or f"; known are {', '.join(hints)}"
+            raise DocumentError(where(place, name), f"unknown key {key!r}{near}")
         if key in listed:
             _refuse_unknown(value, *listed[key], name)
         values[key] = _decode(value, hints[key], name)

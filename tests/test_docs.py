@@ -15,6 +15,7 @@ import click
 import pytest
 
 from weighbridge.cli.group import run, weighbridge
+from weighbridge.trust_files import read
 
 TREE = Path(__file__).resolve().parent.parent
 PAGES = [*TREE.glob("*.md"), *(TREE / "docs").glob("*.md")]
@@ -117,3 +118,9 @@ def test_commands_that_are_shown_have_the_options_that_they_are_shown_with(page:
 def test_options_that_there_are_not_are_found() -> None:
     (found,) = calls("run `weighbridge key init release.pem --encryptt` now")
     assert (found[0].name, found[1]) == ("init", {"--encryptt"})
+
+
+def test_the_trust_entries_that_are_shown_are_some() -> None:
+    (shown,) = re.findall(r"```yaml\n(framework: .*?)```", (TREE / "docs/policy.md").read_text("utf-8"), re.DOTALL)
+    file = read(shown, "ours.yaml")
+    assert (file.packages, file.entries["ours.models.Config"].storable) == (("ours",), True)

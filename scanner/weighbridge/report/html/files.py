@@ -26,7 +26,7 @@ REASONS: Final = 3  # of another program
 COLORS: Final = 6
 
 # Whose word a claim is that nobody signed.
-_UNSIGNED: Final = {"claims": "the registry declares it"}
+_UNSIGNED: Final = {"claims": "the registry declares its sha256"}
 _WORSE: Final = (TRUSTED, UNKNOWN, DANGEROUS)
 
 

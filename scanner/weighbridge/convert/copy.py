@@ -1,7 +1,7 @@
 """Tensors into a new file: whole ranges by the kernel, everything else through bounded blocks.
 
 Where a range lies at the same place of a page in both files, `copy_file_range` may share the pages or have a server
-copy them. Elsewhere the kernel writes straight from the mapping of the source, a megabyte at a time: 0.28 s a GiB, when
+copy them. Elsewhere the kernel writes straight from the mapping of the source, piece by piece: 0.28 s a GiB, when
 `cp` takes 0.30, `copy_file_range` at another place of a page 0.39, and reading and writing 0.33. Neither brings the
 bytes into Python. The disk is told to begin with what has been written while the rest is copied, so that there is
 little to wait for at the end.

@@ -19,8 +19,8 @@ from weighbridge.registries.base import LENT
 if TYPE_CHECKING:
     import httpx2
 
-# Bytes of a piece. Receiving 1 GiB in pieces of half of this costs 0.2 s more of a processor (benchmarks/registry.py); in
-# pieces of twice this it cost a second more on one disk.
+# Bytes of a piece. Receiving 1 GiB in pieces of half of this costs 0.2 s more of a processor (benchmarks/registry.py);
+# pieces of twice this cost a second more on one disk.
 PIECE: Final = 2 << 20
 # Seconds that a piece may grow for. TLS gives 16 KiB at a time, a slow link less.
 _GROWS: Final = 0.05

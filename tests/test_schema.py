@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from weighbridge.location import Location
-from weighbridge.schema import Check, SchemaError, WorkError, compile_schema, compile_signature
+from weighbridge.schema import SchemaError, compile_schema, compile_signature
+from weighbridge.schema_words import Check, WorkError
 from weighbridge.symbols import ELIDED, Call, Dict, Form, Global, Opaque, PersistentId, Set, Span, Value
 
 HERE = Location(("x",))

@@ -13,7 +13,8 @@ from typing import Any, Final, Protocol
 from weighbridge.facts import Program
 from weighbridge.formats.pickle.joblib import AS_OPCODES
 from weighbridge.kept import imports_kept, set_in_results
-from weighbridge.schema import WORK_LIMIT, Signature, WorkError
+from weighbridge.schema import Signature
+from weighbridge.schema_words import WORK_LIMIT, WorkError
 from weighbridge.symbols import (
     ELISIONS,
     Call,

@@ -15,15 +15,8 @@ from weighbridge.errors import DocumentError
 from weighbridge.names import normalise
 from weighbridge.nodes import Node, compose, items, kind, pairs, scalar, where
 from weighbridge.records import dataclass
-from weighbridge.schema import (
-    WORDS,
-    Check,
-    SchemaError,
-    Signature,
-    compile_schema,
-    compile_signature,
-    compile_state,
-)
+from weighbridge.schema import SchemaError, Signature, compile_schema, compile_signature, compile_state
+from weighbridge.schema_words import WORDS, Check
 
 T = TypeVar("T")
 Compiler = Callable[[str, Mapping[str, Check]], T]

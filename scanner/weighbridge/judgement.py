@@ -15,6 +15,7 @@ from weighbridge.location import Location
 from weighbridge.operators import Standing
 from weighbridge.records import dataclass, replace
 from weighbridge.rules import Rule, RuleSet
+from weighbridge.session import UNREVIEWED_PART
 from weighbridge.symbols import Call, Event, Global, Run
 
 # A stream can do the same thing a million times; a reader needs to see it a few times and its count.
@@ -219,7 +220,8 @@ def _check_program(program: Program, rules: RuleSet, trust: Trust, ledger: _Ledg
 
 def _check_event(event: Event, reason: str, rules: RuleSet, ledger: _Ledger) -> tuple[object, ...] | None:
     """Add what is to be said of an event; return its group once enough of that were kept."""
-    rule = rules.about_event(event)
+    # What a rule says of the name that it is given is told of that.
+    rule = rules.about_event(event) if reason != UNREVIEWED_PART else None
     if rule is not None:
         group: tuple[object, ...] = (rule.id, event.kind, event.subject, event.origin.path)
         kept = ledger.add(group, lambda: Finding(rule=rule, fact=observe(event)))

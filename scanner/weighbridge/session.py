@@ -40,6 +40,8 @@ _TABLES: Final = frozenset({"_parameters", "_buffers", "_modules"})
 _PLAIN: Final = frozenset({str, int, float, bool, type(None), bytes, complex}) | ELISIONS
 
 NO_ENTRY: Final = "no trust entry names it"
+# The call is one that was reviewed, but for a name among its arguments, which is told as an import of its own.
+UNREVIEWED_PART: Final = "reviewed for other arguments: nobody has reviewed a name that it is given"
 
 
 class Entries(Protocol):
@@ -76,12 +78,16 @@ class ProgramSession:
         self._denied: set[Call] = set()
         self._filled: set[Call] = set()
         self._work = 0
+        # While it supposes that names without an entry may stand among data, and what calls would result in then.
+        self._supposing = False
+        self._supposed: dict[Value, str] = {}
         self._plain_keys: list[Value] = []
         self._tables: list[int] = []
 
     def tag(self, value: Call | PersistentId) -> str | None:
         """Return the tag of what a trusted call or persistent id results in, None when it is not trusted."""
-        return self._tags.get(value)
+        found = self._tags.get(value)
+        return self._supposed.get(value) if found is None and self._supposing else found
 
     def name(self, value: Value) -> Global | None:
         """Return the import that a value is, or the class for which a persistent id stands."""
@@ -92,7 +98,9 @@ class ProgramSession:
     def refers(self, name: Global, kind: str) -> bool:
         """Tell whether a name may stand among data (`any`) or is a plain class (`class`)."""
         entry = self._entry(name)
-        return entry is not None and (entry.plain if kind == "class" else entry.storable)
+        if entry is None:
+            return self._supposing
+        return entry.plain if kind == "class" else entry.storable
 
     def nested(self, value: Value) -> bool:
         """Tell whether a literal was examined as a file of torch of its own, which holds a storage."""
@@ -151,7 +159,8 @@ class ProgramSession:
                     yield event, reason
         if any(entry is not None and not entry.storable for entry in self._entries.values()):
             for name in imports_kept(self._program, self._owners):
-                if not self._storable(name):
+                entry = self._entry(name)
+                if entry is not None and not entry.storable:
                     yield name, "may be called with reviewed arguments, but is stored or passed along here"
 
     def _verdict(self, event: Event) -> str:
@@ -220,7 +229,23 @@ class ProgramSession:
                 return ""
         if not signatures:
             return f"reviewed for other uses, not to be called by {call.form}"
+        if self._fits_but_for_names(call, signatures):
+            return UNREVIEWED_PART
         return f"its arguments do not fit {' or '.join(signature.text for signature in signatures)}"
+
+    def _fits_but_for_names(self, call: Call, signatures: tuple[Signature, ...]) -> bool:
+        """Tell whether a call would be covered if every name without an entry might stand among data."""
+        self._supposing = True
+        try:
+            for signature in signatures:
+                if signature.arguments(call.arguments, self) and (
+                    not call.keywords or self._keywords_fit(call, signature)
+                ):
+                    self._supposed[call] = signature.result
+                    return True
+            return False
+        finally:
+            self._supposing = False
 
     def _keywords_fit(self, call: Call, signature: Signature) -> bool:
         return signature.keywords is not None and signature.keywords(call.keywords, self)

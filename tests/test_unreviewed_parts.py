@@ -28,6 +28,10 @@ DOUBTFUL = {
     "factory": P4.call("collections:defaultdict", OURS),
     "partial": P4.call("functools:partial", OURS),
     "partial with a state": P4.build(P4.call("functools:partial", OURS), (OURS, (), {"lr": 0.1}, None)),
+    "method": P4.call("builtins:getattr", P4.call("my_project.models:Meter"), "update"),
+    "method in a partial": P4.call(
+        "functools:partial", P4.call("builtins:getattr", P4.call("my_project.models:Meter"), "_update")
+    ),
     "factory of a partial": P4.call("collections:defaultdict", P4.call("functools:partial", OURS)),
 }
 
@@ -48,6 +52,11 @@ def test_an_ordinary_call_with_a_class_of_ones_own_is_doubtful(body: Ops) -> Non
         P4.call("collections:defaultdict", P4.name("builtins", "getattr")),
         P4.call("functools:partial", P4.name("builtins", "getattr")),
         P4.call("functools:reduce", OURS, [1, 2]),
+        P4.call("builtins:getattr", P4.call("my_project.models:Meter"), "__globals__"),
+        P4.call("builtins:getattr", OURS, "update"),
+        P4.call("builtins:getattr", P4.call("os:popen", "id"), "read"),
+        P4.call("builtins:getattr", P4.call("importlib:import_module", "x"), "run"),
+        P4.call(P4.call("builtins:getattr", P4.call("my_project.models:Meter"), "update")),
         P4.call("builtins:map", OURS, [1]),
         P4.call("collections:defaultdict", P4.call("functools:partial", SYSTEM)),
     ],

@@ -9,7 +9,8 @@ A schema is compiled once into a function of a value and the session of one prog
 * `'latin1'` is that string, `/regex/` a string that matches it whole, `0..255` a whole number in the range
 * `@pkg.name` is that import, `@{pkg: a b; pkg.sub: c}` one of the set, `@class` a plain class, `@any` an import
   that a trust entry calls a reference or a class
-* `<tag>` is the result of a trusted call or persistent id with that tag, or of a trusted call of that callable
+* `<tag>` is the result of a trusted call or persistent id with that tag, or of a trusted call of that callable;
+  `<unreviewed>` never fits: a call that it alone stands against is told as unreviewed, whatever rules say of it
 * `[s]` is a list of s, `(a, b?, c*)` a tuple, `{}` an empty dict, `{k: v}` a dict, `{k: v, l: w}` a dict in which the
   first of `k` and `l` that fits a key decides about its value, `a | b` either, `a & b` both
 * `fits` is the state of a numpy record dtype whose parts lie inside its size, `picture` that of a picture of Pillow

@@ -40,6 +40,7 @@ _TABLES: Final = frozenset({"_parameters", "_buffers", "_modules"})
 _PLAIN: Final = frozenset({str, int, float, bool, type(None), bytes, complex}) | ELISIONS
 
 NO_ENTRY: Final = "no trust entry names it"
+_UNREVIEWED: Final = "unreviewed"  # the tag of what a call without an entry results in, for entries to speak of
 # The call is one that was reviewed, but for a name among its arguments, which is told as an import of its own.
 UNREVIEWED_PART: Final = "reviewed for other arguments: nobody has reviewed a name that it is given"
 
@@ -214,7 +215,10 @@ class ProgramSession:
         function = call.callable
         entry = self._entry(function) if type(function) is Global else self._entry_of_callable(function)
         if entry is None:
-            return NO_ENTRY if type(function) is Global else "what it calls is computed"
+            if type(function) is not Global:
+                return "what it calls is computed"
+            self._supposed[call] = _UNREVIEWED
+            return NO_ENTRY
         makes = call.form in _MAKING
         if makes and entry.plain and call.arguments == () and not call.keywords:
             self._tags[call] = "instance"

@@ -9,9 +9,10 @@ from examining import facts_of
 
 from benchmarks.corpus.hook_abuse import stream
 from fixtures.assemble import P4, Ops
+from weighbridge.facts import UNREVIEWED_PART
 from weighbridge.judgement import Judgement, check
 from weighbridge.rules import RuleSet
-from weighbridge.session import NO_ENTRY, UNREVIEWED_PART
+from weighbridge.session import NO_ENTRY
 from weighbridge.trust import Trust
 
 TREE = Path(__file__).resolve().parent.parent / "rules"

@@ -374,3 +374,5 @@ REVIEWED: Final = frozenset(
         "step",
     }
 )
+# Why a call is doubtful that was reviewed but for a name it is given: that is told as an import of its own.
+UNREVIEWED_PART: Final = "reviewed for other arguments: nobody has reviewed a name that it is given"

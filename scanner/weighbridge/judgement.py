@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Protocol, TypeVar
 
 from weighbridge import vocabulary
-from weighbridge.facts import REVIEWED, Fact, Gap, Operator, Program, named, observe
+from weighbridge.facts import REVIEWED, UNREVIEWED_PART, Fact, Gap, Operator, Program, named, observe
 from weighbridge.location import Location
 from weighbridge.operators import Standing
 from weighbridge.records import dataclass, replace
 from weighbridge.rules import Rule, RuleSet
-from weighbridge.session import UNREVIEWED_PART
 from weighbridge.symbols import Call, Event, Global, Run
 
 # A stream can do the same thing a million times; a reader needs to see it a few times and its count.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any, Final, Protocol
 
-from weighbridge.facts import Program
+from weighbridge.facts import UNREVIEWED_PART, Program
 from weighbridge.formats.pickle.joblib import AS_OPCODES
 from weighbridge.kept import imports_kept, set_in_results
 from weighbridge.schema import Signature
@@ -41,8 +41,6 @@ _PLAIN: Final = frozenset({str, int, float, bool, type(None), bytes, complex}) |
 
 NO_ENTRY: Final = "no trust entry names it"
 _UNREVIEWED: Final = "unreviewed"  # the tag of what a call without an entry results in, for entries to speak of
-# The call is one that was reviewed, but for a name among its arguments, which is told as an import of its own.
-UNREVIEWED_PART: Final = "reviewed for other arguments: nobody has reviewed a name that it is given"
 
 
 class Entries(Protocol):

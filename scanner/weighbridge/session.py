@@ -222,32 +222,36 @@ class ProgramSession:
             self._tags[call] = "instance"
             return ""
         signatures = entry.new if makes else entry.call
-        for signature in signatures:
-            if signature.arguments(call.arguments, self) and (not call.keywords or self._keywords_fit(call, signature)):
-                self._tags[call] = signature.result
-                if signature.result == "@1" and type(call.arguments) is tuple:
-                    self._owners[call] = call.arguments[0]
-                    self._tags[call] = "instance"
-                return ""
+        found = self._fitting(call, signatures)
+        if found is not None:
+            self._tags[call] = found.result
+            if found.result == "@1" and type(call.arguments) is tuple:
+                self._owners[call] = call.arguments[0]
+                self._tags[call] = "instance"
+            return ""
         if not signatures:
             return f"reviewed for other uses, not to be called by {call.form}"
         if self._fits_but_for_names(call, signatures):
             return UNREVIEWED_PART
         return f"its arguments do not fit {' or '.join(signature.text for signature in signatures)}"
 
+    def _fitting(self, call: Call, signatures: tuple[Signature, ...]) -> Signature | None:
+        """Return the first signature that the arguments of a call fit."""
+        for signature in signatures:
+            if signature.arguments(call.arguments, self) and (not call.keywords or self._keywords_fit(call, signature)):
+                return signature
+        return None
+
     def _fits_but_for_names(self, call: Call, signatures: tuple[Signature, ...]) -> bool:
         """Tell whether a call would be covered if every name without an entry might stand among data."""
         self._supposing = True
         try:
-            for signature in signatures:
-                if signature.arguments(call.arguments, self) and (
-                    not call.keywords or self._keywords_fit(call, signature)
-                ):
-                    self._supposed[call] = signature.result
-                    return True
-            return False
+            found = self._fitting(call, signatures)
         finally:
             self._supposing = False
+        if found is not None:
+            self._supposed[call] = found.result
+        return found is not None
 
     def _keywords_fit(self, call: Call, signature: Signature) -> bool:
         return signature.keywords is not None and signature.keywords(call.keywords, self)

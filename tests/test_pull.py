@@ -26,9 +26,9 @@ from servers.oci_layouts import modelpack
 from servers.serving import Faults
 
 from weighbridge.cli.group import run
-from weighbridge.cli.progress import Meter, lasting, received
+from weighbridge.cli.progress import received
 from weighbridge.errors import DocumentError, SourceError, UsageError
-from weighbridge.store import Progress, Store, materialise
+from weighbridge.store import Store, materialise
 from weighbridge.store.upkeep import verify
 
 WEIGHTS = random.Random(7).randbytes(1 << 20)
@@ -540,19 +540,6 @@ def test_progress_is_for_terminals_only(hub: FakeHub, monkeypatch: pytest.Monkey
     assert received(quiet=True) is None
     assert run(["pull", "hf://acme/m", "--to", "m"]) == 0
     assert "\r\x1b[K" in told.getvalue()
-
-
-def test_progress_says_how_fast_and_how_long() -> None:
-    now = [0.0]
-    meter = Meter(lambda: now[0])
-    lines = []
-    for second in range(1, 5):
-        now[0] = float(second)
-        lines.append(meter.line(Progress(total=100 << 20, present=10 << 20, received=second * (9 << 20))))
-    assert lines[-1] == "46.0 MiB of 100.0 MiB, 9.0 MiB/s, 6 s left"
-    now[0] += 0.01
-    assert meter.line(Progress(total=1, present=0, received=0)) is None
-    assert [lasting(5), lasting(65), lasting(7300)] == ["5 s", "1 min 05 s", "2 h 01 min"]
 
 
 def test_a_scan_of_a_reference_reads_everything_and_leaves_it_in_quarantine(
